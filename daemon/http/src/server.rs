@@ -1,13 +1,11 @@
-//! What all workers of a node share on this face: the exports, the limits, the counters, and
-//! which uploads are under way.
+//! What all workers of a node share on this face: the exports, the limits and the counters.
 //!
-//! Invariant: two connections never write to one unfinished upload; the second is told 409. The
-//! lock here is taken once per worker and once per upload, never on the way of a read.
+//! Invariant: exports and limits do not change while the node runs. The lock here is taken once
+//! per worker and when somebody reads the counters, never on the way of a request.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use towline_volume::{Exports, FileHandle, Name};
+use towline_volume::Exports;
 
 use crate::metrics::{Counters, METRICS, Metric};
 
@@ -32,11 +30,7 @@ pub struct Server {
     exports: Arc<Exports>,
     limits: Limits,
     workers: Mutex<Vec<Arc<Counters>>>,
-    uploads: Mutex<HashSet<UploadKey>>,
 }
-
-/// A resumable upload: directory, name and session.
-type UploadKey = (FileHandle, Name, Vec<u8>);
 
 impl Server {
     /// A server of these exports.
@@ -46,7 +40,6 @@ impl Server {
             exports,
             limits,
             workers: Mutex::default(),
-            uploads: Mutex::default(),
         }
     }
 
@@ -79,63 +72,5 @@ impl Server {
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.push(counters.clone());
         counters
-    }
-
-    /// Claims a resumable upload; `None` if another connection has it.
-    pub(crate) fn claim(
-        self: &Arc<Self>,
-        dir: FileHandle,
-        name: Name,
-        session: Vec<u8>,
-    ) -> Option<Claim> {
-        let key = (dir, name, session);
-        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        uploads.insert(key.clone()).then(|| Claim {
-            server: self.clone(),
-            key,
-        })
-    }
-}
-
-/// The right to write to a resumable upload; dropping it gives the right back.
-#[derive(Debug)]
-pub(crate) struct Claim {
-    server: Arc<Server>,
-    key: UploadKey,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        let mut uploads = self
-            .server
-            .uploads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        uploads.remove(&self.key);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use towline_base::MacKey;
-    use towline_volume::handle::HandleKeys;
-
-    use super::*;
-
-    #[test]
-    fn an_upload_belongs_to_one_connection_until_it_lets_go() {
-        let exports = Exports::new(Vec::new(), HandleKeys::new(MacKey::new([1; 32])));
-        let server = Arc::new(Server::new(Arc::new(exports), Limits::default()));
-        let dir = FileHandle::from_bytes(b"dir").unwrap();
-        let claim = |session: &str| {
-            let name = Name::new(b"file").unwrap();
-            server.claim(dir, name, session.as_bytes().to_vec())
-        };
-        let first = claim("10");
-        assert!(first.is_some());
-        assert!(claim("10").is_none());
-        assert!(claim("11").is_some());
-        drop(first);
-        assert!(claim("10").is_some());
     }
 }
