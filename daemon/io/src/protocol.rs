@@ -77,6 +77,9 @@ pub struct Framed {
 /// Longest span of a [`Framed`] reply, in bytes: what one pooled pipe of 1 MiB holds.
 pub const FRAMED_SPAN_BYTES_MAX: u64 = 1 << 20;
 
+/// Largest output buffer that is kept for the next request, in bytes: a window of small replies.
+const REUSED_BYTES_MAX: usize = 256 << 10;
+
 /// A job that may block. It runs on a pool thread.
 pub type Job<D> = Box<dyn FnOnce() -> D + Send>;
 
@@ -182,6 +185,13 @@ impl<D> Output<D> {
             take(&mut self.units),
             take(&mut self.jobs),
         )
+    }
+
+    /// Gives an empty buffer back, so that its room is used again.
+    pub(crate) fn reuse(&mut self, buffer: Vec<u8>) {
+        if self.buffer.capacity() == 0 && buffer.capacity() <= REUSED_BYTES_MAX {
+            self.buffer = buffer;
+        }
     }
 
     /// Whether nothing was put out since the last [`Output::take`].
