@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::io::Errno;
 
+use crate::sys::last_errno;
+
 /// Most supplementary groups of a caller (RFC 5531 appendix A: `gids<16>`).
 pub const GROUPS_MAX: usize = 16;
 
@@ -150,12 +152,6 @@ fn set_fs_gid(gid: u32) -> Result<(), Errno> {
     } else {
         Err(Errno::PERM)
     }
-}
-
-fn last_errno() -> Errno {
-    std::io::Error::last_os_error()
-        .raw_os_error()
-        .map_or(Errno::IO, Errno::from_raw_os_error)
 }
 
 #[cfg(test)]

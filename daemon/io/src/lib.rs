@@ -12,6 +12,7 @@
 pub mod identity;
 pub mod protocol;
 pub mod span;
+pub mod sys;
 
 pub use identity::Identity;
 pub use protocol::{Demand, Framed, HandOff, Output, Payload, Peer, Protocol, Service};

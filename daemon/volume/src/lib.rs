@@ -17,6 +17,7 @@ pub mod error;
 pub mod export;
 pub mod handle;
 pub mod node;
+pub mod tree;
 pub mod view;
 pub mod volume;
 
@@ -27,6 +28,7 @@ pub use handle::{FileHandle, VolumeId};
 pub use node::Node;
 pub use towline_base::Name;
 pub use towline_io::identity::Identity;
+pub use tree::Tree;
 pub use view::View;
 pub use volume::{
     Access, Created, Detail, DirEntry, Exclusive, How, Pace, Special, Upload, Volume,

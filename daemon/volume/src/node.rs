@@ -38,6 +38,8 @@ pub struct Node {
     pub(crate) path: OwnedFd,
     pub(crate) reader: OnceLock<Arc<File>>,
     pub(crate) writer: OnceLock<Arc<File>>,
+    /// For fsync only: opened without asking for anybody's rights, so never read from.
+    pub(crate) syncer: OnceLock<Arc<File>>,
 }
 
 impl Node {
@@ -50,7 +52,7 @@ impl Node {
         identity: FileIdentity,
         path: OwnedFd,
     ) -> Self {
-        let (reader, writer) = (OnceLock::new(), OnceLock::new());
+        let (reader, writer, syncer) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         Self {
             volume,
             handle,
@@ -59,6 +61,7 @@ impl Node {
             path,
             reader,
             writer,
+            syncer,
         }
     }
 

@@ -108,6 +108,9 @@ pub struct Upload {
     pub dir: Arc<Node>,
     /// Its temporary name.
     pub name: Name,
+    /// Whether that name exists yet: an upload without a session has none until it is published,
+    /// so a crash leaves nothing behind.
+    pub is_named: bool,
     /// Open for writing.
     pub file: Arc<File>,
     /// Bytes that are there already (a resumed upload), else 0.
@@ -172,7 +175,7 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
 
 /// The writing half of a volume. A change is on stable storage when its method returns if the
 /// volume is synchronous (project), and is not promised to be if it is not (cache).
-pub trait WritableVolume: Volume {
+pub trait WritableVolume: Send + Sync + std::fmt::Debug {
     /// Opens for writing. The owner may always write. Not durable by itself: see
     /// [`WritableVolume::sync`].
     fn open_write(&self, node: &Node, who: &Identity) -> Result<Arc<File>>;
