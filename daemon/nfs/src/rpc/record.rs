@@ -240,7 +240,7 @@ mod tests {
         let message = message.unwrap();
         assert!(message == payload);
         assert_eq!(message.capacity(), MESSAGE_BYTES_MAX);
-        let longer = (bytes + 1 | LAST_FRAGMENT_BIT).to_be_bytes();
+        let longer = ((bytes + 1) | LAST_FRAGMENT_BIT).to_be_bytes();
         assert!(RecordDecoder::default().peek(&longer).is_err());
     }
 

@@ -86,7 +86,10 @@ pub struct Resume {
 
 /// The arguments of one call.
 #[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "the fields are those of RFC 1813 section 3.3, name for name")]
+#[expect(
+    missing_docs,
+    reason = "the fields are those of RFC 1813 section 3.3, name for name"
+)]
 pub enum Arguments<'a> {
     /// NULL.
     Null,
