@@ -103,6 +103,11 @@ impl Volume for Tree {
         self.ground.walk(path, pace)
     }
 
+    fn peek_path(&self, path: &[Name], who: &Identity) -> Result<Attributes> {
+        assume(who)?;
+        self.ground.peek_path(path)
+    }
+
     fn attributes(&self, node: &Node) -> Result<Attributes> {
         ground::live_attributes(node.as_path())
     }

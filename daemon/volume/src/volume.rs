@@ -142,6 +142,14 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     /// [`Pace::Cached`].
     fn walk(&self, path: &[Name], who: &Identity, pace: Pace) -> Result<Arc<Node>>;
 
+    /// *Hot.* The attributes of what stands at a path of names below the root, without opening
+    /// it; no link is followed and the kernel decides for `who`. `WouldBlock` if it is not in
+    /// memory.
+    fn peek_path(&self, path: &[Name], who: &Identity) -> Result<Attributes> {
+        let node = self.walk(path, who, Pace::Cached)?;
+        self.attributes(&node)
+    }
+
     /// *Hot.* The attributes now. `Stale` if the file has no name any more.
     fn attributes(&self, node: &Node) -> Result<Attributes>;
 
