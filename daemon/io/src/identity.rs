@@ -112,6 +112,16 @@ pub fn assume_daemon() -> Result<(), Errno> {
     assume(&Identity::DAEMON)
 }
 
+/// Makes this thread act as an unprivileged user for writing bytes into files that are already
+/// open: the right was checked when they were opened, and the kernel then clears set-id bits and
+/// keeps the blocks that are reserved for root, as it does for any user.
+pub(crate) fn assume_nobody() {
+    const NOBODY: u32 = 65_534;
+    if let Err(error) = assume(&Identity::new(NOBODY, NOBODY, &[])) {
+        tracing::warn!(%error, "payload is written as the daemon itself");
+    }
+}
+
 /// Tries the whole switch on a thread of its own, so that no state is left on this one.
 fn try_switch() -> bool {
     let probe =

@@ -9,11 +9,32 @@
 //!
 //! This is the only crate of the workspace with `unsafe` code. Every other root forbids it.
 
+pub mod admission;
+mod connection;
+mod engine;
 pub mod identity;
+pub mod limits;
+pub mod listener;
+mod mailbox;
+pub mod metrics;
+mod outbox;
+mod pipes;
+pub mod pool;
 pub mod protocol;
 pub mod span;
 pub mod sys;
+mod token;
+mod worker;
 
+pub use admission::Admission;
+pub use engine::{EngineChoice, uring_works};
 pub use identity::Identity;
-pub use protocol::{Demand, Framed, HandOff, Output, Payload, Peer, Protocol, Service};
+pub use limits::WorkerLimits;
+pub use listener::{Congestion, listen_all};
+pub use metrics::WorkerMetrics;
+pub use pool::{Pool, PoolLimits};
+pub use protocol::{
+    Demand, Framed, HandOff, Output, Payload, PayloadSink, Peer, Protocol, Service,
+};
 pub use span::{FileSpan, PayloadFault, SpanFault};
+pub use worker::{Listening, Patience, Worker, WorkerHandle, WorkerParts};

@@ -159,6 +159,21 @@ pub fn is_open_elsewhere(file: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(false)
 }
 
+/// Bytes that a socket has taken and its peer has not acknowledged (tcp(7), SIOCOUTQ).
+///
+/// # Errors
+/// What ioctl(2) reports for something that is not a socket.
+pub(crate) fn unsent_bytes(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ (the same number as SIOCOUTQ) writes one int to the pointer.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    if result == 0 {
+        Ok(u64::try_from(count).unwrap_or(0))
+    } else {
+        Err(last_errno())
+    }
+}
+
 pub(crate) fn last_errno() -> Errno {
     std::io::Error::last_os_error()
         .raw_os_error()

@@ -3,6 +3,12 @@
 //! These tests run as whoever runs them; what only root can show (another identity, device
 //! nodes) is asked only of root. Not covered here: power loss, which needs a guest.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step is a failed test"
+)]
+
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
