@@ -15,4 +15,5 @@ mod changing;
 mod driver;
 mod listing;
 mod reading;
+mod speed;
 mod uploading;
