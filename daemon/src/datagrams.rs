@@ -20,10 +20,14 @@ pub(crate) async fn serve(socket: std::net::UdpSocket, server: Arc<Server>) {
         Ok(socket) => socket,
         Err(error) => return tracing::warn!(%error, "portmap over UDP is not served"),
     };
-    let Ok(local) = socket.local_addr() else { return };
+    let Ok(local) = socket.local_addr() else {
+        return;
+    };
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     loop {
-        let Ok((length, address)) = socket.recv_from(&mut buffer).await else { continue };
+        let Ok((length, address)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
         let message = buffer.get(..length).unwrap_or(&[]).to_vec();
         if let Some(reply) = answer(&server, address, local, message).await
             && let Err(error) = socket.send_to(&reply, address).await

@@ -37,7 +37,11 @@ pub(crate) fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, 
         .collect();
     let chain = chain.map_err(|error| failed(certificate, "not a PEM certificate:", &error))?;
     if chain.is_empty() {
-        return Err(failed(certificate, "there is no certificate in", &"write a PEM file"));
+        return Err(failed(
+            certificate,
+            "there is no certificate in",
+            &"write a PEM file",
+        ));
     }
     let secret = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| failed(key, "cannot read the private key", &error))?;
@@ -64,7 +68,9 @@ pub(crate) async fn serve(
     let acceptor = TlsAcceptor::from(config);
     let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     for worker in workers.iter().cycle() {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -73,7 +79,9 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        let Ok(local) = stream.local_addr() else { continue };
+        let Ok(local) = stream.local_addr() else {
+            continue;
+        };
         let (acceptor, worker) = (acceptor.clone(), worker.clone());
         tokio::spawn(async move {
             let peer = Peer { address, local };
@@ -98,7 +106,9 @@ async fn relay(
     ours.set_nonblocking(true)?;
     theirs.set_nonblocking(true)?;
     let busy = |_: OwnedFd| std::io::Error::other("the worker has too much to do");
-    worker.adopt(OwnedFd::from(theirs), peer, http_listener).map_err(busy)?;
+    worker
+        .adopt(OwnedFd::from(theirs), peer, http_listener)
+        .map_err(busy)?;
     let mut inside = UnixStream::from_std(ours)?;
     tokio::io::copy_bidirectional_with_sizes(&mut outside, &mut inside, 64 << 10, 256 << 10)
         .await?;

@@ -43,9 +43,11 @@ fn make_folder(volume: &config::Volume) -> std::io::Result<()> {
     if path.exists() {
         return Ok(());
     }
-    let is_shared =
-        process::acts_as_callers() && volume.kind.value != config::VolumeKind::Model;
-    DirBuilder::new().recursive(true).mode(PLAIN_MODE).create(path)?;
+    let is_shared = process::acts_as_callers() && volume.kind.value != config::VolumeKind::Model;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(PLAIN_MODE)
+        .create(path)?;
     let mode = if is_shared { SHARED_MODE } else { PLAIN_MODE };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
@@ -60,7 +62,10 @@ fn open_one(volume: &config::Volume, keys: &HandleKeys) -> Result<Export, NodeEr
     };
     if volume.path.is_default() {
         make_folder(volume).map_err(|error| {
-            failed(error.to_string(), "Choose a data directory that you may write to with --data")
+            failed(
+                error.to_string(),
+                "Choose a data directory that you may write to with --data",
+            )
         })?;
     }
     let kind = match volume.kind.value {
@@ -79,13 +84,17 @@ fn open_one(volume: &config::Volume, keys: &HandleKeys) -> Result<Export, NodeEr
     let tree = tree.map_err(|error: VolumeError| {
         failed(error.to_string(), "Make the directory, or correct 'path'")
     })?;
-    let tokens = volume.tokens.value.iter().map(|(secret, reach)| towline_volume::export::Token {
-        secret: secret.expose().to_owned(),
-        reach: match reach {
-            config::TokenReach::Read => Reach::Read,
-            config::TokenReach::Write => Reach::Write,
-        },
-    });
+    let tokens = volume
+        .tokens
+        .value
+        .iter()
+        .map(|(secret, reach)| towline_volume::export::Token {
+            secret: secret.expose().to_owned(),
+            reach: match reach {
+                config::TokenReach::Read => Reach::Read,
+                config::TokenReach::Write => Reach::Write,
+            },
+        });
     Ok(Export {
         id,
         name: volume.name.clone(),
