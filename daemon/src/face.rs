@@ -22,7 +22,7 @@ pub(crate) enum Speaks {
 
 /// A finished job of either protocol.
 pub(crate) enum Done {
-    Http(http::connection::Done),
+    Http(http::get::Done),
     Nfs(nfs::Done),
 }
 
@@ -34,7 +34,7 @@ enum Core {
 /// Empty outputs that all connections of a worker use in turn.
 #[derive(Default)]
 struct Outputs {
-    http: Output<http::connection::Done>,
+    http: Output<http::get::Done>,
     nfs: Output<nfs::Done>,
 }
 
@@ -48,7 +48,7 @@ impl Connection {
     fn drive(
         &mut self,
         output: &mut Output<Done>,
-        http: impl FnOnce(&mut http::Connection, &mut Output<http::connection::Done>) -> Demand,
+        http: impl FnOnce(&mut http::Connection, &mut Output<http::get::Done>) -> Demand,
         nfs: impl FnOnce(&mut nfs::Connection, &mut Output<nfs::Done>) -> Demand,
     ) -> Demand {
         let outputs = &mut *self.outputs.borrow_mut();
@@ -80,11 +80,7 @@ impl Protocol for Connection {
         )
     }
 
-    fn received(
-        &mut self,
-        outcome: Result<(), PayloadFault>,
-        output: &mut Output<Done>,
-    ) -> Demand {
+    fn received(&mut self, outcome: Result<(), PayloadFault>, output: &mut Output<Done>) -> Demand {
         self.drive(
             output,
             |core, out| core.received(outcome, out),
@@ -148,7 +144,14 @@ impl Faces {
         let view = Rc::new(RefCell::new(View::new(exports.clone())));
         let http = http::Factory::new(http.clone(), view.clone());
         let nfs = nfs::Desk::new(nfs.clone(), view.clone());
-        Self { speaks, view, http, nfs, outputs: Rc::default(), handed_off }
+        Self {
+            speaks,
+            view,
+            http,
+            nfs,
+            outputs: Rc::default(),
+            handed_off,
+        }
     }
 }
 
@@ -161,7 +164,10 @@ impl Service for Faces {
             Speaks::Nfs => Core::Nfs(self.nfs.connection(nfs::Programs::Nfs, peer)?),
             Speaks::Portmap => Core::Nfs(self.nfs.connection(nfs::Programs::Portmap, peer)?),
         };
-        Some(Connection { core, outputs: self.outputs.clone() })
+        Some(Connection {
+            core,
+            outputs: self.outputs.clone(),
+        })
     }
 
     fn hand_off(&mut self, connection: HandOff) {
