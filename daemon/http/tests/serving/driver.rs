@@ -41,6 +41,8 @@ pub struct Client {
     pub failing: Option<rustix::io::Errno>,
     /// Jobs that were run.
     pub jobs: usize,
+    /// Most bytes that one call put out, spans not counted.
+    pub burst: usize,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -140,6 +142,7 @@ impl Node {
             wants: Wants::Input,
             failing: None,
             jobs: 0,
+            burst: 0,
         }
     }
 
@@ -264,6 +267,7 @@ impl Client {
         sent: &mut Vec<u8>,
     ) -> Vec<towline_io::protocol::Job<towline_http::Done>> {
         let (buffer, units, jobs) = self.output.take();
+        self.burst = self.burst.max(buffer.len());
         let mut rest = &buffer[..];
         for unit in units {
             match unit {

@@ -73,6 +73,22 @@ fn pipelined_requests_are_answered_in_order_at_every_cut() {
     }
 }
 
+/// A few kilobytes of requests could otherwise become megabytes of replies in memory.
+#[test]
+fn a_flood_of_pipelined_requests_is_answered_in_bounded_bursts() {
+    let node = node();
+    let mut client = node.client();
+    let sent = client.send(get("/files/").repeat(1_000).as_bytes());
+    let (mut rest, mut count) = (&sent[..], 0);
+    while !rest.is_empty() {
+        rest = split(rest, false).1;
+        count += 1;
+    }
+    assert_eq!(count, 1_000);
+    let bound = towline_http::connection::REPLIES_BYTES_MAX + 4_096;
+    assert!(client.burst < bound, "{} bytes at once", client.burst);
+}
+
 #[test]
 fn one_range_and_many_come_as_asked() {
     let node = Node::new();
