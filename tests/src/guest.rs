@@ -75,6 +75,7 @@ pub struct Guest {
     directory: TempDir,
     limit: Duration,
     started: Instant,
+    _turn: File,
 }
 
 impl Guest {
@@ -84,6 +85,9 @@ impl Guest {
     /// Fails when qemu is not installed or the image cannot be built.
     pub fn start(job: &Job) -> Result<Self> {
         let image = image::ensure()?;
+        // Two emulated machines on two cores would only make each other miss their limits.
+        let turn = File::create(crate::paths::target().join("guest/turn"))?;
+        turn.lock().context("waiting for another guest")?;
         let directory = tempfile::tempdir()?;
         let disk = pack(job, directory.path())?;
         let at = |name: &str| directory.path().join(name);
@@ -141,6 +145,7 @@ impl Guest {
             directory,
             limit: job.limit,
             started: Instant::now(),
+            _turn: turn,
         })
     }
 

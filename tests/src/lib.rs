@@ -6,5 +6,6 @@
 #![forbid(unsafe_code)]
 
 pub mod guest;
+pub mod node;
 pub mod paths;
 pub mod process;
