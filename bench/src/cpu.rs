@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result};
+use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Where the server runs when there are at least two cores.
@@ -23,6 +24,17 @@ pub fn pin(core: usize) -> Result<()> {
     let mut cores = CpuSet::new();
     cores.set(core);
     sched_setaffinity(None, &cores).with_context(|| format!("cannot run on core {core}"))
+}
+
+/// Binds the thread `pid` of somebody else to one core.
+///
+/// # Errors
+/// Fails where the thread is gone or belongs to another user.
+pub fn pin_other(pid: u32, core: usize) -> Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    let pid = Pid::from_raw(i32::try_from(pid)?).context("pid 0")?;
+    sched_setaffinity(Some(pid), &cores).with_context(|| format!("cannot bind thread {pid:?}"))
 }
 
 /// Binds the calling thread to the client's core, or to the only one there is.

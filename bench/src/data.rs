@@ -13,8 +13,6 @@ use anyhow::{Context, Result};
 
 use crate::http_load::Random;
 
-/// Length of the hot file in bytes: fits every page cache, is larger than every socket buffer.
-pub const HOT_BYTES: u64 = 512 << 20;
 /// Length of each cold file in bytes.
 pub const COLD_BYTES: u64 = 1 << 30;
 /// Cold files, one per cold stream.
@@ -27,6 +25,8 @@ pub const NAMES: usize = 1000;
 pub struct Data {
     /// What servers serve: `models`, `projects` and `cache` lie in it.
     pub directory: PathBuf,
+    /// Length of the file of hot loads, and of the one that WRITE loads overwrite, in bytes.
+    pub hot_bytes: u64,
 }
 
 impl Data {
@@ -34,17 +34,18 @@ impl Data {
     ///
     /// # Errors
     /// Fails when the directory cannot be written, for instance for want of space.
-    pub fn prepare(directory: &Path, cold: bool) -> Result<Self> {
+    pub fn prepare(directory: &Path, hot_bytes: u64, cold: bool) -> Result<Self> {
         let data = Self {
             directory: directory.to_owned(),
+            hot_bytes,
         };
         for volume in ["models", "projects", "cache"] {
             let path = directory.join(volume);
             fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
             fs::set_permissions(&path, Permissions::from_mode(0o777))?;
         }
-        make_file(&data.hot(), HOT_BYTES, 1)?;
-        make_file(&data.written(), HOT_BYTES, 2)?;
+        make_file(&data.hot(), hot_bytes, 1)?;
+        make_file(&data.written(), hot_bytes, 2)?;
         warm(&data.hot())?;
         warm(&data.written())?;
         let names = directory.join("models/names");

@@ -69,6 +69,9 @@ struct PeersArguments {
     /// in Cargo's target directory]
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Length of the hot file in MiB
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(8..=65536))]
+    hot_mib: u64,
     /// Interleaved rounds per load; fewer than five are for trying out and always exit with 2
     #[arg(long, default_value_t = ROUNDS_MIN)]
     rounds: usize,
@@ -129,6 +132,7 @@ fn compare(arguments: &PeersArguments) -> Result<bool> {
     std::fs::create_dir_all(&data).with_context(|| data.display().to_string())?;
     let settings = Settings {
         data: data.canonicalize().context("data directory")?,
+        hot_bytes: arguments.hot_mib << 20,
         subject: subject(arguments),
         rounds: arguments.rounds,
         measured: Duration::from_secs_f64(arguments.seconds),

@@ -22,6 +22,8 @@ pub mod nfs;
 pub struct Settings {
     /// Where the served files are made and kept.
     pub data: PathBuf,
+    /// Length of the hot file in bytes.
+    pub hot_bytes: u64,
     /// What is measured against the peer.
     pub subject: Subject,
     /// Rounds per load; the median counts.

@@ -20,7 +20,7 @@ use crate::process::{Running, command, must_run};
 mod image;
 mod programs;
 
-pub use programs::copy_with_libraries;
+use programs::copy_with_libraries;
 
 /// Where the guest finds services of this machine's loopback.
 pub const HOST: &str = "10.0.2.2";
@@ -38,6 +38,8 @@ pub struct Job {
     pub script: String,
     /// Files of this machine and their names beside the script.
     pub files: Vec<(PathBuf, String)>,
+    /// Programs of this machine; they lie in `/usr/bin` with the libraries they need.
+    pub programs: Vec<PathBuf>,
     /// Everything, boot included.
     pub limit: Duration,
     /// Memory of the guest in MiB.
@@ -51,6 +53,7 @@ impl Job {
         Self {
             script: script.to_owned(),
             files: Vec::new(),
+            programs: Vec::new(),
             limit,
             memory_mib: 1024,
         }
@@ -257,6 +260,11 @@ fn pack(job: &Job, directory: &Path) -> Result<PathBuf> {
             std::fs::create_dir_all(parent)?;
         }
         std::fs::copy(from, &to).with_context(|| from.display().to_string())?;
+    }
+    for program in &job.programs {
+        let name = program.file_name().context("program without a name")?;
+        let place = Path::new("/usr/bin").join(name);
+        copy_with_libraries(program, &root.join("root"), &place, &[])?;
     }
     let disk = directory.join("job.tar");
     let mut tar = command("tar", &["-cf"]);

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::{Settings, Subject, interleave, of};
 use crate::cpu;
-use crate::data::{COLD_FILES, Data, HOT_BYTES};
+use crate::data::{COLD_FILES, Data};
 use crate::figures::Outcome;
 use crate::http_load::{Plan, Stream, run};
 use crate::namespace::{congestion_control, set_congestion_control};
@@ -30,7 +30,7 @@ struct Listening {
 /// # Errors
 /// Fails when a server cannot be started or a reply is wrong.
 pub fn compare(settings: &Settings, directory: &Path) -> Result<Vec<Row>> {
-    let data = Data::prepare(&settings.data, settings.wants("cold"))?;
+    let data = Data::prepare(&settings.data, settings.hot_bytes, settings.wants("cold"))?;
     cpu::pin_to_client_core()?;
     let host_default = congestion_control()?;
     let peer = start_nginx(8081, &data, directory, NginxBodies::Sendfile)?;
@@ -156,7 +156,7 @@ fn one_round(settings: &Settings, data: &Data, case: &Case, side: &Listening) ->
             "ranges",
             Stream::Ranges {
                 path,
-                file_bytes: HOT_BYTES,
+                file_bytes: data.hot_bytes,
                 range_bytes: 64 << 10,
             },
         )

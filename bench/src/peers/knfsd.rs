@@ -1,8 +1,8 @@
 //! towline against the kernel's own NFS server, on a machine whose kernel has one.
 //!
 //! `bench/peers/knfsd` runs this inside a guest where the host's kernel has none. Invariant: the
-//! kernel's server is already running and exports the data directory's volumes; it is measured
-//! with the time of its `nfsd` threads. Not promised: the memory-to-memory figures of a real
+//! kernel's server is already running and exports the data directory's volumes; its `nfsd` threads
+//! are bound to the server's core and measured by their own time. Not promised: the memory-to-memory figures of a real
 //! machine, when it runs in an emulated one.
 
 use std::net::SocketAddr;
@@ -31,8 +31,11 @@ pub fn compare(settings: &Settings, mount_port: u16, directory: &Path) -> Result
         !matches!(settings.subject, Subject::SamePeer),
         "there is only one kernel server"
     );
-    let data = Data::prepare(&settings.data, false)?;
+    let data = Data::prepare(&settings.data, settings.hot_bytes, false)?;
     cpu::pin_to_client_core()?;
+    for thread in &threads {
+        cpu::pin_other(*thread, cpu::SERVER_CORE)?;
+    }
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let endpoint = Endpoint {
         nfs: local(2049),

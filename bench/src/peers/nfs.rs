@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::{Settings, Subject, interleave};
 use crate::cpu::{self, CpuMeter};
-use crate::data::{Data, HOT_BYTES};
+use crate::data::Data;
 use crate::figures::Outcome;
 use crate::namespace::set_congestion_control;
 use crate::nfs_load::{Operation, Plan, run};
@@ -70,7 +70,7 @@ pub(super) struct Case {
 /// # Errors
 /// Fails when a server cannot be started or a reply is wrong.
 pub fn compare(settings: &Settings, directory: &Path) -> Result<Vec<Row>> {
-    let data = Data::prepare(&settings.data, false)?;
+    let data = Data::prepare(&settings.data, settings.hot_bytes, false)?;
     cpu::pin_to_client_core()?;
     set_congestion_control("reno")?;
     let peer_server = start_ganesha(12049, &data, directory)?;
@@ -199,7 +199,7 @@ fn one_round(settings: &Settings, case: &Case, side: &Exported) -> Result<Outcom
         window: case.window,
         operation: case.operation.clone(),
         handle: handle.clone(),
-        file_bytes: HOT_BYTES,
+        file_bytes: settings.hot_bytes,
         warm_up: settings.warm_up(),
         measured: settings.measured,
     };

@@ -20,9 +20,18 @@ struct Arguments {
     /// Files to lay beside the script
     #[arg(long)]
     file: Vec<PathBuf>,
+    /// Programs to lay into the guest's /usr/bin, with their libraries
+    #[arg(long)]
+    program: Vec<PathBuf>,
+    /// Memory of the guest in MiB
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(256..=65536))]
+    memory: u32,
     /// Seconds until the guest is killed, at most an hour
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=3600))]
     limit: u64,
+    /// Arguments of the script
+    #[arg(last = true)]
+    arguments: Vec<String>,
 }
 
 #[expect(clippy::print_stderr, reason = "the one place where failures are told")]
@@ -43,6 +52,13 @@ fn main() -> ExitCode {
 fn boot(arguments: &Arguments) -> Result<u8> {
     let script = std::fs::read_to_string(&arguments.script).context("script")?;
     let mut job = Job::new(&script, Duration::from_secs(arguments.limit));
+    if !arguments.arguments.is_empty() {
+        let quote = |word: &String| format!(" '{}'", word.replace('\'', "'\\''"));
+        let words: String = arguments.arguments.iter().map(quote).collect();
+        job.script = format!("set --{words}\n{script}");
+    }
+    job.memory_mib = arguments.memory;
+    job.programs.clone_from(&arguments.program);
     for file in &arguments.file {
         let name = file
             .file_name()

@@ -15,8 +15,8 @@ use super::programs::copy_with_libraries;
 use crate::paths;
 use crate::process::{command, must_run};
 
-/// Changes whenever this recipe does, so that old images are rebuilt.
-const RECIPE: u32 = 1;
+/// This file is an input of the image like any other.
+const RECIPE: &str = include_str!("image.rs");
 /// Packages whose files go into the guest; the kernel's is named by a meta package.
 const PACKAGES: [&str; 11] = [
     "busybox-static",
@@ -101,7 +101,7 @@ fn key(kernel_package: &str) -> Result<String> {
         hasher.update(line.as_bytes());
     }
     hasher.update(&fs::read(init_script())?);
-    hasher.update(format!("{RECIPE} {FSX_VERSION} {kernel_package}").as_bytes());
+    hasher.update(format!("{RECIPE} {kernel_package}").as_bytes());
     Ok(hasher.finalize().to_hex().to_string())
 }
 
@@ -201,9 +201,9 @@ fn copy_programs(unpacked: &Path, root: &Path, directory: &Path) -> Result<()> {
     ];
     for place in PROGRAMS {
         let program = unpacked.join(place.trim_start_matches('/'));
-        copy_with_libraries(&program, root, place, &prefer)?;
+        copy_with_libraries(&program, root, Path::new(place), &prefer)?;
     }
-    copy_with_libraries(&fsx(directory)?, root, "/usr/bin/fsx", &prefer)?;
+    copy_with_libraries(&fsx(directory)?, root, Path::new("/usr/bin/fsx"), &prefer)?;
     let busybox = root.join("bin/busybox");
     fs::create_dir_all(root.join("bin"))?;
     fs::copy(unpacked.join("bin/busybox"), busybox)?;
@@ -252,14 +252,17 @@ fn write_settings(unpacked: &Path, root: &Path) -> Result<()> {
     let files = [
         (
             "passwd",
-            "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/tmp:/bin/sh\nbob:x:1001:1001::/tmp:/bin/sh\n",
+            "root:x:0:0::/root:/bin/sh\n_rpc:x:107:107::/run:/bin/sh\nalice:x:1000:1000::/tmp:/bin/sh\nbob:x:1001:1001::/tmp:/bin/sh\n",
         ),
         (
             "group",
-            "root:x:0:\nalice:x:1000:\nbob:x:1001:\nteam:x:2000:alice\n",
+            "root:x:0:\n_rpc:x:107:\nalice:x:1000:\nbob:x:1001:\nteam:x:2000:alice\n",
         ),
         ("hosts", "127.0.0.1 localhost\n10.0.2.2 node\n"),
-        ("services", "sunrpc 111/tcp\nsunrpc 111/udp\nnfs 2049/tcp\n"),
+        (
+            "services",
+            "sunrpc 111/tcp portmapper\nsunrpc 111/udp portmapper\nnfs 2049/tcp\n",
+        ),
         ("rpc", "portmapper 100000\nnfs 100003\nmountd 100005\n"),
         ("protocols", "tcp 6 TCP\nudp 17 UDP\n"),
         (

@@ -20,13 +20,13 @@ const LDD_LIMIT: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// Fails when a library is found in neither place.
-pub fn copy_with_libraries(
+pub(super) fn copy_with_libraries(
     program: &Path,
     root: &Path,
-    place: &str,
+    place: &Path,
     prefer: &[PathBuf],
 ) -> Result<()> {
-    copy(program, &below(root, Path::new(place)))?;
+    copy(program, &below(root, place))?;
     for library in libraries(program, prefer)? {
         let found = prefer
             .iter()
