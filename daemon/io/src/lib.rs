@@ -1,1 +1,38 @@
-//! placeholder header, replaced below
+//! The data plane: one worker thread per core, each with its own listeners, connections and
+//! readiness engine (io_uring, or epoll where that is forbidden).
+//!
+//! Promised: a protocol core ([`Protocol`]) never sees a socket; it takes bytes and answers with
+//! bytes and [`FileSpan`]s, and this crate alone moves them. Workers share nothing but the pool
+//! of threads for calls that may block ([`Output::defer`]). Everything that a peer can make this
+//! crate hold is bounded by a named limit. Not promised: fairness finer than one turn of the
+//! loop, and zero copies on kernels or file systems that do not splice.
+//!
+//! This is the only crate of the workspace with `unsafe` code. Every other root forbids it.
+
+mod connection;
+mod engine;
+pub mod identity;
+pub mod limits;
+pub mod listener;
+mod mailbox;
+pub mod metrics;
+mod outbox;
+mod pipes;
+pub mod pool;
+pub mod protocol;
+pub mod span;
+pub mod sys;
+mod token;
+mod worker;
+
+pub use engine::{EngineChoice, uring_works};
+pub use identity::Identity;
+pub use limits::WorkerLimits;
+pub use listener::{Congestion, listen_all};
+pub use metrics::WorkerMetrics;
+pub use pool::{Pool, PoolLimits};
+pub use protocol::{
+    Demand, Framed, HandOff, Output, Payload, PayloadSink, Peer, Protocol, Service,
+};
+pub use span::{FileSpan, PayloadFault, SpanFault};
+pub use worker::{Listening, Worker, WorkerHandle, WorkerParts};

@@ -1,0 +1,170 @@
+//! GET and HEAD: a file, parts of it, or a directory.
+//!
+//! A file that this worker has served before is answered here and now: one question to the
+//! kernel whether the path still leads to it, a head written into the output, and a span.
+//! Invariant: the size that a reply promises was read from the very file that is sent, after
+//! the request came in. A file that shrinks before it is sent ends the connection early.
+
+use std::sync::Arc;
+
+use towline_io::Output;
+use towline_volume::view::Right;
+use towline_volume::volume::Pace;
+use towline_volume::{
+    Attributes, Export, FileKind, Identity, Name, Reach, VolumeError, view::Located,
+};
+
+use crate::access;
+use crate::connection::{Connection, Flow, Request};
+use crate::index;
+use crate::listing::{self, Page};
+use crate::media;
+use crate::metrics::add;
+use crate::path::Place;
+use crate::send;
+use crate::status::Refusal;
+use crate::worker::{Known, Ready};
+
+/// What a pool thread brings back.
+#[derive(Debug)]
+pub enum Done {
+    /// A path was looked up and opened.
+    Opened(Result<Found, VolumeError>),
+    /// A directory was read.
+    Listed(Result<Page, VolumeError>),
+}
+
+/// What stands at a path.
+#[derive(Debug)]
+pub enum Found {
+    /// A regular file, open for reading.
+    File(Opened),
+    /// A directory.
+    Directory,
+}
+
+/// A file that the kernel let the caller open.
+#[derive(Debug)]
+pub struct Opened {
+    located: Located,
+    /// Read before the file was opened.
+    seen: Attributes,
+    file: Arc<std::fs::File>,
+}
+
+/// Answers GET or HEAD below `/files/`.
+pub(crate) fn answer(
+    connection: &mut Connection,
+    request: &Request<'_, '_>,
+    answer: Option<Done>,
+    output: &mut Output<Done>,
+) -> Flow {
+    if answer.is_none()
+        && let Some(outcome) = hot(connection, request)
+    {
+        return match outcome {
+            Ok(ready) => send::file(connection, request, &ready, output),
+            Err(refusal) => connection.refuse(&refusal, request.tone, output),
+        };
+    }
+    match cold(connection, request, answer, output) {
+        Ok(flow) => flow,
+        Err(refusal) => connection.refuse(&refusal, request.tone, output),
+    }
+}
+
+/// The file, if the path is remembered and everything still holds.
+fn hot(connection: &Connection, request: &Request<'_, '_>) -> Option<Result<Ready, Refusal>> {
+    let worker = connection.worker.borrow();
+    let known = worker.known(request.below)?;
+    let address = connection.address();
+    let authorization = request.head.authorization;
+    if let Err(refusal) = access::judge(&known.export, address, authorization, Reach::Read) {
+        return Some(Err(refusal));
+    }
+    let ready = worker.ready(known)?;
+    add(&worker.counters.hot, 1);
+    Some(Ok(ready))
+}
+
+fn cold(
+    connection: &mut Connection,
+    request: &Request<'_, '_>,
+    answer: Option<Done>,
+    output: &mut Output<Done>,
+) -> Result<Flow, Refusal> {
+    let place = Place::parse(request.below)?;
+    let Some(volume) = &place.volume else {
+        return Ok(index::answer(connection, request, output));
+    };
+    let export = connection.server.exports().by_name(volume);
+    let export = export.ok_or(Refusal::NOT_FOUND)?.clone();
+    let authorization = request.head.authorization;
+    access::judge(&export, connection.address(), authorization, Reach::Read)?;
+    match answer {
+        None if place.is_directory => listing::defer(request, export, place, output),
+        None => {
+            output.defer(move || Done::Opened(open(&export, place.names)));
+            Ok(Flow::Wait)
+        }
+        Some(Done::Listed(page)) => Ok(listing::reply(connection, request, &page?, output)),
+        Some(Done::Opened(found)) => match found? {
+            Found::Directory => {
+                let url = place.directory_url();
+                Ok(connection.redirect(&url, request.tone, output))
+            }
+            Found::File(opened) => {
+                let ready = admit(connection, request, export, place.names, opened);
+                Ok(send::file(connection, request, &ready, output))
+            }
+        },
+    }
+}
+
+/// Looks a path up and opens it. Runs on a pool thread.
+fn open(export: &Arc<Export>, names: Vec<Name>) -> Result<Found, VolumeError> {
+    let who: &Identity = &export.anonymous;
+    let node = export.volume.walk(&names, who, Pace::Blocking)?;
+    if node.kind == FileKind::Directory {
+        return Ok(Found::Directory);
+    }
+    let seen = export.volume.attributes(&node)?;
+    let file = export.volume.open_read(&node, who)?;
+    let export = export.clone();
+    Ok(Found::File(Opened {
+        located: Located { node, export },
+        seen,
+        file,
+    }))
+}
+
+/// Makes an opened file hot.
+fn admit(
+    connection: &Connection,
+    request: &Request<'_, '_>,
+    export: Arc<Export>,
+    names: Vec<Name>,
+    opened: Opened,
+) -> Ready {
+    let mut worker = connection.worker.borrow_mut();
+    let media = names.last().map_or(media::UNKNOWN, media::of);
+    let Opened {
+        located,
+        seen,
+        file,
+    } = opened;
+    let known = Known {
+        names,
+        handle: located.node.handle,
+        media,
+        export: export.clone(),
+    };
+    worker.remember(request.below, known);
+    let mut view = worker.view.borrow_mut();
+    view.grant(located, &export.anonymous, Right::Read, &seen);
+    Ready {
+        file,
+        attributes: seen,
+        media,
+    }
+}

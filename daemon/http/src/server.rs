@@ -1,0 +1,76 @@
+//! What all workers of a node share on this face: the exports, the limits and the counters.
+//!
+//! Invariant: exports and limits do not change while the node runs. The lock here is taken once
+//! per worker and when somebody reads the counters, never on the way of a request.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use towline_volume::Exports;
+
+use crate::metrics::{Counters, METRICS, Metric};
+
+/// What an operator may change.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest file that PUT accepts, in bytes; 413 above. Default 2^63-1: the disk decides.
+    pub upload_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            upload_bytes_max: i64::MAX as u64,
+        }
+    }
+}
+
+/// The node-wide part of the face.
+#[derive(Debug)]
+pub struct Server {
+    exports: Arc<Exports>,
+    limits: Limits,
+    workers: Mutex<Vec<Arc<Counters>>>,
+}
+
+impl Server {
+    /// A server of these exports.
+    #[must_use]
+    pub fn new(exports: Arc<Exports>, limits: Limits) -> Self {
+        Self {
+            exports,
+            limits,
+            workers: Mutex::default(),
+        }
+    }
+
+    /// The exports.
+    #[must_use]
+    pub fn exports(&self) -> &Arc<Exports> {
+        &self.exports
+    }
+
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Every metric with its present value.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<(Metric, u64)> {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = |metric: &Metric| metric.sum(workers.iter().map(Arc::as_ref));
+        METRICS
+            .iter()
+            .map(|metric| (*metric, sum(metric)))
+            .collect()
+    }
+
+    /// New counters for one more worker.
+    pub(crate) fn enlist(&self) -> Arc<Counters> {
+        let counters = Arc::new(Counters::default());
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.push(counters.clone());
+        counters
+    }
+}

@@ -1,0 +1,143 @@
+//! What the HTTP connections of one worker share: the view, the paths that are hot, the date.
+//!
+//! A path that was served once is remembered with its names and its node. Invariant: it is used
+//! again only if the kernel, asked now and as the caller, says that the same path leads to the
+//! same file, so a file that was renamed over is seen at once and a right that was taken away
+//! is gone at once. Bounded by [`PATHS_MAX`] and [`PATH_KEY_BYTES_MAX`].
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use towline_base::clock;
+use towline_io::Peer;
+use towline_volume::node::FileIdentity;
+use towline_volume::view::{Hot, Right};
+use towline_volume::{Attributes, Export, FileHandle, FileKind, Name, View};
+
+use crate::connection::Connection;
+use crate::date::{self, DATE_BYTES};
+use crate::metrics::Counters;
+use crate::server::Server;
+
+/// Most paths that one worker remembers: with keys of 100 bytes about 2 MB.
+pub const PATHS_MAX: usize = 4096;
+
+/// Longest path that is remembered, in bytes as sent; with [`PATHS_MAX`] at most 4 MiB of keys.
+pub const PATH_KEY_BYTES_MAX: usize = 1024;
+
+/// Makes the connections of one worker.
+#[derive(Clone)]
+pub struct Factory {
+    server: Arc<Server>,
+    worker: Rc<RefCell<Worker>>,
+}
+
+impl Factory {
+    /// A factory for the worker that owns `view`.
+    #[must_use]
+    pub fn new(server: Arc<Server>, view: Rc<RefCell<View>>) -> Self {
+        let worker = Worker {
+            view,
+            counters: server.enlist(),
+            paths: HashMap::new(),
+            dated: (i64::MIN, [0; DATE_BYTES]),
+            scratch: Vec::new(),
+            boundary: towline_base::rand::bits().unwrap_or_default(),
+        };
+        Self {
+            server,
+            worker: Rc::new(RefCell::new(worker)),
+        }
+    }
+
+    /// The core for a new connection.
+    #[must_use]
+    pub fn accept(&self, peer: Peer) -> Connection {
+        Connection::new(self.server.clone(), self.worker.clone(), peer)
+    }
+}
+
+/// The state that connections of one worker share.
+pub(crate) struct Worker {
+    pub(crate) view: Rc<RefCell<View>>,
+    pub(crate) counters: Arc<Counters>,
+    paths: HashMap<Box<[u8]>, Known>,
+    dated: (i64, [u8; DATE_BYTES]),
+    /// Part heads under way; empty between calls.
+    pub(crate) scratch: Vec<u8>,
+    boundary: u64,
+}
+
+/// A path that was served.
+pub(crate) struct Known {
+    pub(crate) export: Arc<Export>,
+    pub(crate) names: Vec<Name>,
+    pub(crate) handle: FileHandle,
+    pub(crate) media: &'static str,
+}
+
+/// A file that can be sent now.
+pub(crate) struct Ready {
+    pub(crate) file: Arc<File>,
+    pub(crate) attributes: Attributes,
+    pub(crate) media: &'static str,
+}
+
+impl Worker {
+    /// The time in seconds since 1970 and as a Date field, written once a second.
+    pub(crate) fn date(&mut self) -> (i64, [u8; DATE_BYTES]) {
+        let now = clock::since_epoch().as_secs() as i64;
+        if self.dated.0 != now {
+            self.dated = (now, date::format(now));
+        }
+        self.dated
+    }
+
+    /// A number for the next multipart boundary.
+    pub(crate) fn boundary(&mut self) -> u64 {
+        self.boundary = self
+            .boundary
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        self.boundary
+    }
+
+    /// What is remembered of a path, as sent.
+    pub(crate) fn known(&self, below: &[u8]) -> Option<&Known> {
+        self.paths.get(below)
+    }
+
+    /// The file behind a remembered path, if the kernel says that it is still that file and the
+    /// right to read it still holds.
+    pub(crate) fn ready(&self, known: &Known) -> Option<Ready> {
+        let Known { export, names, .. } = known;
+        let who = &export.anonymous;
+        let attributes = export.volume.peek_path(names, who).ok()?;
+        let mut view = self.view.borrow_mut();
+        let Hot::Ready(located) = view.node(&known.handle) else {
+            return None;
+        };
+        let same = FileIdentity::of(&attributes) == located.node.identity
+            && attributes.kind == FileKind::Regular;
+        let file = view.file(&located.node, &attributes, who, Right::Read)?;
+        same.then_some(Ready {
+            file,
+            attributes,
+            media: known.media,
+        })
+    }
+
+    /// Remembers a path, as sent.
+    pub(crate) fn remember(&mut self, below: &[u8], known: Known) {
+        if below.len() > PATH_KEY_BYTES_MAX {
+            return;
+        }
+        if self.paths.len() >= PATHS_MAX {
+            self.paths.clear();
+        }
+        self.paths.insert(below.into(), known);
+    }
+}

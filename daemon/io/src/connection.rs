@@ -1,0 +1,141 @@
+//! The driver's side of one connection: its socket, its core, and what is under way for it.
+//!
+//! Invariant: `input` holds exactly the bytes that were read and not taken by the core or by a
+//! payload. Not promised: anything about the core's own state.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use crate::outbox::Outbox;
+use crate::pool::Pool;
+use crate::protocol::{Demand, Payload, PayloadSink, Peer, Protocol};
+use crate::span::PayloadFault;
+
+pub(crate) type Task = Box<dyn FnOnce() + Send>;
+
+/// What the core is waiting for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Wants {
+    /// More input.
+    Input,
+    /// A deferred job's end.
+    Job,
+    /// Everything to be sent, then the end.
+    Close,
+    /// Everything to be sent, then the control plane.
+    HandOff,
+}
+
+/// A payload on its way from the socket into a file.
+#[derive(Debug)]
+pub(crate) struct Receiving {
+    pub(crate) sink: Option<PayloadSink>,
+    pub(crate) left: u64,
+    pub(crate) fault: Option<PayloadFault>,
+}
+
+pub(crate) struct Connection<P: Protocol> {
+    pub(crate) fd: OwnedFd,
+    pub(crate) peer: Peer,
+    pub(crate) is_tcp: bool,
+    pub(crate) core: P,
+    pub(crate) input: Vec<u8>,
+    /// Whether the core has seen all of `input` and asked for more.
+    pub(crate) has_seen_all: bool,
+    pub(crate) receive_bytes: usize,
+    pub(crate) outbox: Outbox,
+    pub(crate) payload: Option<Receiving>,
+    pub(crate) wants: Wants,
+    /// Deferred jobs and cold reads under way.
+    pub(crate) under_way: usize,
+    /// Jobs that found the pool full.
+    pub(crate) stalled: VecDeque<Task>,
+    pub(crate) is_readable: bool,
+    pub(crate) is_write_blocked: bool,
+    /// The peer has sent all that it will.
+    pub(crate) has_ended: bool,
+    /// Bytes still to be thrown away before the socket is closed; `None` unless lingering.
+    pub(crate) linger: Option<usize>,
+    pub(crate) is_queued: bool,
+    /// Bytes of unfinished requests that are charged to the worker's budget.
+    pub(crate) charged: usize,
+    /// Waits because that budget is used up.
+    pub(crate) is_starved: bool,
+    /// When the unfinished request began.
+    pub(crate) partial_since: Option<Instant>,
+    /// Bytes moved since `watched_since`, for the progress rule.
+    pub(crate) moved: u64,
+    pub(crate) watched_since: Instant,
+    pub(crate) unsent_before: u64,
+    pub(crate) active_at: Instant,
+}
+
+impl<P: Protocol> Connection<P> {
+    pub(crate) fn new(fd: OwnedFd, peer: Peer, is_tcp: bool, core: P, now: Instant) -> Self {
+        Self {
+            fd,
+            peer,
+            is_tcp,
+            core,
+            input: Vec::new(),
+            has_seen_all: true,
+            receive_bytes: crate::limits::RECEIVE_BYTES_MIN,
+            outbox: Outbox::default(),
+            payload: None,
+            wants: Wants::Input,
+            under_way: 0,
+            stalled: VecDeque::new(),
+            is_readable: true,
+            is_write_blocked: false,
+            has_ended: false,
+            linger: None,
+            is_queued: false,
+            charged: 0,
+            is_starved: false,
+            partial_since: None,
+            moved: 0,
+            watched_since: now,
+            unsent_before: 0,
+            active_at: now,
+        }
+    }
+
+    /// Whether nothing is under way: no request, no reply, no job.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.core.is_idle()
+            && self.payload.is_none()
+            && self.under_way == 0
+            && self.outbox.is_empty()
+            && self.input.is_empty()
+    }
+
+    /// Takes note of what the core wants next.
+    pub(crate) fn obey(&mut self, demand: Demand) {
+        match demand {
+            Demand::Input => self.wants = Wants::Input,
+            Demand::Payload(Payload { sink, length }) => {
+                self.wants = Wants::Input;
+                self.payload = Some(Receiving {
+                    sink,
+                    left: length,
+                    fault: None,
+                });
+            }
+            Demand::Pause => self.wants = Wants::Job,
+            Demand::Close => self.wants = Wants::Close,
+            Demand::HandOff => self.wants = Wants::HandOff,
+        }
+    }
+
+    /// Offers the stalled jobs to the pool again; whether none is left.
+    pub(crate) fn submit_stalled(&mut self, pool: &Pool) -> bool {
+        while let Some(task) = self.stalled.pop_front() {
+            if let Err(task) = pool.submit(task) {
+                self.stalled.push_front(task);
+                return false;
+            }
+        }
+        true
+    }
+}

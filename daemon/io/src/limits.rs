@@ -1,0 +1,78 @@
+//! The bounds of a worker that an operator may change, with their defaults.
+//!
+//! Invariant: nothing a peer does makes a worker hold more than these say. Not promised: that any
+//! setting suits any machine; the defaults suit two cores and 16 GiB as well as 64 and 512.
+
+use std::time::Duration;
+
+/// Bounds of one worker.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerLimits {
+    /// Most connections at a time. More are closed as soon as they are accepted.
+    pub connections_max: usize,
+    /// Bytes of unfinished requests that all connections of the worker may hold together. Past
+    /// it connections wait, except the one whose request is the oldest.
+    pub receive_bytes_max: usize,
+    /// A connection between requests is closed after this time.
+    pub idle_max: Duration,
+    /// A request or reply under way must move [`PROGRESS_BYTES_PER_S_MIN`] over this time.
+    pub progress_window: Duration,
+    /// How long connections may go on after the node was told to stop.
+    pub drain_max: Duration,
+}
+
+/// Slowest transfer that is not closed, in bytes per second: a modem of 1995 is faster.
+pub const PROGRESS_BYTES_PER_S_MIN: u64 = 1024;
+
+impl Default for WorkerLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 16_384,
+            receive_bytes_max: 64 << 20,
+            idle_max: Duration::from_secs(600),
+            progress_window: Duration::from_secs(10),
+            drain_max: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Bytes that one turn moves for one connection before the next one gets its turn: 8 MiB keeps
+/// the cost of switching below 1 % and a turn below 2 ms.
+pub(crate) const TURN_BYTES: usize = 8 << 20;
+
+/// Bytes asked from a socket at a time when requests are small: a window of 64 calls.
+pub(crate) const RECEIVE_BYTES_MIN: usize = 8 << 10;
+
+/// Bytes asked from a socket at a time when it keeps filling the buffer.
+pub(crate) const RECEIVE_BYTES_MAX: usize = 256 << 10;
+
+/// A connection with more unsent bytes than this in memory is not read from.
+pub(crate) const UNSENT_BYTES_MAX: usize = 1 << 20;
+
+/// A connection with more unsent pieces than this is not read from.
+pub(crate) const UNSENT_ITEMS_MAX: usize = 256;
+
+/// A connection with more deferred jobs and cold reads than this is not read from.
+pub(crate) const UNDER_WAY_MAX: usize = 128;
+
+/// Longest span of a framed reply that is copied into the reply instead of sent as a file: below
+/// it one copy costs less than the two system calls that it saves.
+pub(crate) const INLINE_BYTES_MAX: u64 = 32 << 10;
+
+/// Shortest rest of a payload that is spliced instead of copied.
+pub(crate) const SPLICE_BYTES_MIN: u64 = 64 << 10;
+
+/// Bytes of a file that one residency test answers for.
+pub(crate) const WINDOW_BYTES: u64 = 1 << 20;
+
+/// Distance of the bytes that a residency test touches. Read-ahead fills gaps of this size.
+pub(crate) const PROBE_STEP_BYTES: u64 = 256 << 10;
+
+/// Shortest span for which the socket is corked: below it the head's MSG_MORE is enough.
+pub(crate) const CORK_BYTES_MIN: u64 = 256 << 10;
+
+/// Connections accepted in one turn.
+pub(crate) const ACCEPTS_MAX: usize = 64;
+
+/// Bytes thrown away after a reply that closes, so that the reply is not lost to a reset.
+pub(crate) const LINGER_BYTES_MAX: usize = 1 << 20;

@@ -1,0 +1,286 @@
+//! What a connection still has to send, and sending it: bytes, file spans, filled pipes.
+//!
+//! A span is tested for residency window by window (`preadv2` with RWF_NOWAIT). What is in memory
+//! goes out with sendfile(2); what is not is read into a pipe by the engine while other
+//! connections go on. Invariant: a span that cannot be sent whole ends the connection; bytes that
+//! the file did not have are never made up. A cork set here is always taken out again.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::io::{Errno, ReadWriteFlags};
+use rustix::net::{SendFlags, sockopt};
+use rustix::pipe::{SpliceFlags, splice};
+
+use crate::limits::{CORK_BYTES_MIN, PROBE_STEP_BYTES, WINDOW_BYTES};
+use crate::pipes::{Pipe, Pipes};
+use crate::span::{FileSpan, SpanFault};
+
+/// One piece to send.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// Bytes, sent up to the index.
+    Bytes(Vec<u8>, usize),
+    /// A span; so many of its first bytes are known to be in memory.
+    Span(FileSpan, u64),
+    /// A span whose beginning is being read into a pipe.
+    Filling(FileSpan),
+    /// A pipe that holds so many bytes.
+    Piped(Pipe, usize),
+}
+
+/// How far sending got.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Flushed {
+    /// All is sent.
+    All,
+    /// The socket takes no more for now.
+    Blocked,
+    /// The next bytes have to be read first; `Some` names what to read into a pipe.
+    Cold,
+    /// A pipe is being filled for the next bytes.
+    Filling,
+    /// The budget of this turn is used up.
+    Spent,
+}
+
+/// Why sending cannot go on.
+#[derive(Debug)]
+pub(crate) enum SendFault {
+    /// The connection is gone.
+    Socket,
+    /// The file failed.
+    Span(SpanFault),
+}
+
+/// The pieces of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    pub(crate) items: VecDeque<Item>,
+    pub(crate) bytes_held: usize,
+    is_corked: bool,
+}
+
+/// Bytes moved by each way, for the metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moved {
+    pub(crate) copied: u64,
+    pub(crate) by_sendfile: u64,
+    pub(crate) by_splice: u64,
+}
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The bytes at the end, to append to.
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        if !matches!(self.items.back(), Some(Item::Bytes(..))) {
+            self.items.push_back(Item::Bytes(Vec::new(), 0));
+        }
+        match self.items.back_mut() {
+            Some(Item::Bytes(bytes, _)) => bytes,
+            _ => unreachable!("the last item was just made to be bytes"),
+        }
+    }
+
+    /// Sends until nothing is left, the socket is full, data is cold, or `budget` is used up.
+    pub(crate) fn flush(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        is_tcp: bool,
+        budget: &mut usize,
+        pipes: &mut Pipes,
+        moved: &mut Moved,
+    ) -> Result<Flushed, SendFault> {
+        while let Some(item) = self.items.front() {
+            if *budget == 0 {
+                return Ok(Flushed::Spent);
+            }
+            if is_tcp && !self.is_corked && self.wants_cork(item) {
+                self.is_corked = sockopt::set_tcp_cork(fd, true).is_ok();
+            }
+            let step = match item {
+                Item::Bytes(..) => self.send_bytes(fd, budget, moved)?,
+                Item::Span(..) => self.send_span(fd, budget, moved)?,
+                Item::Filling(_) => Step::Stop(Flushed::Filling),
+                Item::Piped(..) => self.send_piped(fd, budget, pipes, moved)?,
+            };
+            if let Step::Stop(flushed) = step {
+                if flushed != Flushed::Blocked {
+                    self.uncork(fd);
+                }
+                return Ok(flushed);
+            }
+        }
+        self.uncork(fd);
+        self.bytes_held = 0;
+        Ok(Flushed::All)
+    }
+
+    fn wants_cork(&self, front: &Item) -> bool {
+        let is_long = |item: &Item| match item {
+            Item::Span(span, _) | Item::Filling(span) => span.length >= CORK_BYTES_MIN,
+            Item::Piped(_, bytes) => *bytes as u64 >= CORK_BYTES_MIN,
+            Item::Bytes(..) => false,
+        };
+        is_long(front) || self.items.get(1).is_some_and(is_long)
+    }
+
+    fn uncork(&mut self, fd: BorrowedFd<'_>) {
+        if self.is_corked {
+            self.is_corked = false;
+            if let Err(error) = sockopt::set_tcp_cork(fd, false) {
+                tracing::debug!(%error, "a cork stays in a socket that is going away");
+            }
+        }
+    }
+
+    fn send_bytes(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        budget: &mut usize,
+        moved: &mut Moved,
+    ) -> Result<Step, SendFault> {
+        let has_more = self.items.len() > 1;
+        let Some(Item::Bytes(bytes, at)) = self.items.front_mut() else {
+            return Ok(Step::Next);
+        };
+        let more = if has_more {
+            SendFlags::MORE
+        } else {
+            SendFlags::empty()
+        };
+        let rest = bytes.get(*at..).unwrap_or(&[]);
+        if rest.is_empty() {
+            self.items.pop_front();
+            return Ok(Step::Next);
+        }
+        match rustix::net::send(fd, rest, SendFlags::NOSIGNAL | SendFlags::DONTWAIT | more) {
+            Ok(sent) => {
+                *at += sent;
+                *budget = budget.saturating_sub(sent);
+                moved.copied += sent as u64;
+                self.bytes_held = self.bytes_held.saturating_sub(sent);
+                if *at == bytes.len() {
+                    self.items.pop_front();
+                }
+                Ok(Step::Next)
+            }
+            Err(Errno::AGAIN) => Ok(Step::Stop(Flushed::Blocked)),
+            Err(Errno::INTR) => Ok(Step::Next),
+            Err(_) => Err(SendFault::Socket),
+        }
+    }
+
+    fn send_span(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        budget: &mut usize,
+        moved: &mut Moved,
+    ) -> Result<Step, SendFault> {
+        let Some(Item::Span(span, resident)) = self.items.front_mut() else {
+            return Ok(Step::Next);
+        };
+        if *resident == 0 {
+            let window = span.length.min(WINDOW_BYTES);
+            match is_resident(span, window) {
+                Ok(true) => *resident = window,
+                Ok(false) => return Ok(Step::Stop(Flushed::Cold)),
+                Err(fault) => return Err(SendFault::Span(fault)),
+            }
+        }
+        let mut offset = span.offset;
+        let count = (*resident).min(span.length) as usize;
+        match rustix::fs::sendfile(fd, &*span.file, Some(&mut offset), count) {
+            Ok(0) => Err(SendFault::Span(SpanFault::Short { bytes: 0 })),
+            Ok(sent) => {
+                span.offset += sent as u64;
+                span.length -= sent as u64;
+                *resident -= sent as u64;
+                *budget = budget.saturating_sub(sent);
+                moved.by_sendfile += sent as u64;
+                if span.length == 0 {
+                    self.items.pop_front();
+                }
+                Ok(Step::Next)
+            }
+            Err(Errno::AGAIN) => Ok(Step::Stop(Flushed::Blocked)),
+            Err(Errno::INTR) => Ok(Step::Next),
+            Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(SendFault::Socket),
+            Err(error) => Err(SendFault::Span(SpanFault::Read(error))),
+        }
+    }
+
+    fn send_piped(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        budget: &mut usize,
+        pipes: &mut Pipes,
+        moved: &mut Moved,
+    ) -> Result<Step, SendFault> {
+        let has_more = self.items.len() > 1;
+        let Some(Item::Piped(pipe, left)) = self.items.front_mut() else {
+            return Ok(Step::Next);
+        };
+        let more = if has_more {
+            SpliceFlags::MORE
+        } else {
+            SpliceFlags::empty()
+        };
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK | more;
+        match splice(&pipe.reader, None, fd, None, *left, flags) {
+            Ok(0) => Err(SendFault::Socket),
+            Ok(sent) => {
+                *left -= sent;
+                *budget = budget.saturating_sub(sent);
+                moved.by_splice += sent as u64;
+                if *left == 0
+                    && let Some(Item::Piped(pipe, _)) = self.items.pop_front()
+                {
+                    pipes.give_back(pipe);
+                }
+                Ok(Step::Next)
+            }
+            Err(Errno::AGAIN) => Ok(Step::Stop(Flushed::Blocked)),
+            Err(Errno::INTR) => Ok(Step::Next),
+            Err(_) => Err(SendFault::Socket),
+        }
+    }
+
+    /// Gives back every pipe when the connection ends.
+    pub(crate) fn clear(&mut self, pipes: &mut Pipes) {
+        for item in self.items.drain(..) {
+            if let Item::Piped(pipe, _) = item {
+                pipes.discard(pipe);
+            }
+        }
+    }
+}
+
+enum Step {
+    Next,
+    Stop(Flushed),
+}
+
+/// Whether the first `window` bytes of a span are in the page cache. One byte is read at the
+/// start, at every [`PROBE_STEP_BYTES`], and at the end (large folios leave holes between).
+pub(crate) fn is_resident(span: &FileSpan, window: u64) -> Result<bool, SpanFault> {
+    let last = window.saturating_sub(1);
+    let steps = (0..last).step_by(PROBE_STEP_BYTES as usize);
+    for at in steps.chain(std::iter::once(last)) {
+        let mut byte = [0];
+        let mut buffers = [std::io::IoSliceMut::new(&mut byte)];
+        let offset = span.offset + at;
+        let file = span.file.as_fd();
+        match rustix::io::preadv2(file, &mut buffers, offset, ReadWriteFlags::NOWAIT) {
+            Ok(0) => return Err(SpanFault::Short { bytes: at }),
+            Ok(_) => {}
+            // Not every file system can tell (OPNOTSUPP); there everything is cold.
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => return Ok(false),
+            Err(error) => return Err(SpanFault::Read(error)),
+        }
+    }
+    Ok(true)
+}

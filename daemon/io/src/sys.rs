@@ -1,0 +1,221 @@
+//! System calls that no kept crate wraps safely: kernel file handles, access checks for the
+//! assumed identity, and leases.
+//!
+//! Each function here is safe to call with any arguments; what the kernel says comes back as an
+//! [`Errno`]. Sources: open_by_handle_at(2), faccessat2(2), fcntl(2). Not promised: that a file
+//! system supports a call (`Errno::OPNOTSUPP`).
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+
+/// Longest kernel handle that we keep, in bytes. ext4 and xfs use 8 to 20, btrfs 20 to 40.
+pub const KERNEL_HANDLE_BYTES_MAX: usize = 38;
+
+/// What the kernel calls a file: stable while the file exists, even over restarts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct KernelHandle {
+    /// Form of the bytes, chosen by the file system.
+    pub kind: i32,
+    bytes: [u8; KERNEL_HANDLE_BYTES_MAX],
+    length: u8,
+}
+
+/// `struct file_handle` with room for the longest handle that we keep.
+#[repr(C)]
+struct RawHandle {
+    handle_bytes: libc::c_uint,
+    handle_type: libc::c_int,
+    f_handle: [u8; KERNEL_HANDLE_BYTES_MAX],
+}
+
+impl KernelHandle {
+    /// A handle of `kind` with these bytes; `None` if they are too many.
+    #[must_use]
+    pub fn new(kind: i32, from: &[u8]) -> Option<Self> {
+        let mut bytes = [0; KERNEL_HANDLE_BYTES_MAX];
+        bytes.get_mut(..from.len())?.copy_from_slice(from);
+        Some(Self {
+            kind,
+            bytes,
+            length: from.len() as u8,
+        })
+    }
+
+    /// The opaque bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or(&[])
+    }
+}
+
+/// The kernel's handle of an open file, or of `name` beneath an open directory.
+///
+/// # Errors
+/// `OPNOTSUPP` if the file system has none, `OVERFLOW` if it is longer than we keep.
+pub fn name_to_handle(dir: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<KernelHandle, Errno> {
+    let mut raw = RawHandle {
+        handle_bytes: KERNEL_HANDLE_BYTES_MAX as libc::c_uint,
+        handle_type: 0,
+        f_handle: [0; KERNEL_HANDLE_BYTES_MAX],
+    };
+    let mut mount_id = 0;
+    let flags = if name.is_empty() {
+        libc::AT_EMPTY_PATH
+    } else {
+        0
+    };
+    // SAFETY: `raw` has the layout of `struct file_handle` and says how many bytes of room
+    // follow it; the kernel writes at most those, and one int to `mount_id`.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_name_to_handle_at,
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            &raw mut raw,
+            &raw mut mount_id,
+            flags,
+        )
+    };
+    if result != 0 {
+        return Err(last_errno());
+    }
+    let bytes = raw
+        .f_handle
+        .get(..raw.handle_bytes as usize)
+        .ok_or(Errno::OVERFLOW)?;
+    KernelHandle::new(raw.handle_type, bytes).ok_or(Errno::OVERFLOW)
+}
+
+/// Opens the file behind a kernel handle as an `O_PATH` descriptor. Needs
+/// `CAP_DAC_READ_SEARCH`.
+///
+/// # Errors
+/// `STALE` if the file is gone, `PERM` without the capability.
+pub fn open_by_handle(mount: BorrowedFd<'_>, handle: &KernelHandle) -> Result<OwnedFd, Errno> {
+    let mut raw = RawHandle {
+        handle_bytes: libc::c_uint::from(handle.length),
+        handle_type: handle.kind,
+        f_handle: handle.bytes,
+    };
+    let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: the kernel reads `raw`, whose length field covers its bytes, and nothing else.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_open_by_handle_at,
+            mount.as_raw_fd(),
+            &raw mut raw,
+            flags,
+        )
+    };
+    if fd < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Asks the kernel whether the identity that this thread has assumed may use an open file.
+/// `mode` is an OR of `R_OK`, `W_OK` and `X_OK`.
+///
+/// # Errors
+/// `ACCESS` if not; `ROFS` for writing on a read-only file system.
+pub fn access(file: BorrowedFd<'_>, mode: i32) -> Result<(), Errno> {
+    let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
+    // SAFETY: the path is a static C string; the call touches no other memory.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_faccessat2,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            mode,
+            flags,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(last_errno())
+    }
+}
+
+/// Whether anybody but this descriptor has the file open, in any process: asked by taking a
+/// write lease, which the kernel grants only to the single opener, and giving it back.
+///
+/// # Errors
+/// What fcntl(2) reports other than "somebody has it open", for example where leases are not
+/// supported.
+pub fn is_open_elsewhere(file: BorrowedFd<'_>) -> Result<bool, Errno> {
+    // SAFETY: F_SETLEASE takes an int and touches no memory.
+    let taken = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) };
+    if taken != 0 {
+        return match last_errno() {
+            Errno::AGAIN | Errno::BUSY => Ok(true),
+            other => Err(other),
+        };
+    }
+    // SAFETY: as above. Giving back a lease that we hold cannot fail in a way that matters.
+    let _ = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
+    Ok(false)
+}
+
+/// Bytes that a socket has taken and its peer has not acknowledged (tcp(7), SIOCOUTQ).
+///
+/// # Errors
+/// What ioctl(2) reports for something that is not a socket.
+pub(crate) fn unsent_bytes(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ (the same number as SIOCOUTQ) writes one int to the pointer.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    if result == 0 {
+        Ok(u64::try_from(count).unwrap_or(0))
+    } else {
+        Err(last_errno())
+    }
+}
+
+pub(crate) fn last_errno() -> Errno {
+    std::io::Error::last_os_error()
+        .raw_os_error()
+        .map_or(Errno::IO, Errno::from_raw_os_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_lease_tells_whether_a_file_is_open_elsewhere() {
+        let path = std::env::temp_dir().join(format!("towline-lease-{}", std::process::id()));
+        std::fs::write(&path, b"x").unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        assert_eq!(is_open_elsewhere(file.as_fd()), Ok(false));
+        let other = std::fs::File::open(&path).unwrap();
+        assert_eq!(is_open_elsewhere(file.as_fd()), Ok(true));
+        drop(other);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_kernel_handle_finds_its_file_again_until_it_is_deleted() {
+        let path = std::env::temp_dir().join(format!("towline-handle-{}", std::process::id()));
+        std::fs::write(&path, b"x").unwrap();
+        let dir = std::fs::File::open(std::env::temp_dir()).unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        let Ok(handle) = name_to_handle(file.as_fd(), c"") else {
+            return;
+        };
+        drop(file);
+        match open_by_handle(dir.as_fd(), &handle).map(drop) {
+            Ok(()) => {
+                std::fs::remove_file(&path).unwrap();
+                assert_eq!(
+                    open_by_handle(dir.as_fd(), &handle).err(),
+                    Some(Errno::STALE)
+                );
+            }
+            Err(error) => assert_eq!(error, Errno::PERM, "only root may open by handle"),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What time does: connections that idle or dribble are closed, memory is handed out fairly,
+//! and a worker that was told to stop ends.
+//!
+//! Invariant: a request or reply under way that moves less than
+//! [`PROGRESS_BYTES_PER_S_MIN`](crate::limits) over the progress window is closed, unless this
+//! node is what it waits for. Not promised: precision better than a second.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::{Fate, Held, Worker};
+use crate::connection::Wants;
+use crate::limits::PROGRESS_BYTES_PER_S_MIN;
+use crate::protocol::{Protocol, Service};
+use crate::token::Token;
+
+/// How long a closing connection may go on sending what nobody reads.
+const LINGER_MAX: Duration = Duration::from_secs(2);
+
+/// How often connections are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+
+impl<S: Service> Worker<S> {
+    /// About ten times a second.
+    pub(super) fn tick(&mut self) {
+        self.ticked_at = self.now;
+        self.service.tick();
+        self.resubmit_stalled();
+        for listener in 0..self.listeners.len() {
+            // An edge that was lost to a lack of descriptors shows itself no second time.
+            self.accept(listener);
+        }
+        if self.now >= self.sweep_at {
+            self.sweep_at = self.now + SWEEP;
+            self.sweep();
+        }
+    }
+
+    fn resubmit_stalled(&mut self) {
+        for (token, task) in std::mem::take(&mut self.stalled_reads) {
+            if let Some(connection) = self.connections.get_mut(token) {
+                connection.stalled.push_back(task);
+            }
+        }
+        for token in self.connections.tokens() {
+            let pool = &self.pool;
+            let is_stalled = |c: &mut Held<S>| !c.stalled.is_empty();
+            if let Some(connection) = self.connections.get_mut(token)
+                && is_stalled(connection)
+                && connection.submit_stalled(pool)
+            {
+                self.queue(token);
+            }
+        }
+    }
+
+    fn sweep(&mut self) {
+        let mut oldest: Option<(std::time::Instant, Token)> = None;
+        for token in self.connections.tokens() {
+            let Some(mut connection) = self.connections.lend(token) else {
+                continue;
+            };
+            let fate = self.judge(&mut connection);
+            if connection.is_starved
+                && let Some(since) = connection.partial_since
+                && oldest.is_none_or(|(other, _)| since < other)
+            {
+                oldest = Some((since, token));
+            }
+            self.connections.restore(token, connection);
+            if let Fate::Close(why) = fate {
+                self.close(token, why);
+            }
+        }
+        if let Some((_, token)) = oldest {
+            self.favoured = Some(token);
+            self.wake_starved();
+        }
+    }
+
+    fn judge(&self, connection: &mut Held<S>) -> Fate {
+        if connection.linger.is_some() {
+            let is_over = self.now - connection.watched_since >= LINGER_MAX;
+            return if is_over {
+                Fate::Close("done")
+            } else {
+                Fate::Wait
+            };
+        }
+        if connection.is_idle() {
+            let idle_max = if self.drain_until.is_some() {
+                Duration::ZERO
+            } else {
+                self.limits.idle_max
+            };
+            connection.watched_since = self.now;
+            connection.moved = 0;
+            let is_over = self.now - connection.active_at >= idle_max;
+            return if is_over {
+                Fate::Close("idle")
+            } else {
+                Fate::Wait
+            };
+        }
+        // What this node itself is busy with is not the peer's fault.
+        let is_ours = connection.under_way > 0 || connection.is_starved;
+        let window = self.limits.progress_window;
+        if is_ours || self.now - connection.watched_since < window {
+            if is_ours {
+                connection.watched_since = self.now;
+            }
+            return Fate::Wait;
+        }
+        let unsent = crate::sys::unsent_bytes(connection.fd.as_fd()).unwrap_or(0);
+        let delivered = (connection.unsent_before + connection.moved).saturating_sub(unsent);
+        let moved = connection.moved.max(delivered);
+        (connection.moved, connection.unsent_before) = (0, unsent);
+        connection.watched_since = self.now;
+        if moved < PROGRESS_BYTES_PER_S_MIN * window.as_secs() {
+            return Fate::Close("too slow");
+        }
+        Fate::Wait
+    }
+
+    /// Charges a connection for what it holds of unfinished requests.
+    pub(super) fn charge(&mut self, connection: &mut Held<S>) {
+        let held = connection.input.len() + connection.core.bytes_held();
+        self.charged = self.charged - connection.charged + held;
+        let has_shrunk = held < connection.charged;
+        connection.charged = held;
+        match held {
+            0 => connection.partial_since = None,
+            _ => connection.partial_since = connection.partial_since.or(Some(self.now)),
+        }
+        self.metrics.receive_bytes_held.set(self.charged as u64);
+        if has_shrunk && self.charged < self.limits.receive_bytes_max {
+            self.wake_starved();
+        }
+    }
+
+    /// Whether a connection must wait until others have finished their requests.
+    pub(super) fn must_starve(&self, token: Token, connection: &Held<S>) -> bool {
+        self.charged >= self.limits.receive_bytes_max
+            && connection.charged > 0
+            && self.favoured != Some(token)
+    }
+
+    fn wake_starved(&mut self) {
+        for token in self.connections.tokens() {
+            if let Some(connection) = self.connections.get_mut(token)
+                && std::mem::take(&mut connection.is_starved)
+            {
+                self.queue(token);
+            }
+        }
+    }
+
+    /// Takes no more connections; those between requests are closed, the others may finish.
+    pub(super) fn begin_drain(&mut self) {
+        if self.drain_until.is_some() {
+            return;
+        }
+        self.drain_until = Some(self.now + self.limits.drain_max);
+        for (index, slot) in self.listeners.iter_mut().enumerate() {
+            if let Some(listening) = slot.take() {
+                let index = super::LISTENER_BASE | index as u32;
+                self.engine.forget(
+                    listening.socket.as_fd(),
+                    Token {
+                        index,
+                        generation: 0,
+                    },
+                );
+            }
+        }
+        self.sweep();
+    }
+
+    /// Whether a drain has come to its end.
+    pub(super) fn is_drained(&mut self) -> bool {
+        let Some(until) = self.drain_until else {
+            return false;
+        };
+        if self.now < until {
+            self.close_idle_while_draining();
+        } else {
+            for token in self.connections.tokens() {
+                self.close(token, "the node stops");
+            }
+        }
+        self.connections.len() == 0
+    }
+
+    fn close_idle_while_draining(&mut self) {
+        for token in self.connections.tokens() {
+            let Some(connection) = self.connections.get_mut(token) else {
+                continue;
+            };
+            if connection.is_idle() && connection.wants == Wants::Input {
+                self.close(token, "the node stops");
+            }
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! The connection driver under a toy protocol, on both engines: the same bytes from each.
+//!
+//! The protocol has one command a line: `text`, `span`, `frame`, `put`, `job`, `off` and `bye`.
+//! Cold data is made by dropping the file's pages before asking. Not covered: real protocols;
+//! their crates and the whole-system tests do that.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step is a failed test"
+)]
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use towline_io::{
+    Congestion, Demand, EngineChoice, FileSpan, Framed, HandOff, Listening, Output, Payload,
+    PayloadFault, PayloadSink, Peer, Pool, PoolLimits, Protocol, Service, SpanFault, Worker,
+    WorkerHandle, WorkerLimits, WorkerMetrics, WorkerParts, listen_all,
+};
+
+struct Toy {
+    file: Arc<File>,
+    sink: Arc<File>,
+}
+
+impl Toy {
+    fn run(&mut self, line: &str, output: &mut Output<String>) -> Option<Demand> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |index: usize| words[index].parse::<u64>().unwrap();
+        match words[0] {
+            "text" => output.buffer().extend_from_slice(words[1].as_bytes()),
+            "span" => {
+                let span = FileSpan {
+                    file: self.file.clone(),
+                    offset: number(1),
+                    length: number(2),
+                };
+                output.span(span);
+            }
+            "frame" => {
+                let head_start = output.buffer().len();
+                output.buffer().extend_from_slice(b"<");
+                let span = FileSpan {
+                    file: self.file.clone(),
+                    offset: number(1),
+                    length: number(2),
+                };
+                output.framed(Framed {
+                    head_start,
+                    span,
+                    padding: 2,
+                    recover,
+                });
+            }
+            "put" => {
+                let sink = PayloadSink {
+                    file: self.sink.clone(),
+                    offset: number(1),
+                };
+                return Some(Demand::Payload(Payload {
+                    sink: Some(sink),
+                    length: number(2),
+                }));
+            }
+            "job" => {
+                let answer = words[1].to_owned();
+                output.defer(move || answer);
+                return Some(Demand::Pause);
+            }
+            "panic" => {
+                output.defer(|| panic!("a job that panics on purpose"));
+                return Some(Demand::Pause);
+            }
+            "off" => return Some(Demand::HandOff),
+            _ => return Some(Demand::Close),
+        }
+        None
+    }
+}
+
+fn recover(head: &[u8], fault: SpanFault) -> Option<Vec<u8>> {
+    assert_eq!(head, b"<");
+    match fault {
+        SpanFault::Short { .. } => Some(b"short".to_vec()),
+        SpanFault::Read(_) => None,
+    }
+}
+
+impl Protocol for Toy {
+    type Done = String;
+
+    fn advance(&mut self, input: &mut &[u8], output: &mut Output<String>) -> Demand {
+        while let Some(end) = input.iter().position(|byte| *byte == b'\n') {
+            let line = String::from_utf8(input[..end].to_vec()).unwrap();
+            *input = &input[end + 1..];
+            if let Some(demand) = self.run(&line, output) {
+                return demand;
+            }
+        }
+        Demand::Input
+    }
+
+    fn received(
+        &mut self,
+        outcome: Result<(), PayloadFault>,
+        output: &mut Output<String>,
+    ) -> Demand {
+        let answer = if outcome.is_ok() {
+            &b"stored"[..]
+        } else {
+            b"failed"
+        };
+        output.buffer().extend_from_slice(answer);
+        Demand::Input
+    }
+
+    fn completed(&mut self, done: String, output: &mut Output<String>) -> Demand {
+        output.buffer().extend_from_slice(done.as_bytes());
+        Demand::Input
+    }
+
+    fn is_idle(&self) -> bool {
+        true
+    }
+}
+
+struct ToyService {
+    file: Arc<File>,
+    sink: Arc<File>,
+    handed_off: mpsc::SyncSender<HandOff>,
+}
+
+impl Service for ToyService {
+    type Connection = Toy;
+
+    fn accept(&mut self, _: usize, _: Peer) -> Option<Toy> {
+        Some(Toy {
+            file: self.file.clone(),
+            sink: self.sink.clone(),
+        })
+    }
+
+    fn hand_off(&mut self, connection: HandOff) {
+        self.handed_off.send(connection).unwrap();
+    }
+
+    fn tick(&mut self) {}
+}
+
+struct Server {
+    address: SocketAddr,
+    file: Arc<File>,
+    sink: Arc<File>,
+    handle: WorkerHandle<String>,
+    handed_off: mpsc::Receiver<HandOff>,
+    metrics: Arc<WorkerMetrics>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+const FILE_BYTES: usize = 6 << 20;
+
+fn content() -> Vec<u8> {
+    (0..FILE_BYTES as u64 / 8)
+        .flat_map(|word| (word * 0x9e37_79b9).to_le_bytes())
+        .collect()
+}
+
+fn serve(engine: EngineChoice, limits: WorkerLimits) -> Server {
+    let file = tempfile::tempfile().unwrap();
+    (&file).write_all(&content()).unwrap();
+    file.sync_all().unwrap();
+    let (file, sink) = (Arc::new(file), Arc::new(tempfile::tempfile().unwrap()));
+    let any = "127.0.0.1:0".parse().unwrap();
+    let socket = listen_all(any, 1).unwrap().pop().unwrap();
+    let address = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
+    let (send, receive) = mpsc::sync_channel(1);
+    let (send_off, handed_off) = mpsc::sync_channel(4);
+    let metrics = Arc::new(WorkerMetrics::default());
+    let service = ToyService {
+        file: file.clone(),
+        sink: sink.clone(),
+        handed_off: send_off,
+    };
+    let parts_metrics = metrics.clone();
+    let thread = std::thread::spawn(move || {
+        let parts = WorkerParts {
+            listeners: vec![Listening {
+                socket,
+                congestion: Congestion::Host,
+            }],
+            engine,
+            limits,
+            pool: Arc::new(
+                Pool::new(PoolLimits {
+                    threads: 2,
+                    queue_max: 4,
+                })
+                .unwrap(),
+            ),
+            metrics: parts_metrics,
+        };
+        let (worker, handle, _) = Worker::new(parts, service).unwrap();
+        send.send(handle).unwrap();
+        worker.run().unwrap();
+    });
+    let handle = receive.recv().unwrap();
+    Server {
+        address,
+        file,
+        sink,
+        handle,
+        handed_off,
+        metrics,
+        thread: Some(thread),
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.handle.drain();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn on_both_engines(test: impl Fn(&Server)) {
+    for engine in [EngineChoice::Uring, EngineChoice::Portable] {
+        if engine == EngineChoice::Uring && !towline_io::uring_works() {
+            eprintln!("SKIP io_uring is not available here");
+            continue;
+        }
+        let quick = WorkerLimits {
+            drain_max: Duration::from_secs(2),
+            ..Default::default()
+        };
+        test(&serve(engine, quick));
+    }
+}
+
+/// Sends the commands, closes the sending side, and reads everything that comes.
+fn ask(server: &Server, request: &[u8]) -> Vec<u8> {
+    ask_at(server.address, request)
+}
+
+fn ask_at(address: SocketAddr, request: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    let request = request.to_vec();
+    let thread = std::thread::spawn(move || {
+        let _ = writer.write_all(&request);
+        let _ = writer.shutdown(Shutdown::Write);
+    });
+    let mut reply = Vec::new();
+    let _ = stream.read_to_end(&mut reply);
+    thread.join().unwrap();
+    reply
+}
+
+fn make_cold(file: &File) {
+    let advice = rustix::fs::Advice::DontNeed;
+    rustix::fs::fadvise(file.as_fd(), 0, None, advice).unwrap();
+}
+
+#[test]
+fn spans_come_in_order_hot_and_cold() {
+    let all = content();
+    on_both_engines(|server| {
+        let request = format!("text a\nspan 5 3000000\ntext b\nspan 100 7\nspan 0 {FILE_BYTES}\n");
+        let mut expected = b"a".to_vec();
+        expected.extend_from_slice(&all[5..3_000_005]);
+        expected.extend_from_slice(b"b");
+        expected.extend_from_slice(&all[100..107]);
+        expected.extend_from_slice(&all);
+        for is_cold in [false, true, true] {
+            if is_cold {
+                make_cold(&server.file);
+            }
+            let reply = ask(server, request.as_bytes());
+            assert!(reply == expected, "{} of {}", reply.len(), expected.len());
+        }
+        assert!(
+            server.metrics.cold_reads.get() > 0,
+            "a cold file must have been read aside"
+        );
+    });
+}
+
+#[test]
+fn framed_replies_are_whole_hot_and_cold() {
+    let all = content();
+    on_both_engines(|server| {
+        for (offset, length) in [(3_usize, 10_usize), (4096, 32 << 10), (999, 1 << 20)] {
+            for is_cold in [true, false] {
+                if is_cold {
+                    make_cold(&server.file);
+                }
+                let reply = ask(server, format!("frame {offset} {length}\n").as_bytes());
+                let mut expected = b"<".to_vec();
+                expected.extend_from_slice(&all[offset..offset + length]);
+                expected.extend_from_slice(&[0, 0]);
+                assert!(
+                    reply == expected,
+                    "{offset} {length} {is_cold} {}",
+                    reply.len()
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn many_framed_replies_at_once_arrive_whole_in_any_order() {
+    on_both_engines(|server| {
+        make_cold(&server.file);
+        let request: String = (0..200)
+            .map(|i| format!("frame {} 40000\n", (i * 40_009) % 5_000_000))
+            .collect();
+        assert_eq!(ask(server, request.as_bytes()).len(), 200 * 40_003);
+    });
+}
+
+#[test]
+fn a_framed_span_behind_the_files_end_is_answered_otherwise() {
+    on_both_engines(|server| {
+        for length in [10, 100_000] {
+            let request = format!("frame {FILE_BYTES} {length}\ntext x\n");
+            let reply = ask(server, request.as_bytes());
+            assert!(
+                reply == b"shortx" || reply == b"xshort",
+                "{}",
+                reply.escape_ascii()
+            );
+        }
+    });
+}
+
+#[test]
+fn an_ordered_span_behind_the_files_end_ends_the_connection() {
+    on_both_engines(|server| {
+        let request = format!("text a\nspan {} 20\ntext b\n", FILE_BYTES - 10);
+        let reply = ask(server, request.as_bytes());
+        assert!(
+            reply.len() <= 11 && !reply.ends_with(b"b"),
+            "{}",
+            reply.escape_ascii()
+        );
+    });
+}
+
+#[test]
+fn payloads_of_every_size_land_where_they_belong() {
+    let all = content();
+    on_both_engines(|server| {
+        let mut at = 0;
+        for length in [0_usize, 1, 8_000, 65_536, 100_001, 1 << 20, 5 << 20] {
+            let mut request = format!("put {at} {length}\n").into_bytes();
+            request.extend_from_slice(&all[..length]);
+            request.extend_from_slice(b"text behind\n");
+            assert_eq!(ask(server, &request), b"storedbehind", "{length}");
+            let mut stored = vec![0; length];
+            std::os::unix::fs::FileExt::read_exact_at(&*server.sink, &mut stored, at).unwrap();
+            assert!(stored == all[..length], "{length}");
+            at += length as u64;
+        }
+    });
+}
+
+/// A refused write must not shift the stream: what follows the payload is still understood.
+#[test]
+fn a_payload_that_the_file_refuses_is_read_past() {
+    on_both_engines(|server| {
+        let behind_the_largest = i64::MAX as u64 - 10;
+        let mut request = format!("put {behind_the_largest} 300000\n").into_bytes();
+        request.extend_from_slice(&vec![7; 300_000]);
+        request.extend_from_slice(b"text on\n");
+        assert_eq!(ask(server, &request), b"failedon");
+    });
+}
+
+#[test]
+fn jobs_answer_in_their_turn_and_a_panic_ends_only_its_connection() {
+    on_both_engines(|server| {
+        let request: String = (0..50).map(|i| format!("job {i},\ntext .\n")).collect();
+        let expected: String = (0..50).map(|i| format!("{i},.")).collect();
+        assert_eq!(ask(server, request.as_bytes()), expected.as_bytes());
+        assert_eq!(ask(server, b"text a\npanic\ntext b\n"), b"a");
+        assert_eq!(ask(server, b"job alive\n"), b"alive");
+    });
+}
+
+#[test]
+fn a_hand_off_takes_the_unread_bytes_along() {
+    on_both_engines(|server| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.write_all(b"text a\noff\nrest").unwrap();
+        let off = server
+            .handed_off
+            .recv_timeout(Duration::from_secs(10))
+            .unwrap();
+        assert_eq!(off.unread, b"rest");
+        rustix::net::send(
+            &off.stream,
+            b"from elsewhere\n",
+            rustix::net::SendFlags::empty(),
+        )
+        .unwrap();
+        drop(off);
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        assert_eq!(line, "afrom elsewhere\n");
+    });
+}
+
+#[test]
+fn a_closing_reply_is_not_lost_to_a_reset() {
+    on_both_engines(|server| {
+        let mut request = b"text last\nbye\n".to_vec();
+        request.extend_from_slice(&vec![b'x'; 500_000]);
+        assert_eq!(ask(server, &request), b"last");
+    });
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_its_time() {
+    let limits = WorkerLimits {
+        idle_max: Duration::from_secs(1),
+        ..Default::default()
+    };
+    let server = serve(EngineChoice::Auto, limits);
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+}
+
+#[test]
+fn twenty_clients_at_once_get_their_own_bytes() {
+    let all = content();
+    on_both_engines(|server| {
+        make_cold(&server.file);
+        let failures = Mutex::new(0);
+        std::thread::scope(|scope| {
+            for client in 0..20_usize {
+                let (all, failures, address) = (&all, &failures, server.address);
+                scope.spawn(move || {
+                    let offset = client * 1_000;
+                    let request = format!("span {offset} 4000000\n");
+                    let reply = ask_at(address, request.as_bytes());
+                    if reply != all[offset..offset + 4_000_000] {
+                        *failures.lock().unwrap() += 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(*failures.lock().unwrap(), 0);
+    });
+}

@@ -1,0 +1,234 @@
+//! A volume that is an ordinary directory: stop the node and the data is still there as files.
+//!
+//! Names are resolved one component at a time beneath the root (openat2(2) with RESOLVE_BENEATH,
+//! NO_SYMLINKS, NO_MAGICLINKS, NO_XDEV); what is open is known by descriptor from then on, so a
+//! rename by somebody else changes nothing. Invariant: every method assumes an identity before it
+//! touches a file. Not promised: that a mount point inside the directory can be entered; give it
+//! a volume of its own.
+
+mod changes;
+mod ground;
+mod index;
+mod list;
+mod setting;
+mod upload;
+
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, OFlags};
+use rustix::io::Errno;
+use towline_base::Name;
+use towline_io::identity::{Identity, assume, assume_daemon};
+use towline_io::sys;
+
+use crate::attributes::{Attributes, FileKind, Space};
+use crate::error::VolumeError;
+use crate::handle::{FileHandle, HandleKeys, VolumeId};
+use crate::node::Node;
+use crate::volume::{Access, Detail, DirEntry, Pace, Result, Volume, WritableVolume};
+
+use changes::Changes;
+use ground::{Ground, proc_path};
+
+/// How a tree may be changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Writing {
+    /// Not at all (models).
+    ReadOnly,
+    /// Changes are on stable storage when they are acknowledged (projects).
+    Synchronous,
+    /// Changes are written back by the kernel in its own time (caches).
+    Asynchronous,
+}
+
+/// A directory tree as a volume.
+#[derive(Debug)]
+pub struct Tree {
+    ground: Arc<Ground>,
+    changes: Option<Changes>,
+}
+
+impl Tree {
+    /// Opens the directory at `root` as the volume `id`. `size_max` bounds what FSSTAT shows.
+    ///
+    /// # Errors
+    /// The operating system's error: the directory is not there or may not be opened.
+    pub fn open(
+        root: &Path,
+        id: VolumeId,
+        keys: HandleKeys,
+        writing: Writing,
+        size_max: Option<u64>,
+    ) -> Result<Self> {
+        let ground = Arc::new(Ground::open(root, id, keys, size_max)?);
+        let changes = match writing {
+            Writing::ReadOnly => None,
+            Writing::Synchronous => Some(Changes::new(ground.clone(), true)),
+            Writing::Asynchronous => Some(Changes::new(ground.clone(), false)),
+        };
+        Ok(Self { ground, changes })
+    }
+}
+
+impl Volume for Tree {
+    fn root(&self) -> Result<Arc<Node>> {
+        Ok(self.ground.root())
+    }
+
+    fn resolve(&self, handle: &FileHandle) -> Result<Arc<Node>> {
+        self.ground.resolve(handle)
+    }
+
+    fn lookup(&self, dir: &Node, name: &Name, who: &Identity, pace: Pace) -> Result<Arc<Node>> {
+        assume(who)?;
+        self.ground.enter(dir, name, pace)
+    }
+
+    fn peek(&self, dir: &Node, name: &Name, who: &Identity) -> Result<Attributes> {
+        assume(who)?;
+        ground::attributes_at(dir.as_path(), name)
+    }
+
+    fn parent(&self, dir: &Node, who: &Identity) -> Result<Arc<Node>> {
+        assume(who)?;
+        self.ground.parent(dir)
+    }
+
+    fn walk(&self, path: &[Name], who: &Identity, pace: Pace) -> Result<Arc<Node>> {
+        assume(who)?;
+        self.ground.walk(path, pace)
+    }
+
+    fn peek_path(&self, path: &[Name], who: &Identity) -> Result<Attributes> {
+        assume(who)?;
+        self.ground.peek_path(path)
+    }
+
+    fn attributes(&self, node: &Node) -> Result<Attributes> {
+        ground::live_attributes(node.as_path())
+    }
+
+    fn access(&self, node: &Node, who: &Identity, asked: Access) -> Result<Access> {
+        assume(who)?;
+        let may = |wanted: bool, mode: i32| wanted && sys::access(node.as_path(), mode).is_ok();
+        // R_OK, W_OK and X_OK of access(2).
+        let (read, write, execute) = (4, 2, 1);
+        Ok(Access {
+            read: may(asked.read, read),
+            write: self.changes.is_some() && may(asked.write, write),
+            execute: may(asked.execute, execute),
+        })
+    }
+
+    fn open_read(&self, node: &Node, who: &Identity) -> Result<Arc<File>> {
+        open_file(node, who, OFlags::RDONLY)
+    }
+
+    fn read_link(&self, node: &Node, who: &Identity) -> Result<Vec<u8>> {
+        if node.kind != FileKind::Symlink {
+            return Err(VolumeError::Invalid);
+        }
+        assume(who)?;
+        let target = rustix::fs::readlinkat(node.as_path(), c"", Vec::new())?;
+        Ok(target.into_bytes())
+    }
+
+    fn read_dir(
+        &self,
+        dir: &Node,
+        who: &Identity,
+        cookie: u64,
+        detail: Detail,
+        visit: &mut dyn FnMut(&DirEntry<'_>) -> ControlFlow<()>,
+    ) -> Result<bool> {
+        assume(who)?;
+        list::read_dir(&self.ground, dir, cookie, detail, visit)
+    }
+
+    fn space(&self) -> Result<Space> {
+        self.ground.space()
+    }
+
+    fn writable(&self) -> Option<&dyn WritableVolume> {
+        self.changes
+            .as_ref()
+            .map(|changes| changes as &dyn WritableVolume)
+    }
+}
+
+/// Opens a regular file for `who`. The owner may always read and write, whatever the mode says,
+/// and who may execute may read: a client checks at open time only, and a server that is stricter
+/// breaks `open(..., O_CREAT, 0444)` followed by a write (RFC 1813 section 4.4).
+fn open_file(node: &Node, who: &Identity, flags: OFlags) -> Result<Arc<File>> {
+    match node.kind {
+        FileKind::Regular => {}
+        FileKind::Directory => return Err(VolumeError::IsDirectory),
+        FileKind::Symlink
+        | FileKind::Block
+        | FileKind::Character
+        | FileKind::Fifo
+        | FileKind::Socket => return Err(VolumeError::WrongType),
+    }
+    let is_writing = flags.contains(OFlags::WRONLY) || flags.contains(OFlags::RDWR);
+    let kept = if is_writing {
+        &node.writer
+    } else {
+        &node.reader
+    };
+    assume(who)?;
+    let mode = if is_writing { 2 } else { 4 };
+    match sys::access(node.as_path(), mode) {
+        Ok(()) => {}
+        Err(Errno::ACCESS) if may_override(node, who, is_writing)? => {}
+        Err(error) => return Err(error.into()),
+    }
+    if let Some(file) = kept.get() {
+        return Ok(file.clone());
+    }
+    assume_daemon()?;
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let opened = rustix::fs::open(proc_path(node.as_path()), flags, rustix::fs::Mode::empty());
+    let file = Arc::new(File::from(opened?));
+    // Another thread may have been faster: one descriptor per node is enough.
+    Ok(kept.get_or_init(|| file).clone())
+}
+
+fn may_override(node: &Node, who: &Identity, is_writing: bool) -> Result<bool> {
+    let attributes = ground::live_attributes(node.as_path())?;
+    let execute = 1;
+    Ok(attributes.uid == who.uid || (!is_writing && sys::access(node.as_path(), execute).is_ok()))
+}
+
+/// A descriptor to fsync the node with; `O_PATH` descriptors cannot.
+fn open_for_sync(node: &Node) -> Result<Arc<File>> {
+    for kept in [&node.writer, &node.syncer, &node.reader] {
+        if let Some(file) = kept.get() {
+            return Ok(file.clone());
+        }
+    }
+    assume_daemon()?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let path = proc_path(node.as_path());
+    let file = Arc::new(File::from(rustix::fs::open(
+        path,
+        flags,
+        rustix::fs::Mode::empty(),
+    )?));
+    Ok(node.syncer.get_or_init(|| file).clone())
+}
+
+/// Whether an errno of fsync(2) only says that this kind of file has nothing to sync.
+fn is_nothing_to_sync(error: Errno) -> bool {
+    matches!(error, Errno::INVAL | Errno::ROFS)
+}
+
+fn statx_at(dir: impl AsFd, name: &[u8], flags: AtFlags) -> Result<Attributes> {
+    use rustix::fs::StatxFlags;
+    let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+    let statx = rustix::fs::statx(dir, name, flags | AtFlags::SYMLINK_NOFOLLOW, mask)?;
+    Ok(Attributes::from_statx(&statx))
+}

@@ -1,0 +1,534 @@
+//! The writing half of a tree.
+//!
+//! A change of a directory runs under that directory's lock, so that the attributes before and
+//! after it belong together (RFC 1813 section 2.6, weak cache consistency), and is synced before
+//! it is acknowledged if the tree is synchronous: the directory always, because a file whose name
+//! is lost is lost. Invariant: a file whose fsync failed once never syncs successfully again
+//! while the node runs (its dirty pages are marked clean by then, threat S4). Not promised: that
+//! other programs of the host do not change a directory between before and after.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{AtFlags, Dev, FileType, Mode, OFlags, makedev};
+use towline_base::Name;
+use towline_io::identity::{Identity, assume};
+
+use crate::attributes::{Attributes, FileKind, Guard, SetAttributes, SetTime, Timestamp, Wcc};
+use crate::error::VolumeError;
+use crate::node::{FileIdentity, Node};
+use crate::volume::{Created, Exclusive, How, Pace, Result, Special, Upload, WritableVolume};
+
+use super::ground::{Ground, attributes_at, live_attributes, proc_path};
+use super::{is_nothing_to_sync, open_file, open_for_sync, setting, upload};
+
+/// Locks for directories, chosen by inode number. More would only cost memory: two changes that
+/// meet on one lock wait some microseconds for each other.
+const LOCKS: usize = 256;
+
+/// Most files whose fsync has failed that are remembered one by one; past it every sync of the
+/// volume fails, because a disk that loses so many is not to be trusted.
+const CONDEMNED_MAX: usize = 10_000;
+
+const FILE_MODE_DEFAULT: u32 = 0o644;
+const DIR_MODE_DEFAULT: u32 = 0o755;
+
+/// The writing half of one tree.
+#[derive(Debug)]
+pub(super) struct Changes {
+    pub(super) ground: Arc<Ground>,
+    is_synchronous: bool,
+    locks: Box<[Mutex<()>]>,
+    condemned: Mutex<HashSet<FileIdentity>>,
+}
+
+impl Changes {
+    pub(super) fn new(ground: Arc<Ground>, is_synchronous: bool) -> Self {
+        let locks = (0..LOCKS).map(|_| Mutex::new(())).collect();
+        Self {
+            ground,
+            is_synchronous,
+            locks,
+            condemned: Mutex::default(),
+        }
+    }
+
+    fn lock_index(node: &Node) -> usize {
+        (node.identity.file_id % LOCKS as u64) as usize
+    }
+
+    fn lock(&self, index: usize) -> Option<MutexGuard<'_, ()>> {
+        Some(
+            self.locks
+                .get(index)?
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// Runs a change of `dir` as `who` and reports the directory before and after.
+    pub(super) fn change<T>(
+        &self,
+        dir: &Node,
+        who: &Identity,
+        act: impl FnOnce() -> Result<T>,
+    ) -> Result<(T, Wcc)> {
+        if dir.kind != FileKind::Directory {
+            return Err(VolumeError::NotDirectory);
+        }
+        let result = {
+            let _held = self.lock(Self::lock_index(dir));
+            let before = live_attributes(dir.as_path())?;
+            assume(who)?;
+            let value = act()?;
+            let after = live_attributes(dir.as_path()).ok();
+            (
+                value,
+                Wcc {
+                    before: Some(before),
+                    after,
+                },
+            )
+        };
+        if self.is_synchronous {
+            self.sync_always(dir)?;
+        }
+        Ok(result)
+    }
+
+    /// Syncs whatever the tree's kind is; a first failure is the last word on that file.
+    pub(super) fn sync_always(&self, node: &Node) -> Result<()> {
+        let failed = VolumeError::Io(rustix::io::Errno::IO);
+        if self.condemned().contains(&node.identity) || self.condemned().len() >= CONDEMNED_MAX {
+            return Err(failed);
+        }
+        if !matches!(node.kind, FileKind::Regular | FileKind::Directory) {
+            return Ok(());
+        }
+        let file = open_for_sync(node)?;
+        match rustix::fs::fsync(&*file) {
+            Ok(()) => Ok(()),
+            Err(error) if is_nothing_to_sync(error) => Ok(()),
+            Err(error) => {
+                let volume = self.ground.id.0;
+                let node_id = node.identity.file_id;
+                tracing::error!(
+                    volume,
+                    node = node_id,
+                    %error,
+                    "fsync failed: the file is condemned; check the disk, then restart the node"
+                );
+                self.condemned().insert(node.identity);
+                Err(failed)
+            }
+        }
+    }
+
+    fn condemned(&self) -> MutexGuard<'_, HashSet<FileIdentity>> {
+        self.condemned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens what was just made, gives it its attributes, and syncs it.
+    fn finish(
+        &self,
+        dir: &Node,
+        name: &Name,
+        who: &Identity,
+        set: &SetAttributes,
+    ) -> Result<Arc<Node>> {
+        let node = self.ground.enter(dir, name, Pace::Blocking)?;
+        setting::apply(&node, who, &at_birth(set, who))?;
+        Ok(node)
+    }
+
+    fn created(&self, (node, dir): (Arc<Node>, Wcc)) -> Result<Created> {
+        if self.is_synchronous {
+            self.sync_always(&node)?;
+        }
+        let attributes = live_attributes(node.as_path())?;
+        Ok(Created {
+            node,
+            attributes,
+            dir,
+        })
+    }
+
+    fn create_new(
+        &self,
+        dir: &Node,
+        name: &Name,
+        who: &Identity,
+        set: &SetAttributes,
+    ) -> Result<Arc<Node>> {
+        let mode = Mode::from_raw_mode(set.mode.unwrap_or(FILE_MODE_DEFAULT) & 0o7777);
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(dir.as_path(), name.as_bytes(), flags | CREATE_FLAGS, mode)?;
+        let node = self.adopt(dir, name, fd)?;
+        // The mode was given at birth; asking again would fail for set-id bits of others.
+        setting::apply(
+            &node,
+            who,
+            &SetAttributes {
+                mode: None,
+                ..at_birth(set, who)
+            },
+        )?;
+        Ok(node)
+    }
+
+    /// Makes a node of a file that was just created, and keeps the descriptor: its creator may
+    /// write to it even where its mode forbids everybody to.
+    fn adopt(&self, dir: &Node, name: &Name, fd: OwnedFd) -> Result<Arc<Node>> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let path = rustix::fs::open(proc_path(fd.as_fd()), flags, Mode::empty())?;
+        let node = self.ground.node(path)?;
+        self.ground.moved(&node, dir, name);
+        let file = Arc::new(File::from(fd));
+        let _ = node.writer.set(file.clone());
+        let _ = node.reader.set(file);
+        Ok(node)
+    }
+
+    fn create_unchecked(
+        &self,
+        dir: &Node,
+        name: &Name,
+        who: &Identity,
+        set: &SetAttributes,
+    ) -> Result<Arc<Node>> {
+        match self.create_new(dir, name, who, set) {
+            Err(VolumeError::Exists) => {}
+            other => return other,
+        }
+        let node = self.ground.enter(dir, name, Pace::Blocking)?;
+        if node.kind != FileKind::Regular {
+            return Err(VolumeError::Exists);
+        }
+        // RFC 1813 section 3.3.8: of a file that is there, only the size is set.
+        setting::apply(
+            &node,
+            who,
+            &SetAttributes {
+                size: set.size,
+                ..Default::default()
+            },
+        )?;
+        Ok(node)
+    }
+
+    fn create_exclusive(
+        &self,
+        dir: &Node,
+        name: &Name,
+        who: &Identity,
+        verifier: &Exclusive,
+    ) -> Result<Arc<Node>> {
+        let (accessed, modified) = verifier_times(verifier);
+        let set = SetAttributes {
+            accessed: SetTime::To(accessed),
+            modified: SetTime::To(modified),
+            ..Default::default()
+        };
+        match self.create_new(dir, name, who, &set) {
+            Err(VolumeError::Exists) => {}
+            other => return other,
+        }
+        let node = self.ground.enter(dir, name, Pace::Blocking)?;
+        let is = live_attributes(node.as_path())?;
+        let same = is.accessed == accessed && is.modified == modified && is.size == 0;
+        if node.kind == FileKind::Regular && same {
+            Ok(node)
+        } else {
+            Err(VolumeError::Exists)
+        }
+    }
+}
+
+/// Some clients send an owner or group along with a create because their own kernel would allow
+/// it. Only root may give files away, and a refusal would leave a half-made file behind.
+fn at_birth(set: &SetAttributes, who: &Identity) -> SetAttributes {
+    if who.uid == 0 {
+        *set
+    } else {
+        SetAttributes {
+            uid: None,
+            gid: None,
+            ..*set
+        }
+    }
+}
+
+const CREATE_FLAGS: OFlags = OFlags::CLOEXEC.union(OFlags::NOCTTY);
+
+/// Where an exclusive create keeps its verifier until the client sets real times: in the seconds
+/// of atime and mtime, 31 bits each, which every file system can hold.
+fn verifier_times(verifier: &Exclusive) -> (Timestamp, Timestamp) {
+    let [a, b, c, d, e, f, g, h] = *verifier;
+    let stamp = |bytes| Timestamp {
+        seconds: i64::from(u32::from_be_bytes(bytes) & 0x7fff_ffff),
+        nanoseconds: 0,
+    };
+    (stamp([a, b, c, d]), stamp([e, f, g, h]))
+}
+
+impl WritableVolume for Changes {
+    fn open_write(&self, node: &Node, who: &Identity) -> Result<Arc<File>> {
+        open_file(node, who, OFlags::WRONLY)
+    }
+
+    fn sync(&self, node: &Node) -> Result<()> {
+        if self.is_synchronous {
+            self.sync_always(node)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn is_synchronous(&self) -> bool {
+        self.is_synchronous
+    }
+
+    fn set_attributes(
+        &self,
+        node: &Node,
+        who: &Identity,
+        changes: &SetAttributes,
+        guard: Guard,
+    ) -> Result<Wcc> {
+        let wcc = {
+            let _held = self.lock(Self::lock_index(node));
+            let before = live_attributes(node.as_path())?;
+            if guard.is_some_and(|time| time != before.changed) {
+                return Err(VolumeError::GuardFailed);
+            }
+            setting::apply(node, who, changes)?;
+            Wcc {
+                before: Some(before),
+                after: live_attributes(node.as_path()).ok(),
+            }
+        };
+        self.sync(node)?;
+        Ok(wcc)
+    }
+
+    fn create(&self, dir: &Node, name: &Name, who: &Identity, how: &How) -> Result<Created> {
+        let made = self.change(dir, who, || match how {
+            How::Unchecked(set) => self.create_unchecked(dir, name, who, set),
+            How::Guarded(set) => self.create_new(dir, name, who, set),
+            How::Exclusive(verifier) => self.create_exclusive(dir, name, who, verifier),
+        })?;
+        self.created(made)
+    }
+
+    fn make_dir(
+        &self,
+        dir: &Node,
+        name: &Name,
+        who: &Identity,
+        set: &SetAttributes,
+    ) -> Result<Created> {
+        let made = self.change(dir, who, || {
+            let mode = Mode::from_raw_mode(set.mode.unwrap_or(DIR_MODE_DEFAULT) & 0o7777);
+            rustix::fs::mkdirat(dir.as_path(), name.as_bytes(), mode)?;
+            // mkdir(2) takes no set-gid bit; the others were given at birth.
+            let rest = set.mode.filter(|mode| mode & 0o6000 != 0);
+            self.finish(
+                dir,
+                name,
+                who,
+                &SetAttributes {
+                    mode: rest,
+                    size: None,
+                    ..*set
+                },
+            )
+        })?;
+        self.created(made)
+    }
+
+    fn make_symlink(
+        &self,
+        dir: &Node,
+        name: &Name,
+        who: &Identity,
+        target: &[u8],
+        set: &SetAttributes,
+    ) -> Result<Created> {
+        let target = CString::new(target).map_err(|_| VolumeError::Invalid)?;
+        let made = self.change(dir, who, || {
+            rustix::fs::symlinkat(&target, dir.as_path(), name.as_bytes())?;
+            self.finish(
+                dir,
+                name,
+                who,
+                &SetAttributes {
+                    mode: None,
+                    size: None,
+                    ..*set
+                },
+            )
+        })?;
+        self.created(made)
+    }
+
+    fn make_special(
+        &self,
+        dir: &Node,
+        name: &Name,
+        who: &Identity,
+        special: Special,
+        set: &SetAttributes,
+    ) -> Result<Created> {
+        let (kind, device): (FileType, Dev) = match special {
+            Special::Fifo => (FileType::Fifo, 0),
+            Special::Socket => (FileType::Socket, 0),
+            Special::Character(major, minor) => (FileType::CharacterDevice, makedev(major, minor)),
+            Special::Block(major, minor) => (FileType::BlockDevice, makedev(major, minor)),
+        };
+        let made = self.change(dir, who, || {
+            let mode = Mode::from_raw_mode(set.mode.unwrap_or(FILE_MODE_DEFAULT) & 0o7777);
+            rustix::fs::mknodat(dir.as_path(), name.as_bytes(), kind, mode, device)?;
+            self.finish(
+                dir,
+                name,
+                who,
+                &SetAttributes {
+                    mode: None,
+                    size: None,
+                    ..*set
+                },
+            )
+        })?;
+        self.created(made)
+    }
+
+    fn remove(&self, dir: &Node, name: &Name, who: &Identity) -> Result<Wcc> {
+        let unlink = || {
+            Ok(rustix::fs::unlinkat(
+                dir.as_path(),
+                name.as_bytes(),
+                AtFlags::empty(),
+            )?)
+        };
+        self.change(dir, who, unlink).map(|((), wcc)| wcc)
+    }
+
+    fn remove_dir(&self, dir: &Node, name: &Name, who: &Identity) -> Result<Wcc> {
+        let flags = AtFlags::REMOVEDIR;
+        let unlink = || Ok(rustix::fs::unlinkat(dir.as_path(), name.as_bytes(), flags)?);
+        self.change(dir, who, unlink).map(|((), wcc)| wcc)
+    }
+
+    fn rename(
+        &self,
+        from: (&Node, &Name),
+        to: (&Node, &Name),
+        who: &Identity,
+    ) -> Result<(Wcc, Wcc)> {
+        let (from_dir, from_name) = from;
+        let (to_dir, to_name) = to;
+        if from_dir.kind != FileKind::Directory || to_dir.kind != FileKind::Directory {
+            return Err(VolumeError::NotDirectory);
+        }
+        let wccs = {
+            // Always in the order of the locks, or two renames could wait for each other.
+            let mut indexes = [Self::lock_index(from_dir), Self::lock_index(to_dir)];
+            indexes.sort_unstable();
+            let [first, second] = indexes;
+            let _first = self.lock(first);
+            let _second = if second == first {
+                None
+            } else {
+                self.lock(second)
+            };
+            let before = (
+                live_attributes(from_dir.as_path())?,
+                live_attributes(to_dir.as_path())?,
+            );
+            assume(who)?;
+            rustix::fs::renameat(
+                from_dir.as_path(),
+                from_name.as_bytes(),
+                to_dir.as_path(),
+                to_name.as_bytes(),
+            )?;
+            if let Ok(node) = self.ground.enter(to_dir, to_name, Pace::Blocking) {
+                self.ground.moved(&node, to_dir, to_name);
+            }
+            let wcc = |dir: &Node, before| Wcc {
+                before: Some(before),
+                after: live_attributes(dir.as_path()).ok(),
+            };
+            (wcc(from_dir, before.0), wcc(to_dir, before.1))
+        };
+        if self.is_synchronous {
+            // The new name first: a crash between the two must not lose both.
+            self.sync_always(to_dir)?;
+            if from_dir.identity != to_dir.identity {
+                self.sync_always(from_dir)?;
+            }
+        }
+        Ok(wccs)
+    }
+
+    fn link(
+        &self,
+        node: &Node,
+        dir: &Node,
+        name: &Name,
+        who: &Identity,
+    ) -> Result<(Attributes, Wcc)> {
+        if node.kind == FileKind::Directory {
+            return Err(VolumeError::IsDirectory);
+        }
+        let target = proc_path(node.as_path());
+        let flags = AtFlags::SYMLINK_FOLLOW;
+        let ((), wcc) = self.change(dir, who, || {
+            Ok(rustix::fs::linkat(
+                rustix::fs::CWD,
+                &target,
+                dir.as_path(),
+                name.as_bytes(),
+                flags,
+            )?)
+        })?;
+        self.sync(node)?;
+        Ok((live_attributes(node.as_path())?, wcc))
+    }
+
+    fn begin_upload(
+        &self,
+        dir: &Arc<Node>,
+        name: &Name,
+        who: &Identity,
+        session: Option<&[u8]>,
+    ) -> Result<Upload> {
+        upload::begin(dir, name, who, session)
+    }
+
+    fn publish(&self, upload: &Upload, name: &Name, who: &Identity) -> Result<Attributes> {
+        if let Ok(there) = attributes_at(upload.dir.as_path(), name)
+            && there.kind != FileKind::Regular
+        {
+            return Err(VolumeError::Exists);
+        }
+        if self.is_synchronous {
+            // Data before name: a name must never lead to bytes that a power cut can take.
+            rustix::fs::fsync(&*upload.file).map_err(VolumeError::from)?;
+        }
+        self.change(&upload.dir, who, || upload::publish(upload, name))?;
+        attributes_at(upload.dir.as_path(), name)
+    }
+
+    fn abandon(&self, upload: &Upload, who: &Identity) -> Result<()> {
+        if !upload.is_named {
+            return Ok(());
+        }
+        self.remove(&upload.dir, &upload.name, who).map(|_| ())
+    }
+}

@@ -1,0 +1,351 @@
+//! The ground under a tree: its root descriptor, how names and handles become nodes.
+//!
+//! Invariant: every descriptor that becomes a [`Node`] was opened beneath the root and on the
+//! root's file system. Where the process may open files by kernel handle, a handle is opened
+//! directly; where it may not (an ordinary user) or the file system has no handles, an index of
+//! names that were given out leads there ([`super::index`]).
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use towline_base::Name;
+use towline_io::identity::assume_daemon;
+use towline_io::sys::{self, KernelHandle};
+
+use crate::attributes::{Attributes, FileKind, Space};
+use crate::error::VolumeError;
+use crate::handle::{FileHandle, FileKey, HandleKeys, KeyForm, VolumeId};
+use crate::node::{FileIdentity, Node};
+use crate::volume::{Pace, Result};
+
+use super::index::Index;
+use super::statx_at;
+
+/// Most components of a path that is walked in one go: PATH_MAX holds no more than 2,048.
+const PATH_NAMES_MAX: usize = 2_048;
+
+/// Longest path that is peeked at from memory, in bytes; a longer one goes to a pool thread.
+const PEEK_BYTES_MAX: usize = 1_024;
+
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+/// Root directory, handle keys and index of one tree.
+#[derive(Debug)]
+pub(super) struct Ground {
+    pub(super) id: VolumeId,
+    keys: HandleKeys,
+    root: Arc<Node>,
+    /// The root again, opened for reading: open_by_handle_at takes no `O_PATH` descriptor.
+    mount: OwnedFd,
+    /// `None`: files are opened by kernel handle.
+    index: Option<Index>,
+    form: KeyForm,
+    size_max: Option<u64>,
+}
+
+impl Ground {
+    pub(super) fn open(
+        path: &Path,
+        id: VolumeId,
+        keys: HandleKeys,
+        size_max: Option<u64>,
+    ) -> Result<Self> {
+        assume_daemon()?;
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags | OFlags::PATH, Mode::empty())?;
+        let mount = rustix::fs::open(path, flags | OFlags::RDONLY, Mode::empty())?;
+        let attributes = live_attributes(fd.as_fd())?;
+        let form = match sys::name_to_handle(mount.as_fd(), c"") {
+            Ok(handle) => match sys::open_by_handle(mount.as_fd(), &handle) {
+                Ok(_) => (KeyForm::Kernel, None),
+                Err(_) => (KeyForm::Kernel, Some(Index::default())),
+            },
+            Err(_) => (KeyForm::Inode, Some(Index::default())),
+        };
+        let handle = keys.seal(id, &FileKey::root());
+        let identity = FileIdentity::of(&attributes);
+        let root = Arc::new(Node::new(id, handle, FileKind::Directory, identity, fd));
+        Ok(Self {
+            id,
+            keys,
+            root,
+            mount,
+            index: form.1,
+            form: form.0,
+            size_max,
+        })
+    }
+
+    pub(super) fn root(&self) -> Arc<Node> {
+        self.root.clone()
+    }
+
+    /// Opens `name` in `dir`. The caller has assumed an identity.
+    pub(super) fn enter(&self, dir: &Node, name: &Name, pace: Pace) -> Result<Arc<Node>> {
+        let fd = open_beneath(dir.as_path(), name.as_bytes(), pace)?;
+        let node = self.node(fd)?;
+        if let Some(index) = &self.index {
+            index.record(self.key_of(&node)?, self.key_of(dir)?, name);
+        }
+        Ok(node)
+    }
+
+    /// Opens a whole path beneath the root. The caller has assumed an identity.
+    pub(super) fn walk(&self, path: &[Name], pace: Pace) -> Result<Arc<Node>> {
+        if path.len() > PATH_NAMES_MAX {
+            return Err(VolumeError::NameTooLong);
+        }
+        let Some((last, above)) = path.split_last() else {
+            return Ok(self.root());
+        };
+        if self.index.is_some() {
+            // The index wants every step, so that handles of the way are found again.
+            let mut dir = self.root();
+            for name in above {
+                dir = self.enter(&dir, name, pace)?;
+            }
+            return self.enter(&dir, last, pace);
+        }
+        let names: Vec<&[u8]> = path.iter().map(Name::as_bytes).collect();
+        self.node(open_beneath(self.root.as_path(), &names.join(&b'/'), pace)?)
+    }
+
+    /// The attributes of what stands at a path, if the kernel has the way there in memory. The
+    /// caller has assumed an identity. Two short system calls and a close; a path of ordinary
+    /// length is joined on the stack.
+    pub(super) fn peek_path(&self, path: &[Name]) -> Result<Attributes> {
+        let mut joined = [0; PEEK_BYTES_MAX];
+        let mut length = 0;
+        for (place, name) in path.iter().enumerate() {
+            let start = length + usize::from(place > 0);
+            length = start + name.as_bytes().len();
+            // The slash between two names, where there is room for the second.
+            let slot = joined
+                .get_mut(start..length)
+                .ok_or(VolumeError::WouldBlock)?;
+            slot.copy_from_slice(name.as_bytes());
+            if let Some(slash) = start.checked_sub(1).and_then(|place| joined.get_mut(place)) {
+                *slash = b'/';
+            }
+        }
+        let path = joined.get(..length).unwrap_or(&[]);
+        if path.is_empty() {
+            return live_attributes(self.root.as_path());
+        }
+        let fd = open_beneath(self.root.as_path(), path, Pace::Cached)?;
+        statx_at(fd.as_fd(), b"", AtFlags::EMPTY_PATH)
+    }
+
+    /// The directory above. The caller has assumed an identity.
+    pub(super) fn parent(&self, dir: &Node) -> Result<Arc<Node>> {
+        if dir.kind != FileKind::Directory {
+            return Err(VolumeError::NotDirectory);
+        }
+        if dir.identity == self.root.identity {
+            return Ok(self.root());
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(dir.as_path(), c"..", flags, Mode::empty())?;
+        // A directory that was moved out of the tree would lead up outside it.
+        if !self.is_beneath_root(&fd)? {
+            return Err(VolumeError::Stale);
+        }
+        self.node(fd)
+    }
+
+    fn is_beneath_root(&self, dir: &OwnedFd) -> Result<bool> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut at = rustix::io::dup(dir)?;
+        for _ in 0..PATH_NAMES_MAX {
+            let identity = FileIdentity::of(&statx_at(at.as_fd(), b"", AtFlags::EMPTY_PATH)?);
+            if identity == self.root.identity {
+                return Ok(true);
+            }
+            if identity.file_system != self.root.identity.file_system {
+                return Ok(false);
+            }
+            let above = rustix::fs::openat(&at, c"..", flags, Mode::empty())?;
+            if FileIdentity::of(&statx_at(above.as_fd(), b"", AtFlags::EMPTY_PATH)?) == identity {
+                return Ok(false);
+            }
+            at = above;
+        }
+        Ok(false)
+    }
+
+    /// The node behind a client's handle.
+    pub(super) fn resolve(&self, handle: &FileHandle) -> Result<Arc<Node>> {
+        let (id, key) = self.keys.open(handle)?;
+        if id != self.id {
+            return Err(VolumeError::BadHandle);
+        }
+        if key.form == KeyForm::Root {
+            return Ok(self.root());
+        }
+        assume_daemon()?;
+        let Some(index) = &self.index else {
+            let kernel = kernel_handle(&key).ok_or(VolumeError::BadHandle)?;
+            let fd = sys::open_by_handle(self.mount.as_fd(), &kernel)?;
+            live_attributes(fd.as_fd())?;
+            return self.node(fd);
+        };
+        for attempt in 0..2 {
+            if let Some(path) = index.path_of(&key)
+                && let Ok(fd) = open_beneath(self.root.as_path(), &path, Pace::Blocking)
+                && self.key_of_fd(fd.as_fd(), c"").ok() == Some(key)
+            {
+                return self.node(fd);
+            }
+            if attempt == 0 && !index.rebuild(self, &self.mount)? {
+                break;
+            }
+        }
+        Err(VolumeError::Stale)
+    }
+
+    /// Wraps a descriptor that was opened beneath the root.
+    pub(super) fn node(&self, fd: OwnedFd) -> Result<Arc<Node>> {
+        let attributes = statx_at(fd.as_fd(), b"", AtFlags::EMPTY_PATH)?;
+        let identity = FileIdentity::of(&attributes);
+        if identity == self.root.identity {
+            return Ok(self.root());
+        }
+        let key = self.key_of_fd(fd.as_fd(), c"")?;
+        let handle = self.keys.seal(self.id, &key);
+        Ok(Arc::new(Node::new(
+            self.id,
+            handle,
+            attributes.kind,
+            identity,
+            fd,
+        )))
+    }
+
+    /// Handle and attributes of an entry, without opening it; `None` if it is not to be entered.
+    pub(super) fn describe(
+        &self,
+        dir: &Node,
+        dir_fd: BorrowedFd<'_>,
+        name: &Name,
+    ) -> Option<(FileHandle, Attributes)> {
+        let attributes = statx_at(dir_fd, name.as_bytes(), AtFlags::empty()).ok()?;
+        if attributes.file_system != self.root.identity.file_system {
+            return None;
+        }
+        let key = match self.form {
+            KeyForm::Inode => inode_key(&attributes)?,
+            KeyForm::Kernel | KeyForm::Root => self
+                .key_of_fd(dir_fd, &CString::new(name.as_bytes()).ok()?)
+                .ok()?,
+        };
+        if let Some(index) = &self.index {
+            index.record(key, self.key_of(dir).ok()?, name);
+        }
+        Some((self.keys.seal(self.id, &key), attributes))
+    }
+
+    /// The key that a node's handle carries.
+    pub(super) fn key_of(&self, node: &Node) -> Result<FileKey> {
+        self.keys.open(&node.handle).map(|(_, key)| key)
+    }
+
+    /// The key of an open file, or of a name in an open directory.
+    pub(super) fn key_of_fd(&self, fd: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<FileKey> {
+        match self.form {
+            KeyForm::Inode => {
+                let flags = if name.is_empty() {
+                    AtFlags::EMPTY_PATH
+                } else {
+                    AtFlags::empty()
+                };
+                let attributes = statx_at(fd, name.to_bytes(), flags)?;
+                inode_key(&attributes).ok_or(VolumeError::NotSupported)
+            }
+            KeyForm::Kernel | KeyForm::Root => {
+                let handle = sys::name_to_handle(fd, name)?;
+                let kind = handle.kind.to_le_bytes();
+                let bytes = [&kind[..], handle.as_bytes()].concat();
+                FileKey::new(KeyForm::Kernel, &bytes).ok_or(VolumeError::NotSupported)
+            }
+        }
+    }
+
+    /// Tells the index where a node is now.
+    pub(super) fn moved(&self, node: &Node, dir: &Node, name: &Name) {
+        if let Some(index) = &self.index
+            && let (Ok(key), Ok(dir)) = (self.key_of(node), self.key_of(dir))
+        {
+            index.record(key, dir, name);
+        }
+    }
+
+    pub(super) fn space(&self) -> Result<Space> {
+        let stat = rustix::fs::fstatvfs(&self.mount)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        let cap = self.size_max.unwrap_or(u64::MAX);
+        Ok(Space {
+            bytes_total: bytes(stat.f_blocks).min(cap),
+            bytes_free: bytes(stat.f_bfree).min(cap),
+            bytes_available: bytes(stat.f_bavail).min(cap),
+            files_total: stat.f_files,
+            files_free: stat.f_ffree,
+            name_bytes_max: u32::try_from(stat.f_namemax).unwrap_or(255),
+        })
+    }
+}
+
+/// A path to an open descriptor that other calls can reopen (proc(5), `/proc/self/fd`).
+pub(super) fn proc_path(fd: BorrowedFd<'_>) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
+
+/// Attributes of an open file; `Stale` once it has no name any more.
+pub(super) fn live_attributes(fd: BorrowedFd<'_>) -> Result<Attributes> {
+    let attributes = statx_at(fd, b"", AtFlags::EMPTY_PATH)?;
+    if attributes.links == 0 {
+        Err(VolumeError::Stale)
+    } else {
+        Ok(attributes)
+    }
+}
+
+/// Attributes of a name in a directory.
+pub(super) fn attributes_at(dir: BorrowedFd<'_>, name: &Name) -> Result<Attributes> {
+    statx_at(dir, name.as_bytes(), AtFlags::empty())
+}
+
+fn open_beneath(dir: BorrowedFd<'_>, path: &[u8], pace: Pace) -> Result<OwnedFd> {
+    let resolve = match pace {
+        Pace::Cached => BENEATH | ResolveFlags::CACHED,
+        Pace::Blocking => BENEATH,
+    };
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve) {
+        Ok(fd) => Ok(fd),
+        // A mount point: it belongs to another volume, if to any.
+        Err(Errno::XDEV) => Err(VolumeError::Denied),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn kernel_handle(key: &FileKey) -> Option<KernelHandle> {
+    let (kind, bytes) = key.as_bytes().split_first_chunk::<4>()?;
+    KernelHandle::new(i32::from_le_bytes(*kind), bytes)
+}
+
+fn inode_key(attributes: &Attributes) -> Option<FileKey> {
+    let born = attributes.born;
+    let bytes = [
+        &attributes.file_id.to_le_bytes()[..],
+        &born.seconds.to_le_bytes(),
+        &born.nanoseconds.to_le_bytes(),
+    ];
+    FileKey::new(KeyForm::Inode, &bytes.concat())
+}

@@ -1,0 +1,82 @@
+//! Listing a directory with the kernel's own cookies.
+//!
+//! `d_off` of getdents64(2) is the cookie: on ext4, xfs, btrfs and tmpfs it names a place in the
+//! directory that stays valid while entries come and go. Invariant: an entry at which the visitor
+//! breaks is not consumed; its predecessor's cookie leads to it. Not promised: an order.
+
+use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+
+use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
+use towline_base::Name;
+
+use crate::attributes::Attributes;
+use crate::error::VolumeError;
+use crate::handle::FileHandle;
+use crate::node::Node;
+use crate::volume::{Detail, DirEntry, Result};
+
+use super::ground::{Ground, live_attributes, proc_path};
+
+/// Bytes of entries that are asked for at once: about 1,000 names.
+const BATCH_BYTES: usize = 32 * 1024;
+
+/// Lists entries behind `cookie`; see [`crate::Volume::read_dir`]. The caller has assumed an
+/// identity.
+pub(super) fn read_dir(
+    ground: &Ground,
+    dir: &Node,
+    cookie: u64,
+    detail: Detail,
+    visit: &mut dyn FnMut(&DirEntry<'_>) -> ControlFlow<()>,
+) -> Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(proc_path(dir.as_path()), flags, Mode::empty())?;
+    if cookie != 0 {
+        let start = SeekFrom::Start(cookie);
+        rustix::fs::seek(&fd, start).map_err(|_| VolumeError::BadCookie)?;
+    }
+    let mut batch = [MaybeUninit::<u8>::uninit(); BATCH_BYTES];
+    let mut entries = RawDir::new(&fd, &mut batch);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        let node = match detail {
+            Detail::Names => None,
+            Detail::Attributes => describe(ground, dir, fd.as_fd(), name),
+        };
+        let file_id = match &node {
+            Some((_, attributes)) => attributes.file_id,
+            None => entry.ino(),
+        };
+        let cookie = entry.next_entry_cookie();
+        if visit(&DirEntry {
+            name,
+            file_id,
+            cookie,
+            node,
+        })
+        .is_break()
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn describe(
+    ground: &Ground,
+    dir: &Node,
+    fd: std::os::fd::BorrowedFd<'_>,
+    name: &[u8],
+) -> Option<(FileHandle, Attributes)> {
+    match name {
+        b"." => Some((dir.handle, live_attributes(dir.as_path()).ok()?)),
+        b".." => {
+            let parent = ground.parent(dir).ok()?;
+            Some((parent.handle, live_attributes(parent.as_path()).ok()?))
+        }
+        _ => ground.describe(dir, fd, &Name::new(name).ok()?),
+    }
+}
