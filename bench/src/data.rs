@@ -1,7 +1,7 @@
 //! The files that loads read and write, made once and kept.
 //!
 //! Invariant: a file is complete under its final name (made beside it, then renamed) and has the
-//! length asked for. Content is a cheap non-repeating sequence, so that nothing can be deduplicated.
+//! length asked for. Content is a cheap sequence without repetition, so nothing is deduplicated.
 //! Not promised: that two machines make equal content.
 
 use std::fs::{self, File, Permissions};

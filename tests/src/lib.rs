@@ -9,3 +9,5 @@ pub mod guest;
 pub mod node;
 pub mod paths;
 pub mod process;
+pub mod skip;
+pub mod tidy;

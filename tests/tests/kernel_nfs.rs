@@ -18,6 +18,7 @@ use anyhow::{Context, Result, ensure};
 use towline_tests::guest::{Guest, Job, run};
 use towline_tests::node::Node;
 use towline_tests::process::{command, must_run};
+use towline_tests::skip::{impossible, unless_installed};
 
 /// Longest time for one job. The longest (20,000 operations of fsx) takes a third of it.
 const JOB_LIMIT: Duration = Duration::from_secs(300);
@@ -36,6 +37,9 @@ fn job(node: &Node, name: &str, settings: &str) -> Result<Job> {
 }
 
 fn pass(node: &mut Node, name: &str, settings: &str) -> Result<()> {
+    if !unless_installed("qemu-system-x86_64", "qemu-system-x86 seabios")? {
+        return Ok(());
+    }
     let result = run(&job(node, name, settings)?)?;
     println!("{}\n{name}: {:?}", result.output, result.elapsed);
     node.must_run()?;
@@ -81,8 +85,7 @@ fn names_links_and_open_files_behave() -> Result<()> {
 fn the_callers_rights_decide() -> Result<()> {
     // Without root there is one uid only: that of the node.
     if !rustix::process::geteuid().is_root() {
-        println!("skipped: acting as other users needs root");
-        return Ok(());
+        return impossible("acting as other users needs root");
     }
     let mut node = node_with_hello()?;
     let projects = node.volume("projects");
@@ -171,6 +174,9 @@ fn a_directory_of_fifty_thousand_entries_is_listed_once_each() -> Result<()> {
 
 #[test]
 fn a_running_copy_outlives_restarts_of_the_node() -> Result<()> {
+    if !unless_installed("qemu-system-x86_64", "qemu-system-x86 seabios")? {
+        return Ok(());
+    }
     let mut node = Node::start()?;
     write_large(&node)?;
     let mut guest = Guest::start(&job(&node, "restart.sh", "")?)?;

@@ -1,9 +1,9 @@
 //! towline against the kernel's own NFS server, on a machine whose kernel has one.
 //!
 //! `bench/peers/knfsd` runs this inside a guest where the host's kernel has none. Invariant: the
-//! kernel's server is already running and exports the data directory's volumes; its `nfsd` threads
-//! are bound to the server's core and measured by their own time. Not promised: the memory-to-memory figures of a real
-//! machine, when it runs in an emulated one.
+//! kernel's server is already running and exports the data directory's volumes; its `nfsd`
+//! threads are bound to the server's core and measured by their own time. Not promised: the
+//! memory-to-memory figures of a real machine, when it runs in an emulated one.
 
 use std::net::SocketAddr;
 use std::path::Path;

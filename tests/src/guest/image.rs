@@ -252,7 +252,8 @@ fn write_settings(unpacked: &Path, root: &Path) -> Result<()> {
     let files = [
         (
             "passwd",
-            "root:x:0:0::/root:/bin/sh\n_rpc:x:107:107::/run:/bin/sh\nalice:x:1000:1000::/tmp:/bin/sh\nbob:x:1001:1001::/tmp:/bin/sh\n",
+            "root:x:0:0::/root:/bin/sh\n_rpc:x:107:107::/run:/bin/sh\n\
+            alice:x:1000:1000::/tmp:/bin/sh\nbob:x:1001:1001::/tmp:/bin/sh\n",
         ),
         (
             "group",
@@ -267,7 +268,8 @@ fn write_settings(unpacked: &Path, root: &Path) -> Result<()> {
         ("protocols", "tcp 6 TCP\nudp 17 UDP\n"),
         (
             "nsswitch.conf",
-            "passwd: files\ngroup: files\nhosts: files\nservices: files\nrpc: files\nprotocols: files\n",
+            "passwd: files\ngroup: files\nhosts: files\n\
+            services: files\nrpc: files\nprotocols: files\n",
         ),
         (
             "gitconfig",
