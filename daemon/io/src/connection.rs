@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::outbox::Outbox;
 use crate::pool::Pool;
@@ -13,6 +13,15 @@ use crate::protocol::{Demand, Payload, PayloadSink, Peer, Protocol};
 use crate::span::PayloadFault;
 
 pub(crate) type Task = Box<dyn FnOnce() + Send>;
+
+/// How long the connections of a listener may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Between two requests.
+    pub idle_max: Duration,
+    /// For the head of a request to arrive whole; `None` where only progress counts.
+    pub head_max: Option<Duration>,
+}
 
 /// What the core is waiting for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,6 +48,8 @@ pub(crate) struct Connection<P: Protocol> {
     pub(crate) fd: OwnedFd,
     pub(crate) peer: Peer,
     pub(crate) is_tcp: bool,
+    /// Times of the listener that it came from.
+    pub(crate) patience: Patience,
     pub(crate) core: P,
     pub(crate) input: Vec<u8>,
     /// Whether the core has seen all of `input` and asked for more.
@@ -72,11 +83,19 @@ pub(crate) struct Connection<P: Protocol> {
 }
 
 impl<P: Protocol> Connection<P> {
-    pub(crate) fn new(fd: OwnedFd, peer: Peer, is_tcp: bool, core: P, now: Instant) -> Self {
+    pub(crate) fn new(
+        fd: OwnedFd,
+        peer: Peer,
+        is_tcp: bool,
+        patience: Patience,
+        core: P,
+        now: Instant,
+    ) -> Self {
         Self {
             fd,
             peer,
             is_tcp,
+            patience,
             core,
             input: Vec::new(),
             has_seen_all: true,

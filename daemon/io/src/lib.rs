@@ -9,6 +9,7 @@
 //!
 //! This is the only crate of the workspace with `unsafe` code. Every other root forbids it.
 
+pub mod admission;
 mod connection;
 mod engine;
 pub mod identity;
@@ -25,6 +26,7 @@ pub mod sys;
 mod token;
 mod worker;
 
+pub use admission::Admission;
 pub use engine::{EngineChoice, uring_works};
 pub use identity::Identity;
 pub use limits::WorkerLimits;
@@ -35,4 +37,4 @@ pub use protocol::{
     Demand, Framed, HandOff, Output, Payload, PayloadSink, Peer, Protocol, Service,
 };
 pub use span::{FileSpan, PayloadFault, SpanFault};
-pub use worker::{Listening, Worker, WorkerHandle, WorkerParts};
+pub use worker::{Listening, Patience, Worker, WorkerHandle, WorkerParts};

@@ -8,29 +8,24 @@ use std::time::Duration;
 /// Bounds of one worker.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerLimits {
-    /// Most connections at a time. More are closed as soon as they are accepted.
-    pub connections_max: usize,
     /// Bytes of unfinished requests that all connections of the worker may hold together. Past
     /// it connections wait, except the one whose request is the oldest.
     pub receive_bytes_max: usize,
-    /// A connection between requests is closed after this time.
-    pub idle_max: Duration,
-    /// A request or reply under way must move [`PROGRESS_BYTES_PER_S_MIN`] over this time.
+    /// A request or reply under way must move [`WorkerLimits::progress_bytes_per_s`] over this
+    /// time.
     pub progress_window: Duration,
+    /// Slowest transfer that is not closed, in bytes per second.
+    pub progress_bytes_per_s: u64,
     /// How long connections may go on after the node was told to stop.
     pub drain_max: Duration,
 }
 
-/// Slowest transfer that is not closed, in bytes per second: a modem of 1995 is faster.
-pub const PROGRESS_BYTES_PER_S_MIN: u64 = 1024;
-
 impl Default for WorkerLimits {
     fn default() -> Self {
         Self {
-            connections_max: 16_384,
             receive_bytes_max: 64 << 20,
-            idle_max: Duration::from_secs(600),
             progress_window: Duration::from_secs(10),
+            progress_bytes_per_s: 1024,
             drain_max: Duration::from_secs(10),
         }
     }

@@ -187,6 +187,26 @@ impl<D> Output<D> {
         )
     }
 
+    /// Takes over what another core put out into its own output, which is then empty; `map` turns
+    /// the results of its jobs into ours. For services that hold cores of several protocols.
+    ///
+    /// # Panics
+    /// If this output is not empty.
+    pub fn absorb<E: 'static>(&mut self, other: &mut Output<E>, map: fn(E) -> D)
+    where
+        D: 'static,
+    {
+        assert!(self.is_empty(), "an output is absorbed whole");
+        std::mem::swap(&mut self.buffer, &mut other.buffer);
+        std::mem::swap(&mut self.units, &mut other.units);
+        std::mem::swap(&mut self.claimed, &mut other.claimed);
+        let mapped = other
+            .jobs
+            .drain(..)
+            .map(|job| -> Job<D> { Box::new(move || map(job())) });
+        self.jobs.extend(mapped);
+    }
+
     /// Gives an empty buffer back, so that its room is used again.
     pub(crate) fn reuse(&mut self, buffer: Vec<u8>) {
         if self.buffer.capacity() == 0 && buffer.capacity() <= REUSED_BYTES_MAX {

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use towline_base::clock;
 
+use crate::admission::Admission;
+pub use crate::connection::Patience;
 use crate::connection::{Connection, Wants};
 use crate::engine::{self, Engine, EngineChoice, Event};
 use crate::limits::{LINGER_BYTES_MAX, TURN_BYTES, WorkerLimits};
@@ -46,6 +48,8 @@ pub struct Listening {
     pub socket: OwnedFd,
     /// Which congestion control accepted connections get.
     pub congestion: Congestion,
+    /// How long accepted connections may take.
+    pub patience: Patience,
 }
 
 /// What a worker is made of.
@@ -56,6 +60,8 @@ pub struct WorkerParts {
     pub engine: EngineChoice,
     /// Its bounds.
     pub limits: WorkerLimits,
+    /// The node's bounds on connections.
+    pub admission: Arc<Admission>,
     /// The node's pool.
     pub pool: Arc<Pool>,
     /// Its counters.
@@ -125,6 +131,9 @@ pub struct Worker<S: Service> {
     listeners: Vec<Option<Listening>>,
     engine: Box<dyn Engine>,
     mailbox: Arc<Mailbox<Mail<Done<S>>>>,
+    /// By listener; kept when a listener is closed.
+    patience: Vec<Patience>,
+    admission: Arc<Admission>,
     pool: Arc<Pool>,
     limits: WorkerLimits,
     metrics: Arc<WorkerMetrics>,
@@ -165,13 +174,14 @@ impl<S: Service> Worker<S> {
         let wake = Arc::new(Wake::new()?);
         let (mut engine, engine_name) = engine::make(parts.engine, &wake)?;
         let mailbox = Arc::new(Mailbox::new(wake));
-        let mut listeners = Vec::new();
+        let (mut listeners, mut patience) = (Vec::new(), Vec::new());
         for (index, listening) in parts.listeners.into_iter().enumerate() {
             let token = Token {
                 index: LISTENER_BASE | index as u32,
                 generation: 0,
             };
             engine.watch(listening.socket.as_fd(), token)?;
+            patience.push(listening.patience);
             listeners.push(Some(listening));
         }
         let now = clock::now();
@@ -180,6 +190,8 @@ impl<S: Service> Worker<S> {
             listeners,
             engine,
             mailbox: mailbox.clone(),
+            patience,
+            admission: parts.admission,
             pool: parts.pool,
             limits: parts.limits,
             metrics: parts.metrics,
@@ -423,9 +435,14 @@ impl<S: Service> Worker<S> {
         tracing::debug!(peer = %connection.peer.address, error = why, "connection closed");
         self.engine.forget(connection.fd.as_fd(), token);
         connection.outbox.clear(&mut self.pipes);
-        self.charged -= connection.charged;
-        self.metrics.connections_open.sub(1);
+        self.gone(&connection);
         self.serve_pipe_waiters();
+    }
+
+    fn gone(&mut self, connection: &Held<S>) {
+        self.charged -= connection.charged;
+        self.admission.leave(connection.peer.address.ip());
+        self.metrics.connections_open.sub(1);
     }
 
     fn hand_off(&mut self, token: Token) {
@@ -433,8 +450,7 @@ impl<S: Service> Worker<S> {
             return;
         };
         self.engine.forget(connection.fd.as_fd(), token);
-        self.charged -= connection.charged;
-        self.metrics.connections_open.sub(1);
+        self.gone(&connection);
         let Connection {
             fd, peer, input, ..
         } = *connection;

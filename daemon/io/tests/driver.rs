@@ -7,6 +7,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::print_stderr,
     reason = "a failed step is a failed test"
 )]
 
@@ -18,9 +19,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use towline_io::{
-    Congestion, Demand, EngineChoice, FileSpan, Framed, HandOff, Listening, Output, Payload,
-    PayloadFault, PayloadSink, Peer, Pool, PoolLimits, Protocol, Service, SpanFault, Worker,
-    WorkerHandle, WorkerLimits, WorkerMetrics, WorkerParts, listen_all,
+    Admission, Congestion, Demand, EngineChoice, FileSpan, Framed, HandOff, Listening, Output,
+    Patience, Payload, PayloadFault, PayloadSink, Peer, Pool, PoolLimits, Protocol, Service,
+    SpanFault, Worker, WorkerHandle, WorkerLimits, WorkerMetrics, WorkerParts, listen_all,
 };
 
 struct Toy {
@@ -170,7 +171,7 @@ fn content() -> Vec<u8> {
         .collect()
 }
 
-fn serve(engine: EngineChoice, limits: WorkerLimits) -> Server {
+fn serve(engine: EngineChoice, idle_max: Duration) -> Server {
     let file = tempfile::tempfile().unwrap();
     (&file).write_all(&content()).unwrap();
     file.sync_all().unwrap();
@@ -187,14 +188,23 @@ fn serve(engine: EngineChoice, limits: WorkerLimits) -> Server {
         handed_off: send_off,
     };
     let parts_metrics = metrics.clone();
+    let patience = Patience {
+        idle_max,
+        head_max: None,
+    };
     let thread = std::thread::spawn(move || {
         let parts = WorkerParts {
             listeners: vec![Listening {
                 socket,
                 congestion: Congestion::Host,
+                patience,
             }],
             engine,
-            limits,
+            limits: WorkerLimits {
+                drain_max: Duration::from_secs(2),
+                ..Default::default()
+            },
+            admission: Arc::new(Admission::new(100, 100)),
             pool: Arc::new(
                 Pool::new(PoolLimits {
                     threads: 2,
@@ -235,11 +245,7 @@ fn on_both_engines(test: impl Fn(&Server)) {
             eprintln!("SKIP io_uring is not available here");
             continue;
         }
-        let quick = WorkerLimits {
-            drain_max: Duration::from_secs(2),
-            ..Default::default()
-        };
-        test(&serve(engine, quick));
+        test(&serve(engine, Duration::from_secs(600)));
     }
 }
 
@@ -431,11 +437,7 @@ fn a_closing_reply_is_not_lost_to_a_reset() {
 
 #[test]
 fn an_idle_connection_is_closed_after_its_time() {
-    let limits = WorkerLimits {
-        idle_max: Duration::from_secs(1),
-        ..Default::default()
-    };
-    let server = serve(EngineChoice::Auto, limits);
+    let server = serve(EngineChoice::Auto, Duration::from_secs(1));
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))

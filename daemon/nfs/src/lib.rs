@@ -1,1 +1,40 @@
-//! placeholder header, replaced below
+//! The NFS face of a node: ONC RPC, portmap, MOUNT and NFSv3 as protocol cores without I/O.
+//!
+//! A worker has a [`Desk`], which makes a [`Connection`] for each socket; all desks share one
+//! [`Server`]. What a worker's view has in memory is answered inline, without a lock and without
+//! an allocation; the rest runs on a pool thread, from the first check to the finished reply.
+//!
+//! Promised: a handle is believed only with its MAC, an address opens an export and a uid never
+//! does, nobody's uid 0 is root unless the export says so, a read-only export changes for nobody,
+//! nothing is allocated from a length that a peer claimed, a call is answered at most once even
+//! if it is sent twice. Not promised: NFSv4, locking (NLM), access control lists (NFSACL), NFS
+//! over UDP, durability on volumes that promise none, and replies in the order of their calls.
+
+#![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
+
+mod blocking;
+pub mod connection;
+pub mod datagram;
+pub mod desk;
+pub mod drc;
+mod ground;
+pub mod metrics;
+pub mod mount;
+pub mod mounts;
+mod overlap;
+pub mod portmap;
+pub mod route;
+pub mod rpc;
+pub mod server;
+pub mod status;
+pub mod v3;
+pub mod xdr;
+
+pub use connection::{Connection, Done};
+pub use datagram::datagram;
+pub use desk::Desk;
+pub use metrics::Snapshot;
+pub use route::Programs;
+pub use server::{LocalPorts, Ports, Server, Settings};
+pub use status::Status;

@@ -1,6 +1,6 @@
 //! Taking connections: from listeners, and from other parts of the process.
 //!
-//! Invariant: a connection past [`WorkerLimits::connections_max`](crate::WorkerLimits) is closed
+//! Invariant: a connection that [`Admission`](crate::Admission) has no place for is closed
 //! at once and counted. Not promised: that a peer learns why.
 
 use std::net::SocketAddr;
@@ -58,12 +58,17 @@ impl<S: Service> Worker<S> {
 
     /// Takes a connected socket in.
     pub(super) fn adopt(&mut self, socket: OwnedFd, peer: Peer, listener: usize, is_tcp: bool) {
-        if self.connections.len() >= self.limits.connections_max || self.drain_until.is_some() {
+        let Some(patience) = self.patience.get(listener).copied() else {
+            return;
+        };
+        let address = peer.address.ip();
+        if self.drain_until.is_some() || !self.admission.enter(address) {
             self.metrics.connections_refused.add(1);
             tracing::debug!(peer = %peer.address, "too many connections, one was closed");
             return;
         }
         let Some(core) = self.service.accept(listener, peer) else {
+            self.admission.leave(address);
             self.metrics.connections_refused.add(1);
             return;
         };
@@ -71,7 +76,7 @@ impl<S: Service> Worker<S> {
         let engine = &mut self.engine;
         let token = self.connections.insert_with(|token| -> Held<S> {
             failed = engine.watch(socket.as_fd(), token).err();
-            Box::new(Connection::new(socket, peer, is_tcp, core, now))
+            Box::new(Connection::new(socket, peer, is_tcp, patience, core, now))
         });
         self.metrics.connections_accepted.add(1);
         self.metrics.connections_open.add(1);

@@ -2,7 +2,7 @@
 //! and a worker that was told to stop ends.
 //!
 //! Invariant: a request or reply under way that moves less than
-//! [`PROGRESS_BYTES_PER_S_MIN`](crate::limits) over the progress window is closed, unless this
+//! [`WorkerLimits::progress_bytes_per_s`](crate::WorkerLimits) over the progress window is closed, unless this
 //! node is what it waits for. Not promised: precision better than a second.
 
 use std::os::fd::AsFd;
@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use super::{Fate, Held, Worker};
 use crate::connection::Wants;
-use crate::limits::PROGRESS_BYTES_PER_S_MIN;
 use crate::protocol::{Protocol, Service};
 use crate::token::Token;
 
@@ -91,7 +90,7 @@ impl<S: Service> Worker<S> {
             let idle_max = if self.drain_until.is_some() {
                 Duration::ZERO
             } else {
-                self.limits.idle_max
+                connection.patience.idle_max
             };
             connection.watched_since = self.now;
             connection.moved = 0;
@@ -104,6 +103,14 @@ impl<S: Service> Worker<S> {
         }
         // What this node itself is busy with is not the peer's fault.
         let is_ours = connection.under_way > 0 || connection.is_starved;
+        if let Some(head_max) = connection.patience.head_max
+            && let Some(since) = connection.partial_since
+            && !is_ours
+            && connection.payload.is_none()
+            && self.now - since >= head_max
+        {
+            return Fate::Close("its request head took too long");
+        }
         let window = self.limits.progress_window;
         if is_ours || self.now - connection.watched_since < window {
             if is_ours {
@@ -116,7 +123,7 @@ impl<S: Service> Worker<S> {
         let moved = connection.moved.max(delivered);
         (connection.moved, connection.unsent_before) = (0, unsent);
         connection.watched_since = self.now;
-        if moved < PROGRESS_BYTES_PER_S_MIN * window.as_secs() {
+        if moved < self.limits.progress_bytes_per_s * window.as_secs() {
             return Fate::Close("too slow");
         }
         Fate::Wait

@@ -1,0 +1,225 @@
+//! What all workers of a node share for NFS: exports, stored replies, the write verifier.
+//!
+//! Reads take no lock here. Invariant: the write verifier (RFC 1813 section 3.3.7,
+//! `writeverf3`) is random for every start of the node and changes only when making data durable
+//! has failed, so that clients send again what may be lost. Not promised: that stored replies
+//! survive a restart.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use towline_io::Peer;
+use towline_volume::{Export, Exports, Reach, VolumeId};
+
+use crate::drc::ReplyCache;
+use crate::metrics::{Counters, Snapshot};
+use crate::mounts::Mounts;
+use crate::overlap::Overlap;
+
+/// The ports under which clients find this node, as portmap tells them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ports {
+    /// NFS and MOUNT over TCP.
+    pub nfs: u16,
+    /// MOUNT over UDP, if it is answered.
+    pub mount_udp: Option<u16>,
+    /// Portmap itself, over TCP and UDP, if it is ours.
+    pub portmap: Option<u16>,
+}
+
+/// From which ports programs on this very host may connect (threat N13).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LocalPorts {
+    /// Below 1024 only: separates the host's users from its root. Linux mounts come from there
+    /// unless `noresvport` is given.
+    Reserved,
+    /// Any: for mounts with `noresvport` and for tools without privilege.
+    Any,
+}
+
+/// How a node serves NFS.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// Where.
+    pub ports: Ports,
+    /// For whom on this host.
+    pub local_ports: LocalPorts,
+}
+
+/// The NFS face of a node. One, shared by all workers.
+#[derive(Debug)]
+pub struct Server {
+    pub(crate) exports: Arc<Exports>,
+    pub(crate) settings: Settings,
+    pub(crate) replies: Arc<ReplyCache>,
+    pub(crate) overlap: Arc<Overlap>,
+    pub(crate) mounts: Mounts,
+    /// For datagrams, which no worker answers.
+    pub(crate) counters: Arc<Counters>,
+    workers: Mutex<Vec<Arc<Counters>>>,
+    verifier: AtomicU64,
+    /// The file system of each export's root.
+    homes: Vec<(VolumeId, u64)>,
+}
+
+/// What a client's address may do with an export, and what the export's file ids start from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Door {
+    pub(crate) volume: VolumeId,
+    pub(crate) reach: Reach,
+    home: Option<u64>,
+}
+
+impl Server {
+    /// Serves `exports`. Looks once at the root of each, so it may block.
+    ///
+    /// # Errors
+    /// The operating system's error when it has no randomness for the write verifier.
+    pub fn new(exports: Arc<Exports>, settings: Settings) -> std::io::Result<Arc<Self>> {
+        let home = |export: &Arc<Export>| {
+            // A volume without a root is an error of that volume alone (threat N14).
+            let root = export.volume.root().ok()?;
+            Some((export.id, root.identity.file_system))
+        };
+        let homes = exports.all().iter().filter_map(home).collect();
+        Ok(Arc::new(Self {
+            exports,
+            settings,
+            replies: Arc::default(),
+            overlap: Arc::new(Overlap::new()),
+            mounts: Mounts::default(),
+            counters: Arc::new(Counters::new()),
+            workers: Mutex::default(),
+            verifier: AtomicU64::new(towline_base::rand::bits()?),
+            homes,
+        }))
+    }
+
+    /// Whether NFS and MOUNT may be spoken over a connection from `peer` at all: programs on this
+    /// host need a reserved port if [`LocalPorts::Reserved`] is set (threat N13).
+    #[must_use]
+    pub fn admits(&self, peer: &Peer) -> bool {
+        /// Ports below are for root (IANA system ports; capabilities(7) `CAP_NET_BIND_SERVICE`).
+        const RESERVED_PORTS: u16 = 1024;
+        let (there, here) = (peer.address.ip().to_canonical(), peer.local.ip());
+        let is_local = there.is_loopback() || there == here.to_canonical();
+        match self.settings.local_ports {
+            LocalPorts::Any => true,
+            LocalPorts::Reserved => !is_local || peer.address.port() < RESERVED_PORTS,
+        }
+    }
+
+    /// The counts of all workers.
+    #[must_use]
+    pub fn metrics(&self) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        snapshot.add(&self.counters);
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().for_each(|worker| snapshot.add(worker));
+        snapshot
+    }
+
+    /// Counters for one more worker. Called once per worker, so the list stays short.
+    pub(crate) fn enlist(&self) -> Arc<Counters> {
+        let counters = Arc::new(Counters::new());
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.push(counters.clone());
+        counters
+    }
+
+    /// The write verifier of this moment.
+    pub(crate) fn verifier(&self) -> [u8; 8] {
+        self.verifier.load(Ordering::Acquire).to_be_bytes()
+    }
+
+    /// Making data durable has failed: every client must send again what it has not committed.
+    pub(crate) fn change_verifier(&self) {
+        // An odd step gives 2^64 different values before one comes again.
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.verifier.fetch_add(STEP, Ordering::AcqRel);
+    }
+
+    /// What `client` may do with `export`.
+    pub(crate) fn door(&self, export: &Export, client: IpAddr) -> Door {
+        let home = self.homes.iter().find(|(volume, _)| *volume == export.id);
+        Door {
+            volume: export.id,
+            reach: export.reach(client),
+            home: home.map(|(_, file_system)| *file_system),
+        }
+    }
+
+    /// Whether `client` may reach any export: others get no datagram from us (threat N15).
+    pub(crate) fn is_listed(&self, client: IpAddr) -> bool {
+        let mut exports = self.exports.all().iter();
+        exports.any(|export| export.reach(client) > Reach::None)
+    }
+}
+
+impl Door {
+    /// The `fsid` that clients see: the volume, which keeps its number over restarts of the
+    /// host, and a part that tells file systems below one root apart.
+    pub(crate) fn file_system_id(&self, file_system: u64) -> u64 {
+        let part = match self.home == Some(file_system) {
+            true => 0,
+            false => (file_system ^ (file_system >> 32)) & 0xffff_ffff | 1,
+        };
+        u64::from(self.volume.0) << 32 | part
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use towline_base::MacKey;
+    use towline_volume::handle::HandleKeys;
+
+    fn server(local_ports: LocalPorts) -> Arc<Server> {
+        let exports = Exports::new(Vec::new(), HandleKeys::new(MacKey::new([1; 32])));
+        let ports = Ports {
+            nfs: 2049,
+            mount_udp: None,
+            portmap: None,
+        };
+        let settings = Settings { ports, local_ports };
+        Server::new(Arc::new(exports), settings).unwrap()
+    }
+
+    fn peer(address: &str, local: &str) -> Peer {
+        Peer {
+            address: address.parse().unwrap(),
+            local: local.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn users_of_this_host_need_a_reserved_port_and_others_do_not() {
+        let server = server(LocalPorts::Reserved);
+        assert!(!server.admits(&peer("127.0.0.1:1024", "127.0.0.1:2049")));
+        assert!(server.admits(&peer("127.0.0.1:1023", "127.0.0.1:2049")));
+        assert!(!server.admits(&peer("10.0.0.1:40000", "10.0.0.1:2049")));
+        assert!(!server.admits(&peer("[::ffff:10.0.0.1]:40000", "10.0.0.1:2049")));
+        assert!(server.admits(&peer("10.0.0.2:40000", "10.0.0.1:2049")));
+    }
+
+    #[test]
+    fn the_verifier_stays_until_data_may_be_lost() {
+        let server = server(LocalPorts::Any);
+        let first = server.verifier();
+        assert_eq!(server.verifier(), first);
+        server.change_verifier();
+        assert_ne!(server.verifier(), first);
+    }
+
+    #[test]
+    fn a_file_system_below_the_root_has_its_own_id() {
+        let door = Door {
+            volume: VolumeId(7),
+            reach: Reach::Read,
+            home: Some(5),
+        };
+        assert_eq!(door.file_system_id(5), 7 << 32);
+        assert_ne!(door.file_system_id(6), 7 << 32);
+    }
+}

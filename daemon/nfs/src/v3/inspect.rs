@@ -1,0 +1,193 @@
+//! Questions about one node: GETATTR, ACCESS, READLINK, FSSTAT, FSINFO, PATHCONF (RFC 1813
+//! sections 3.3.1, 3.3.4, 3.3.5 and 3.3.18 to 3.3.20).
+//!
+//! ACCESS is what the kernel says for the caller's identity, less what a read-only export takes
+//! away; it never echoes the question. Not promised: that the free space shown is still free.
+
+use towline_volume::{Access, FileHandle, FileKind};
+
+use super::TRANSFER_BYTES_MAX;
+use super::attributes::{Seen, write, write_post};
+use crate::ground::{Blocking, Cold, Ground, Target, settle};
+use crate::status::Status;
+use crate::xdr::Writer;
+use crate::xdr::writer::halves;
+
+/// ACCESS bits (RFC 1813 section 3.3.4).
+const ACCESS_READ: u32 = 0x01;
+const ACCESS_LOOKUP: u32 = 0x02;
+const ACCESS_MODIFY: u32 = 0x04;
+const ACCESS_EXTEND: u32 = 0x08;
+const ACCESS_DELETE: u32 = 0x10;
+const ACCESS_EXECUTE: u32 = 0x20;
+
+/// FSINFO `properties`: hard links, symbolic links, the same for all objects, times can be set
+/// (RFC 1813 section 3.3.19: `FSF3_LINK`, `_SYMLINK`, `_HOMOGENEOUS`, `_CANSETTIME`).
+const PROPERTIES: u32 = 0x01 | 0x02 | 0x08 | 0x10;
+
+/// FSINFO `rtmult` and `wtmult`: transfers that are multiples of a page need no copying.
+const TRANSFER_MULTIPLE_BYTES: u32 = 4096;
+
+/// FSINFO `dtpref`: as much of a directory as one READDIR reply of ours holds.
+const DIRECTORY_BYTES: u32 = 64 * 1024;
+
+/// PATHCONF `linkmax`: what ext4 allows, the lowest of the file systems that we serve.
+const LINKS_MAX: u32 = 65_000;
+
+/// GETATTR.
+#[inline]
+pub(crate) fn getattr<G: Ground>(
+    ground: &mut G,
+    object: &FileHandle,
+    out: &mut Writer<'_>,
+) -> Result<Status, Cold> {
+    let opened = settle(ground.open(object))?;
+    let seen = opened.and_then(|target| Ok((ground.attributes(&target)?, target.door)));
+    Ok(match seen {
+        Ok((seen, door)) => {
+            out.u32(Status::Ok.number());
+            write(out, &door, &seen);
+            Status::Ok
+        }
+        Err(status) => {
+            out.u32(status.number());
+            status
+        }
+    })
+}
+
+/// ACCESS.
+pub(crate) fn access<G: Ground>(
+    ground: &mut G,
+    object: &FileHandle,
+    asked: u32,
+    out: &mut Writer<'_>,
+) -> Result<Status, Cold> {
+    let opened = settle(ground.open(object))?;
+    Ok(answer(ground, opened, out, |target, _, out| {
+        let granted = granted(target, asked)?;
+        out.u32(granted);
+        Ok(())
+    }))
+}
+
+/// The asked bits that the caller has.
+fn granted(target: &Target, asked: u32) -> Result<u32, Status> {
+    let node = &target.located.node;
+    let is_dir = node.kind == FileKind::Directory;
+    let (write_bits, execute_bits) = match is_dir {
+        true => (ACCESS_MODIFY | ACCESS_EXTEND | ACCESS_DELETE, ACCESS_LOOKUP),
+        false => (ACCESS_MODIFY | ACCESS_EXTEND, ACCESS_EXECUTE),
+    };
+    let question = Access {
+        read: asked & ACCESS_READ != 0,
+        write: asked & write_bits != 0 && target.writable().is_ok(),
+        execute: asked & execute_bits != 0,
+    };
+    let volume = &target.located.export.volume;
+    let rights = volume.access(node, &target.who, question)?;
+    let bits = |granted: bool, bits: u32| if granted { bits } else { 0 };
+    let all = bits(rights.read, ACCESS_READ)
+        | bits(rights.write && question.write, write_bits)
+        | bits(rights.execute, execute_bits);
+    Ok(all & asked)
+}
+
+/// READLINK.
+pub(crate) fn readlink(
+    ground: &mut Blocking<'_>,
+    symlink: &FileHandle,
+    out: &mut Writer<'_>,
+) -> Status {
+    let opened = ground.reach(symlink);
+    answer(ground, opened, out, |target, _, out| {
+        let volume = &target.located.export.volume;
+        let text = volume.read_link(&target.located.node, &target.who)?;
+        out.opaque(&text);
+        Ok(())
+    })
+}
+
+/// FSSTAT.
+pub(crate) fn fsstat(ground: &mut Blocking<'_>, root: &FileHandle, out: &mut Writer<'_>) -> Status {
+    let opened = ground.reach(root);
+    answer(ground, opened, out, |target, _, out| {
+        let space = target.located.export.volume.space()?;
+        out.u64(space.bytes_total);
+        out.u64(space.bytes_free);
+        out.u64(space.bytes_available);
+        out.u64(space.files_total);
+        out.u64(space.files_free);
+        out.u64(space.files_free);
+        // `invarsec`: the numbers may change at once.
+        out.u32(0);
+        Ok(())
+    })
+}
+
+/// FSINFO.
+pub(crate) fn fsinfo<G: Ground>(
+    ground: &mut G,
+    root: &FileHandle,
+    out: &mut Writer<'_>,
+) -> Result<Status, Cold> {
+    let opened = settle(ground.open(root))?;
+    Ok(answer(ground, opened, out, |_, _, out| {
+        let (most, multiple) = (TRANSFER_BYTES_MAX, TRANSFER_MULTIPLE_BYTES);
+        out.words([most, most, multiple, most, most, multiple, DIRECTORY_BYTES]);
+        let [size_high, size_low] = halves(i64::MAX.unsigned_abs());
+        // `time_delta`: the kernel keeps nanoseconds.
+        out.words([size_high, size_low, 0, 1, PROPERTIES]);
+        Ok(())
+    }))
+}
+
+/// PATHCONF.
+pub(crate) fn pathconf(
+    ground: &mut Blocking<'_>,
+    object: &FileHandle,
+    out: &mut Writer<'_>,
+) -> Status {
+    let opened = ground.reach(object);
+    answer(ground, opened, out, |target, _, out| {
+        let name_bytes_max = target.located.export.volume.space()?.name_bytes_max;
+        // `no_trunc`, `chown_restricted`, not `case_insensitive`, `case_preserving`.
+        out.words([LINKS_MAX, name_bytes_max, 1, 1, 0, 1]);
+        Ok(())
+    })
+}
+
+/// Writes status, the node's attributes and, if all went well, what `results` writes.
+fn answer<G: Ground>(
+    ground: &mut G,
+    opened: Result<Target, Status>,
+    out: &mut Writer<'_>,
+    results: impl FnOnce(&Target, &Seen, &mut Writer<'_>) -> Result<(), Status>,
+) -> Status {
+    let start = out.len();
+    let target = match opened {
+        Ok(target) => target,
+        Err(status) => {
+            out.words([status.number(), 0]);
+            return status;
+        }
+    };
+    let seen = match ground.attributes(&target) {
+        Ok(seen) => Some((target.door, seen)),
+        Err(status) => {
+            out.words([status.number(), 0]);
+            return status;
+        }
+    };
+    out.u32(Status::Ok.number());
+    write_post(out, &seen);
+    match results(&target, &seen, out) {
+        Ok(()) => Status::Ok,
+        Err(status) => {
+            out.truncate(start);
+            out.u32(status.number());
+            write_post(out, &seen);
+            status
+        }
+    }
+}
