@@ -5,6 +5,7 @@
 //! promised: any knowledge of towline's inside; the tests see what a client sees.
 #![forbid(unsafe_code)]
 
+pub mod content;
 pub mod guest;
 pub mod node;
 pub mod paths;

@@ -411,7 +411,11 @@ mod tests {
                 "const PROGRAM: u32 = 100_003;",
                 "rfc-source",
             ),
-            ("daemon/nfs/src/status.rs", "match x {\n    _ => 5,", "errno-match"),
+            (
+                "daemon/nfs/src/status.rs",
+                "match x {\n    _ => 5,",
+                "errno-match",
+            ),
             (
                 "a/src/b.rs",
                 "    warn!(colour = 3, \"slow\");",
