@@ -80,11 +80,7 @@ impl Protocol for Connection {
         )
     }
 
-    fn received(
-        &mut self,
-        outcome: Result<(), PayloadFault>,
-        output: &mut Output<Done>,
-    ) -> Demand {
+    fn received(&mut self, outcome: Result<(), PayloadFault>, output: &mut Output<Done>) -> Demand {
         self.drive(
             output,
             |core, out| core.received(outcome, out),
@@ -148,7 +144,14 @@ impl Faces {
         let view = Rc::new(RefCell::new(View::new(exports.clone())));
         let http = http::Factory::new(http.clone(), view.clone());
         let nfs = nfs::Desk::new(nfs.clone(), view.clone());
-        Self { speaks, view, http, nfs, outputs: Rc::default(), handed_off }
+        Self {
+            speaks,
+            view,
+            http,
+            nfs,
+            outputs: Rc::default(),
+            handed_off,
+        }
     }
 }
 
@@ -161,7 +164,10 @@ impl Service for Faces {
             Speaks::Nfs => Core::Nfs(self.nfs.connection(nfs::Programs::Nfs, peer)?),
             Speaks::Portmap => Core::Nfs(self.nfs.connection(nfs::Programs::Portmap, peer)?),
         };
-        Some(Connection { core, outputs: self.outputs.clone() })
+        Some(Connection {
+            core,
+            outputs: self.outputs.clone(),
+        })
     }
 
     fn hand_off(&mut self, connection: HandOff) {

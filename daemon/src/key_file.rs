@@ -47,7 +47,9 @@ pub(crate) fn load_or_make(data: &Path) -> Result<MacKey, NodeError> {
 
 fn read(path: &Path) -> std::io::Result<Option<MacKey>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAC_KEY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    File::open(path)?
+        .take(MAC_KEY_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)?;
     Ok(<[u8; MAC_KEY_BYTES]>::try_from(bytes).ok().map(MacKey::new))
 }
 
@@ -56,7 +58,12 @@ fn make(dir: &Path, path: &Path, key: &MacKey) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let temporary = path.with_extension("new");
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
     file.write_all(key.expose())?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;

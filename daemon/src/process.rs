@@ -13,12 +13,21 @@ const DESCRIPTORS_WANTED: u64 = 16_384;
 pub(crate) fn prepare() -> Vec<String> {
     rustix::process::umask(rustix::fs::Mode::empty());
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     let mut notes = Vec::new();
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        notes.push(format!("the limit of open files stays at {:?}: {error}", limit.current));
+        notes.push(format!(
+            "the limit of open files stays at {:?}: {error}",
+            limit.current
+        ));
     }
-    if let Some(maximum) = limit.maximum.filter(|maximum| *maximum < DESCRIPTORS_WANTED) {
+    if let Some(maximum) = limit
+        .maximum
+        .filter(|maximum| *maximum < DESCRIPTORS_WANTED)
+    {
         notes.push(format!(
             "only {maximum} files may be open at a time; raise it with 'ulimit -Hn {DESCRIPTORS_WANTED}' \
              or LimitNOFILE= in the systemd unit"

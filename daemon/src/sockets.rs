@@ -69,7 +69,15 @@ pub(crate) fn open(effective: &Effective, workers: usize) -> Result<Sockets, Nod
         Portmap::Off => PortmapState::Absent("it is switched off".to_owned()),
         Portmap::Auto => open_portmap(&mut doors, &mut udp, addresses, workers)?,
     };
-    Ok(Sockets { doors, tls, udp, http_port, nfs_port, tls_port, portmap })
+    Ok(Sockets {
+        doors,
+        tls,
+        udp,
+        http_port,
+        nfs_port,
+        tls_port,
+        portmap,
+    })
 }
 
 fn open_port(
@@ -89,15 +97,25 @@ fn open_port(
     let mut opened = Vec::new();
     for ip in addresses {
         let address = SocketAddr::new(*ip, port);
-        let failed =
-            |error| NodeError::Bind { what, address, error, hint: hint.to_owned() };
+        let failed = |error| NodeError::Bind {
+            what,
+            address,
+            error,
+            hint: hint.to_owned(),
+        };
         let sockets = listen_all(address, workers).map_err(failed)?;
-        let bound = sockets.first().and_then(|socket| rustix::net::getsockname(socket).ok());
+        let bound = sockets
+            .first()
+            .and_then(|socket| rustix::net::getsockname(socket).ok());
         let bound = bound.and_then(|any| SocketAddr::try_from(any).ok());
         let address = bound.ok_or_else(|| failed(Errno::INVAL))?;
         // A free port that the system chose for the first address serves the others too.
         port = address.port();
-        opened.push(Door { speaks, address, sockets });
+        opened.push(Door {
+            speaks,
+            address,
+            sockets,
+        });
     }
     doors.extend(opened);
     Ok(port)
@@ -110,13 +128,21 @@ fn open_nfs(
 ) -> Result<u16, NodeError> {
     let setting = &effective.listen.nfs_port;
     let addresses = &effective.listen.addresses.value;
-    let hint = "Stop the other program, or choose another port with --nfs-port (0 takes a free one)";
+    let hint =
+        "Stop the other program, or choose another port with --nfs-port (0 takes a free one)";
     let first = setting.value;
-    let last = if setting.is_default() { first.saturating_add(NFS_PORTS_TRIED) } else { first };
+    let last = if setting.is_default() {
+        first.saturating_add(NFS_PORTS_TRIED)
+    } else {
+        first
+    };
     let mut result = open_port(doors, Speaks::Nfs, addresses, first, workers, hint);
     for port in first.saturating_add(1)..=last {
         match result {
-            Err(NodeError::Bind { error: Errno::ADDRINUSE, .. }) => {
+            Err(NodeError::Bind {
+                error: Errno::ADDRINUSE,
+                ..
+            }) => {
                 result = open_port(doors, Speaks::Nfs, addresses, port, workers, hint);
             }
             other => return other,
@@ -126,7 +152,9 @@ fn open_nfs(
 }
 
 fn open_tls(effective: &Effective) -> Result<(Vec<TcpListener>, Option<u16>), NodeError> {
-    let Some(tls) = &effective.tls else { return Ok((Vec::new(), None)) };
+    let Some(tls) = &effective.tls else {
+        return Ok((Vec::new(), None));
+    };
     let mut port = tls.port.value;
     let mut listeners = Vec::new();
     for ip in &effective.listen.addresses.value {
@@ -134,7 +162,9 @@ fn open_tls(effective: &Effective) -> Result<(Vec<TcpListener>, Option<u16>), No
         let failed = |error: std::io::Error| NodeError::Bind {
             what: "HTTPS",
             address,
-            error: error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error),
+            error: error
+                .raw_os_error()
+                .map_or(Errno::IO, Errno::from_raw_os_error),
             hint: "Stop the other program, or choose another port in [tls]".to_owned(),
         };
         let listener = TcpListener::bind(address).map_err(failed)?;
@@ -154,8 +184,14 @@ fn open_portmap(
     let opened = open_port(doors, Speaks::Portmap, addresses, PORTMAP_PORT, workers, "");
     match opened {
         Ok(_) => {}
-        Err(NodeError::Bind { error: Errno::ADDRINUSE, .. }) => return Ok(PortmapState::Taken),
-        Err(NodeError::Bind { error: Errno::ACCESS | Errno::PERM, .. }) => {
+        Err(NodeError::Bind {
+            error: Errno::ADDRINUSE,
+            ..
+        }) => return Ok(PortmapState::Taken),
+        Err(NodeError::Bind {
+            error: Errno::ACCESS | Errno::PERM,
+            ..
+        }) => {
             let why = "only root may open port 111".to_owned();
             return Ok(PortmapState::Absent(why));
         }

@@ -15,7 +15,9 @@ pub fn start(level: &str, as_json: bool) {
     let started = if as_json {
         lines.json().flatten_event(true).try_init()
     } else {
-        lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
+        lines
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .try_init()
     };
     if started.is_err() {
         tracing::debug!("logging was started before");

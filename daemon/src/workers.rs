@@ -45,8 +45,12 @@ impl Workers {
         plant: &Plant,
         listeners: Vec<Vec<(Speaks, Listening)>>,
     ) -> Result<Self, NodeError> {
-        let mut this =
-            Self { threads: vec![], handles: vec![], metrics: vec![], engine: "portable" };
+        let mut this = Self {
+            threads: vec![],
+            handles: vec![],
+            metrics: vec![],
+            engine: "portable",
+        };
         for (index, listeners) in listeners.into_iter().enumerate() {
             if let Err(error) = this.start_one(plant, index, listeners) {
                 this.drain();
@@ -77,7 +81,14 @@ impl Workers {
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let plant = plant.clone();
         let body = move || {
-            let Plant { exports, http, nfs, handed_off, ended, .. } = plant;
+            let Plant {
+                exports,
+                http,
+                nfs,
+                handed_off,
+                ended,
+                ..
+            } = plant;
             let faces = Faces::new(speaks, &exports, &http, &nfs, handed_off);
             // The receiver waits for exactly this message; a node that is gone needs no worker.
             let worker = match Worker::new(parts, faces) {
@@ -93,9 +104,13 @@ impl Workers {
             let _ = ended.try_send(worker.run());
         };
         let name = format!("towline-io-{index}");
-        let thread = std::thread::Builder::new().name(name).spawn(body).map_err(|error| {
-            NodeError::System { what: "cannot start a worker thread", error: error.to_string() }
-        })?;
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(body)
+            .map_err(|error| NodeError::System {
+                what: "cannot start a worker thread",
+                error: error.to_string(),
+            })?;
         self.threads.push(thread);
         match is_ready.recv() {
             Ok(Ok((handle, engine))) => {
