@@ -2,7 +2,7 @@
 //!
 //! Calls that memory can answer are answered at once; the others run on the pool and are answered
 //! when they are done, in any order. A WRITE hands its data to the driver, which moves it from
-//! the socket to the file ([`intake`]). Invariant: at most [`CALLS_IN_FLIGHT_MAX`] calls of a
+//! the socket to the file. Invariant: at most [`CALLS_IN_FLIGHT_MAX`] calls of a
 //! connection are on the pool; the stream is not read further until one is done. The driver must
 //! be able to hold [`UNREAD_BYTES_MAX`] and a record mark of unread input. Not promised: that a
 //! call whose connection closed was not carried out.
@@ -198,10 +198,7 @@ impl Connection {
     ) -> Option<Demand> {
         if self.programs == Programs::Nfs {
             match intake::scan(arrived, length) {
-                Scan::Write(call) => match self.begin_write(&call, length, input, output) {
-                    intake::Begun::Demand(demand) => return Some(demand),
-                    intake::Begun::InMemory => {}
-                },
+                Scan::Write(call) => return Some(self.begin_write(&call, length, input, output)),
                 Scan::Short => return Some(Demand::Input),
                 Scan::Other => {}
             }
