@@ -3,6 +3,13 @@
 //! What only root can show (squashing, devices) is asked only of root. Not covered: sockets and
 //! real clients, which the whole-system tests drive.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on panics"
+)]
+
 mod harness;
 
 use harness::*;
@@ -578,6 +585,13 @@ fn a_retransmission_gets_the_first_reply_even_over_another_connection() {
     let first = client.words(&message);
     assert_eq!(first[6], 0, "removed");
     assert_eq!(client.words(&message), first);
+    let mut restamped = message.clone();
+    restamped[32..36].copy_from_slice(&[9; 4]);
+    assert_eq!(
+        client.words(&restamped),
+        first,
+        "a new stamp is no new call"
+    );
     let mut other = node.client("10.0.0.1:55555");
     assert_eq!(other.words(&message), first);
     let mut stranger = node.client("10.0.0.2:700");
@@ -586,7 +600,7 @@ fn a_retransmission_gets_the_first_reply_even_over_another_connection() {
         2,
         "another client's call is its own"
     );
-    assert_eq!(node.server.metrics().replays, 2);
+    assert_eq!(node.server.metrics().replays, 3);
 }
 
 #[test]

@@ -3,6 +3,13 @@
 //! Replies are compared word by word with RFC 5531, RFC 1813 section 5 and RFC 1833. Not covered:
 //! how real clients take them, which the whole-system tests show.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on panics"
+)]
+
 mod harness;
 
 use std::net::SocketAddr;

@@ -8,10 +8,10 @@
 
 use towline_io::protocol::PayloadSink;
 use towline_io::{Demand, Output, Payload, PayloadFault};
-use towline_volume::view::{Hot as Warm, Located, Right};
+use towline_volume::view::{Located, Right};
 use towline_volume::{Attributes, FileKind, VolumeError};
 
-use super::{Connection, Done, Step};
+use super::{Connection, Done, Step, warm};
 use crate::blocking::Finished;
 use crate::ground::{Blocking, Caller, Cold, Ground, Hot, Target, settle};
 use crate::metrics::Event;
@@ -252,10 +252,7 @@ impl Connection {
     /// Opens the file on the pool.
     fn open_writer(&mut self, caller: Caller, call: &WriteCall, output: &mut Output<Done>) {
         let (xid, head) = (call.xid, call.head);
-        let known = match self.shared.view.borrow_mut().node(&head.file) {
-            Warm::Ready(located) => Some(located),
-            Warm::Cold => None,
-        };
+        let known = warm(self.shared.view.borrow_mut().node(&head.file));
         self.intake = Intake::Opening;
         let server = self.server().clone();
         output.defer(move || {

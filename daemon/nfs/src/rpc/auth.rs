@@ -36,7 +36,7 @@ pub enum AuthFault {
 }
 
 /// The caller's claim.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Credential {
     /// AUTH_NONE: no claim.
     Nobody,
@@ -45,7 +45,7 @@ pub enum Credential {
 }
 
 /// The ids of an AUTH_SYS credential. The machine name is not kept: nothing may depend on it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct UnixIds {
     uid: u32,
     gid: u32,

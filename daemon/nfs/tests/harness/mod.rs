@@ -20,7 +20,7 @@ use towline_io::{Demand, Output, Payload, Peer, Protocol};
 use towline_nfs::{Connection, Desk, LocalPorts, Ports, Programs, Server, Settings};
 use towline_volume::handle::HandleKeys;
 use towline_volume::tree::Writing;
-use towline_volume::{Export, Exports, Identity, Squash, Tree, View, VolumeId, VolumeKind};
+use towline_volume::{Export, Exports, Identity, Squash, Tree, View, Volume, VolumeId, VolumeKind};
 
 pub(crate) const NFS: u32 = 100_003;
 pub(crate) const MOUNT: u32 = 100_005;
@@ -41,9 +41,14 @@ pub(crate) fn me() -> Identity {
 }
 
 pub(crate) fn node() -> Node {
+    node_with(|tree| Arc::new(tree))
+}
+
+/// A node whose volumes are what `wrap` makes of directory trees; `projects` comes first.
+pub(crate) fn node_with(mut wrap: impl FnMut(Tree) -> Arc<dyn Volume>) -> Node {
     let dir = tempfile::tempdir().unwrap();
     let keys = HandleKeys::new(MacKey::new([9; 32]));
-    let export = |name: &str, writing, kind| {
+    let mut export = |name: &str, writing, kind| {
         let path = dir.path().join(name);
         std::fs::create_dir(&path).unwrap();
         let id = VolumeId::of_name(name);
@@ -52,7 +57,7 @@ pub(crate) fn node() -> Node {
             id,
             name: name.to_owned(),
             kind,
-            volume: Arc::new(tree),
+            volume: wrap(tree),
             allow: vec!["10.0.0.0/8".parse().unwrap()],
             allow_write: vec!["10.0.0.0/24".parse().unwrap()],
             squash: Squash::None,
