@@ -1,1 +1,33 @@
-//! placeholder header, replaced below
+//! The settings of a node: defaults, then the file, then the command line, each value with its
+//! origin.
+//!
+//! Promised: nothing is ignored silently (an unknown key is an error with the nearest known one),
+//! every error names file, line, column, key, what is wrong and what to write instead, and all
+//! errors of a file are told at once. A secret never prints. No port is opened and nothing is
+//! created here; the only I/O is reading the file and looking at the paths that it names. Not
+//! promised: that what was checked is still so when the node starts.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod checker;
+pub mod effective;
+pub mod error;
+mod file;
+pub mod limits;
+mod nearest;
+pub mod period;
+pub mod secret;
+pub mod show;
+pub mod status;
+pub mod surroundings;
+mod volume_check;
+
+pub use effective::{
+    CongestionControl, Effective, Engine, LocalPorts, LogFormat, Origin, Overrides, Portmap,
+    Setting, Squash, Tls, TokenReach, Volume, VolumeKind,
+};
+pub use error::{ConfigError, Problem};
+pub use limits::Limits;
+pub use secret::Secret;
+pub use surroundings::Surroundings;

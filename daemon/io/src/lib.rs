@@ -18,6 +18,7 @@ pub mod listener;
 mod mailbox;
 pub mod metrics;
 mod outbox;
+pub mod peer_owner;
 mod pipes;
 pub mod pool;
 pub mod protocol;

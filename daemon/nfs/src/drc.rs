@@ -4,7 +4,8 @@
 //! done twice would say "no such file" about a file that it removed, so the first reply is kept
 //! and sent again. Key: the client's address (not its port), xid, program, procedure, the caller's
 //! ids and a hash over the arguments, so that a reused xid is not taken for a retransmission. The
-//! stamp of AUTH_SYS is not part of it: clients change it when they send again. A call that is still being carried out is waited for; the waiter sits on a pool thread, so waiters are few.
+//! stamp of AUTH_SYS is not part of it: clients change it when they send again. A call that is
+//! still being carried out is waited for; the waiter sits on a pool thread, so waiters are few.
 //!
 //! Invariant: a shard holds at most [`ENTRIES_PER_SHARD_MAX`] entries and each stored reply at
 //! most [`REPLY_BYTES_MAX`] bytes: 16 shards, 16,384 entries, about 8 MB in all. A client's calls

@@ -31,9 +31,10 @@ pub struct Ports {
 /// From which ports programs on this very host may connect (threat N13).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LocalPorts {
-    /// Below 1024 only: separates the host's users from its root. Linux mounts come from there
-    /// unless `noresvport` is given.
-    Reserved,
+    /// Below 1024, or a port that belongs to root or to the user that runs the node: separates
+    /// the host's users from each other. Linux mounts come from below 1024 unless `noresvport`
+    /// is given.
+    Owner,
     /// Any: for mounts with `noresvport` and for tools without privilege.
     Any,
 }
@@ -97,7 +98,7 @@ impl Server {
     }
 
     /// Whether NFS and MOUNT may be spoken over a connection from `peer` at all: programs on this
-    /// host need a reserved port if [`LocalPorts::Reserved`] is set (threat N13).
+    /// host need a port of root's or of our own if [`LocalPorts::Owner`] is set (threat N13).
     #[must_use]
     pub fn admits(&self, peer: &Peer) -> bool {
         /// Ports below are for root (IANA system ports; capabilities(7) `CAP_NET_BIND_SERVICE`).
@@ -106,7 +107,13 @@ impl Server {
         let is_local = there.is_loopback() || there == here.to_canonical();
         match self.settings.local_ports {
             LocalPorts::Any => true,
-            LocalPorts::Reserved => !is_local || peer.address.port() < RESERVED_PORTS,
+            LocalPorts::Owner if is_local => {
+                let own = rustix::process::geteuid().as_raw();
+                let owner = || towline_io::peer_owner::peer_owner(peer);
+                peer.address.port() < RESERVED_PORTS
+                    || owner().is_some_and(|uid| uid == own || uid == 0)
+            }
+            LocalPorts::Owner => true,
         }
     }
 
@@ -195,7 +202,7 @@ mod tests {
 
     #[test]
     fn users_of_this_host_need_a_reserved_port_and_others_do_not() {
-        let server = server(LocalPorts::Reserved);
+        let server = server(LocalPorts::Owner);
         assert!(!server.admits(&peer("127.0.0.1:1024", "127.0.0.1:2049")));
         assert!(server.admits(&peer("127.0.0.1:1023", "127.0.0.1:2049")));
         assert!(!server.admits(&peer("10.0.0.1:40000", "10.0.0.1:2049")));

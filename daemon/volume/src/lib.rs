@@ -14,6 +14,7 @@
 
 pub mod attributes;
 pub mod error;
+pub mod evict;
 pub mod export;
 pub mod handle;
 pub mod node;

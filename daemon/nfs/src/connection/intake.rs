@@ -3,8 +3,8 @@
 //! As soon as the head of a WRITE is there, the file and the place in it are named to the driver,
 //! and the data never passes through this crate. A file that is not open for the caller is opened
 //! on the pool first, while the stream waits. Records in several fragments and heads that are
-//! malformed take the way through memory instead. Invariant: whatever the outcome, exactly the bytes of the
-//! record are taken off the stream.
+//! malformed take the way through memory instead. Invariant: whatever the outcome, exactly the
+//! bytes of the record are taken off the stream.
 
 use towline_io::protocol::PayloadSink;
 use towline_io::{Demand, Output, Payload, PayloadFault};

@@ -1,0 +1,412 @@
+//! Puts defaults, file and command line together, in this order of rising weight.
+//!
+//! Invariant: every key of the file is judged even after the first problem, so an operator sees
+//! all of them at once. The rules for volumes are in [`crate::volume_check`].
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use crate::checker::{Checker, networks};
+use crate::effective::{
+    CongestionControl, Effective, Engine, HTTP_PORT_DEFAULT, Io, Listen, LocalPorts, Log,
+    LogFormat, NFS_PORT_DEFAULT, Node, Origin, Overrides, Portmap, Setting, TLS_PORT_DEFAULT, Tls,
+};
+use crate::error::{ConfigError, Problem};
+use crate::file::{self, At, File, Text};
+use crate::limits::{self, Limits};
+use crate::surroundings::Surroundings;
+use crate::volume_check;
+
+/// Longest node name, in bytes: a DNS label.
+const NAME_BYTES_MAX: usize = 63;
+
+/// Most worker threads: one per core of the largest machines.
+const WORKERS_MAX: u16 = 256;
+
+/// Longest name of a congestion control, in bytes: `TCP_CA_NAME_MAX` of the kernel less its NUL.
+const CONGESTION_BYTES_MAX: usize = 15;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// See [`Effective::load`].
+pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effective, ConfigError> {
+    let alone = |problem: Problem| ConfigError {
+        problems: vec![problem],
+    };
+    let text = match &overrides.config {
+        None => None,
+        Some(path) => Some(Text::read(path).map_err(alone)?),
+    };
+    let file = match &text {
+        None => File::default(),
+        Some(text) => text.parse().map_err(alone)?,
+    };
+    let mut checker = Checker::new(text.as_ref());
+    let check = &mut checker;
+    let node = node(check, &file.node, overrides, around);
+    let mut volumes = volume_check::volumes(check, file.volumes.as_ref(), &node.data.value);
+    allow(check, &mut volumes, &overrides.allow);
+    let listen = listen(check, &file.listen, overrides);
+    let effective = Effective {
+        io: io(check, &file.io),
+        limits: limits(check, &file.limits),
+        tls: tls(check, &file.tls),
+        log: log(check, &file.log),
+        local_ports: check.word(
+            &file.nfs.local_ports,
+            "nfs.local_ports",
+            LocalPorts::Owner,
+            &[("owner", LocalPorts::Owner), ("any", LocalPorts::Any)],
+        ),
+        file: overrides.config.clone(),
+        node,
+        listen,
+        volumes,
+        notes: Vec::new(),
+    };
+    reach_notes(check, &effective);
+    if checker.problems.is_empty() {
+        let notes = checker.notes;
+        Ok(Effective { notes, ..effective })
+    } else {
+        let problems = checker.problems;
+        Err(ConfigError { problems })
+    }
+}
+
+fn node(
+    check: &mut Checker<'_>,
+    file: &file::Node,
+    overrides: &Overrides,
+    around: &Surroundings,
+) -> Node {
+    let name = check.any(&file.name, default_name(&around.host));
+    if let Some(at) = &file.name
+        && !is_name(&name.value)
+    {
+        check.refuse(
+            at.span().start,
+            "node.name",
+            "that is not a name for a node",
+            "write 1 to 63 letters, digits, '-', '_' or '.'",
+        );
+    }
+    let data = match (&overrides.data, &file.data) {
+        (Some(path), _) => Setting {
+            value: path.clone(),
+            origin: Origin::CommandLine("--data"),
+        },
+        (None, Some(at)) => check.path(at),
+        (None, None) => {
+            let path = around.data();
+            if path.is_none() {
+                check.refuse_option(
+                    "--data",
+                    "there is no home directory to keep data in",
+                    "name a directory with --data",
+                );
+            }
+            Setting::default_of(path.unwrap_or_default())
+        }
+    };
+    if data.value.exists() && !data.value.is_dir() {
+        let what = format!("{} is not a directory", data.value.display());
+        let instead = "name a directory, existing or to be made";
+        match &file.data {
+            Some(at) if overrides.data.is_none() => {
+                check.refuse(at.span().start, "node.data", what, instead);
+            }
+            Some(_) | None => check.refuse_option("--data", what, instead),
+        }
+    }
+    Node { name, data }
+}
+
+/// The host's name as far as it can be a node's.
+fn default_name(host: &str) -> String {
+    let kept = |character: &char| character.is_ascii_alphanumeric() || "-_.".contains(*character);
+    let name: String = host.chars().filter(kept).take(NAME_BYTES_MAX).collect();
+    if name.is_empty() {
+        "towline".to_owned()
+    } else {
+        name
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name == default_name(name)
+}
+
+fn listen(check: &mut Checker<'_>, file: &file::Listen, overrides: &Overrides) -> Listen {
+    let mut addresses = Setting::default_of(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    if let Some(at) = &file.addresses {
+        let mut list = Vec::new();
+        for written in at.get_ref() {
+            match written.get_ref().parse() {
+                Ok(address) => list.push(address),
+                Err(_) => check.refuse(
+                    written.span().start,
+                    "listen.addresses",
+                    format!("\"{}\" is not an address", written.get_ref().escape_debug()),
+                    "write addresses of this host without a port, or \"0.0.0.0\" for all of them",
+                ),
+            }
+        }
+        if at.get_ref().is_empty() {
+            check.refuse(
+                at.span().start,
+                "listen.addresses",
+                "the list is empty",
+                "write at least one address, or leave the key out for 127.0.0.1",
+            );
+        }
+        addresses = check.here(at, list);
+    }
+    if !overrides.listen.is_empty() {
+        addresses = Setting {
+            value: overrides.listen.clone(),
+            origin: Origin::CommandLine("--listen"),
+        };
+    }
+    let http = port(
+        check,
+        &file.http_port,
+        "listen.http_port",
+        HTTP_PORT_DEFAULT,
+    );
+    let nfs = port(check, &file.nfs_port, "listen.nfs_port", NFS_PORT_DEFAULT);
+    let http_port = overridden(http, overrides.http_port, "--http-port");
+    let nfs_port = overridden(nfs, overrides.nfs_port, "--nfs-port");
+    if http_port.value == nfs_port.value && http_port.value != 0 {
+        check.refuse_option(
+            "listen",
+            format!("HTTP and NFS both want port {}", http_port.value),
+            "give one of them another port",
+        );
+    }
+    let words = [("auto", Portmap::Auto), ("off", Portmap::Off)];
+    Listen {
+        addresses,
+        http_port,
+        nfs_port,
+        portmap: check.word(&file.portmap, "listen.portmap", Portmap::Auto, &words),
+    }
+}
+
+fn port(check: &mut Checker<'_>, at: &At<i64>, key: &str, default: u16) -> Setting<u16> {
+    check.number(at, key, default, 0..=u16::MAX)
+}
+
+fn overridden<T>(setting: Setting<T>, value: Option<T>, option: &'static str) -> Setting<T> {
+    match value {
+        None => setting,
+        Some(value) => Setting {
+            value,
+            origin: Origin::CommandLine(option),
+        },
+    }
+}
+
+fn io(check: &mut Checker<'_>, file: &file::Io) -> Io {
+    let engines = [
+        ("auto", Engine::Auto),
+        ("uring", Engine::Uring),
+        ("portable", Engine::Portable),
+    ];
+    let mut workers = Setting::default_of(None);
+    if let Some(at) = &file.workers {
+        let number = at.get_ref().as_integer().map(u16::try_from);
+        match (number, at.get_ref().as_str()) {
+            (Some(Ok(number)), _) if (1..=WORKERS_MAX).contains(&number) => {
+                workers = check.here(at, Some(number));
+            }
+            (_, Some("auto")) => workers = check.here(at, None),
+            _ => check.refuse(
+                at.span().start,
+                "io.workers",
+                format!("{} is no number of workers", at.get_ref()),
+                format!("write \"auto\" for one per core, or a number from 1 to {WORKERS_MAX}"),
+            ),
+        }
+    }
+    let mut congestion_control = Setting::default_of(CongestionControl::Auto);
+    if let Some(at) = &file.congestion_control {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        match at.get_ref().as_str() {
+            "auto" => congestion_control = check.here(at, CongestionControl::Auto),
+            "host" => congestion_control = check.here(at, CongestionControl::Host),
+            name if (1..=CONGESTION_BYTES_MAX).contains(&name.len())
+                && name.bytes().all(is_part) =>
+            {
+                congestion_control = check.here(at, CongestionControl::Named(name.to_owned()));
+            }
+            _ => check.refuse(
+                at.span().start,
+                "io.congestion_control",
+                "that is not the name of a congestion control",
+                "write \"auto\", \"host\", or a name from \
+                 /proc/sys/net/ipv4/tcp_allowed_congestion_control",
+            ),
+        }
+    }
+    Io {
+        engine: check.word(&file.engine, "io.engine", Engine::Auto, &engines),
+        workers,
+        congestion_control,
+    }
+}
+
+fn limits(check: &mut Checker<'_>, file: &file::Limits) -> Limits {
+    Limits {
+        connections: check.number(
+            &file.connections,
+            "limits.connections",
+            limits::CONNECTIONS_DEFAULT,
+            16..=1 << 20,
+        ),
+        connections_per_address: check.number(
+            &file.connections_per_address,
+            "limits.connections_per_address",
+            limits::CONNECTIONS_PER_ADDRESS_DEFAULT,
+            1..=1 << 20,
+        ),
+        receive_budget: check.bytes(
+            &file.receive_budget,
+            "limits.receive_budget",
+            limits::RECEIVE_BUDGET_BYTES_DEFAULT,
+            4 << 20..=1 << 40,
+        ),
+        pool_threads: check.number(
+            &file.pool_threads,
+            "limits.pool_threads",
+            limits::POOL_THREADS_DEFAULT,
+            1..=1_024,
+        ),
+        head_timeout: check.period(
+            &file.head_timeout,
+            "limits.head_timeout",
+            limits::HEAD_TIMEOUT_DEFAULT,
+            SECOND..=HOUR,
+        ),
+        idle_timeout: check.period(
+            &file.idle_timeout,
+            "limits.idle_timeout",
+            limits::IDLE_TIMEOUT_DEFAULT,
+            SECOND..=DAY,
+        ),
+        nfs_idle_timeout: check.period(
+            &file.nfs_idle_timeout,
+            "limits.nfs_idle_timeout",
+            limits::NFS_IDLE_TIMEOUT_DEFAULT,
+            60 * SECOND..=30 * DAY,
+        ),
+        progress_per_s: check.bytes(
+            &file.progress_per_s,
+            "limits.progress_per_s",
+            limits::PROGRESS_BYTES_PER_S_DEFAULT,
+            1..=1 << 30,
+        ),
+        upload_size: check.bytes(
+            &file.upload_size,
+            "limits.upload_size",
+            limits::UPLOAD_BYTES_DEFAULT,
+            1..=i64::MAX as u64,
+        ),
+        drain_timeout: check.period(
+            &file.drain_timeout,
+            "limits.drain_timeout",
+            limits::DRAIN_TIMEOUT_DEFAULT,
+            Duration::ZERO..=HOUR,
+        ),
+    }
+}
+
+fn tls(check: &mut Checker<'_>, file: &At<file::Tls>) -> Option<Tls> {
+    let table = file.as_ref()?;
+    let start = table.span().start;
+    let (certificate, key) = match (&table.get_ref().certificate, &table.get_ref().key) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        _ => {
+            check.refuse(
+                start,
+                "tls",
+                "certificate and key belong together",
+                "write both as paths of PEM files, or leave the table out",
+            );
+            return None;
+        }
+    };
+    for (at, name) in [(certificate, "tls.certificate"), (key, "tls.key")] {
+        let path = check.path(at).value;
+        if !path.is_file() {
+            let what = format!("{} is not a file", path.display());
+            check.refuse(at.span().start, name, what, "name a PEM file");
+        }
+    }
+    Some(Tls {
+        certificate: check.path(certificate),
+        key: check.path(key),
+        port: port(check, &table.get_ref().port, "tls.port", TLS_PORT_DEFAULT),
+    })
+}
+
+fn log(check: &mut Checker<'_>, file: &file::Log) -> Log {
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let levels = ["error", "warn", "info", "debug", "trace"].map(|level| (level, level));
+    Log {
+        format: check.word(&file.format, "log.format", LogFormat::Text, &formats),
+        level: check.word(&file.level, "log.level", "info", &levels),
+    }
+}
+
+/// Opens every volume to what `--allow` names, for writing too where it can be written.
+fn allow(check: &mut Checker<'_>, volumes: &mut [crate::effective::Volume], options: &[String]) {
+    for text in options {
+        let list = match networks(text) {
+            Ok(list) => list,
+            Err(instead) => {
+                let what = format!(
+                    "\"{}\" is not an address or range of addresses",
+                    text.escape_debug()
+                );
+                check.refuse_option("--allow", what, instead);
+                continue;
+            }
+        };
+        for setting in volumes
+            .iter_mut()
+            .flat_map(|volume| [&mut volume.allow, &mut volume.allow_write])
+        {
+            setting.value.extend(&list);
+            setting.origin = Origin::CommandLine("--allow");
+        }
+    }
+}
+
+/// Tells where listeners and allow lists do not fit together.
+fn reach_notes(check: &mut Checker<'_>, effective: &Effective) {
+    let is_outside = |address: &IpAddr| !address.to_canonical().is_loopback();
+    let listens = effective.listen.addresses.value.iter().any(is_outside);
+    let allows = effective.volumes.iter().any(|volume| {
+        let lists = volume.allow.value.iter().chain(&volume.allow_write.value);
+        lists
+            .map(ipnet::IpNet::addr)
+            .any(|address| is_outside(&address))
+    });
+    if listens && !allows {
+        check.notes.push(
+            "the node listens beyond this host, but no volume is open to anybody outside; \
+             open them with --allow CIDR or allow = [\"CIDR\"]"
+                .to_owned(),
+        );
+    }
+    if allows && !listens {
+        check.notes.push(
+            "volumes are open to other hosts, but the node listens on this host only; \
+             add --listen 0.0.0.0 or the address of one network"
+                .to_owned(),
+        );
+    }
+}

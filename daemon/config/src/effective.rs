@@ -1,0 +1,280 @@
+//! The settings in force, typed, each with the place that it came from.
+//!
+//! Invariant: an [`Effective`] that exists was checked whole; nothing in it needs a second look
+//! before use, except that the world may have moved on (a path that was there is gone).
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::check;
+use crate::error::ConfigError;
+use crate::limits::Limits;
+use crate::secret::Secret;
+use crate::surroundings::Surroundings;
+
+/// Port of the HTTP face and the API by default.
+pub const HTTP_PORT_DEFAULT: u16 = 8420;
+
+/// Port of NFS and MOUNT by default (RFC 1813 section 2.1). When nobody asked for it and it is
+/// taken, the node takes the next free one.
+pub const NFS_PORT_DEFAULT: u16 = 2049;
+
+/// Port of HTTP over TLS by default.
+pub const TLS_PORT_DEFAULT: u16 = 8443;
+
+/// Where a value came from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// Nobody said anything.
+    Default,
+    /// The file, at this line from 1.
+    File(usize),
+    /// This option of the command line.
+    CommandLine(&'static str),
+}
+
+/// A value with its origin.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Setting<T> {
+    /// The value.
+    pub value: T,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl<T> Setting<T> {
+    /// A value that nobody asked for.
+    pub fn default_of(value: T) -> Self {
+        Self {
+            value,
+            origin: Origin::Default,
+        }
+    }
+
+    /// Whether nobody asked for it.
+    pub fn is_default(&self) -> bool {
+        self.origin == Origin::Default
+    }
+}
+
+/// What the command line says; it wins over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--config`: the file.
+    pub config: Option<PathBuf>,
+    /// `--data`.
+    pub data: Option<PathBuf>,
+    /// `--listen`, any number; replaces the addresses.
+    pub listen: Vec<IpAddr>,
+    /// `--http-port`.
+    pub http_port: Option<u16>,
+    /// `--nfs-port`.
+    pub nfs_port: Option<u16>,
+    /// `--allow`, any number: addresses or ranges that may read and write, in every volume,
+    /// beside those that may already.
+    pub allow: Vec<String>,
+}
+
+/// Whether the portmapper is served or told (RFC 1833).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Portmap {
+    /// Port 111 when allowed and free, else a registration with what runs there, else nothing.
+    Auto,
+    /// Never.
+    Off,
+}
+
+/// Which readiness engine the workers use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Engine {
+    /// io_uring where the kernel allows it, else portable.
+    Auto,
+    /// io_uring or no start.
+    Uring,
+    /// epoll and pread.
+    Portable,
+}
+
+/// TCP congestion control of accepted sockets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CongestionControl {
+    /// reno for loopback and LAN peers when allowed, the host's for the rest.
+    Auto,
+    /// The host's.
+    Host,
+    /// This one, as `/proc/sys/net/ipv4/tcp_allowed_congestion_control` names it.
+    Named(String),
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which source ports of this very host an NFS client may use (threat N13).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LocalPorts {
+    /// Below 1024, or a port that belongs to root or to the node's own user.
+    Owner,
+    /// Any: every local user may claim any uid.
+    Any,
+}
+
+/// What a volume is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum VolumeKind {
+    /// Read-only.
+    Model,
+    /// Read-write, synchronous.
+    Project,
+    /// Read-write, asynchronous, bounded.
+    Cache,
+}
+
+/// Which callers become the anonymous user.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Squash {
+    /// uid 0 and gid 0.
+    Root,
+    /// Everybody.
+    All,
+    /// Nobody.
+    None,
+}
+
+/// What a token opens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TokenReach {
+    /// Reading.
+    Read,
+    /// Reading and writing.
+    Write,
+}
+
+/// `[node]`
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What the node calls itself; the host's name by default.
+    pub name: Setting<String>,
+    /// Where volumes without a path, keys and state lie.
+    pub data: Setting<PathBuf>,
+}
+
+/// `[listen]`
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Addresses of every listener; at least one, 127.0.0.1 by default.
+    pub addresses: Setting<Vec<IpAddr>>,
+    /// HTTP; 0 is any free port.
+    pub http_port: Setting<u16>,
+    /// NFS and MOUNT; 0 is any free port. If the origin is the default and the port is taken,
+    /// the next free one is to be used.
+    pub nfs_port: Setting<u16>,
+    /// The portmapper.
+    pub portmap: Setting<Portmap>,
+}
+
+/// `[io]`
+#[derive(Clone, Debug)]
+pub struct Io {
+    /// Readiness engine.
+    pub engine: Setting<Engine>,
+    /// Worker threads, 1 to 256; `None`: one per core.
+    pub workers: Setting<Option<u16>>,
+    /// Congestion control.
+    pub congestion_control: Setting<CongestionControl>,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// PEM file with the certificate and its chain.
+    pub certificate: Setting<PathBuf>,
+    /// PEM file with the private key.
+    pub key: Setting<PathBuf>,
+    /// Port; 0 is any free port.
+    pub port: Setting<u16>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Form.
+    pub format: Setting<LogFormat>,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: Setting<&'static str>,
+}
+
+/// One volume.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    /// Name: 1 to 64 letters, digits, `.`, `_` and `-`.
+    pub name: String,
+    /// The line of its table; `None` for a default volume.
+    pub line: Option<usize>,
+    /// Kind.
+    pub kind: Setting<VolumeKind>,
+    /// Its directory. A default one is made when the node starts; a named one exists.
+    pub path: Setting<PathBuf>,
+    /// No writing at all.
+    pub read_only: Setting<bool>,
+    /// Who may read.
+    pub allow: Setting<Vec<IpNet>>,
+    /// Who may write (and read).
+    pub allow_write: Setting<Vec<IpNet>>,
+    /// Who becomes the anonymous user.
+    pub squash: Setting<Squash>,
+    /// uid of the anonymous user.
+    pub anonymous_uid: Setting<u32>,
+    /// gid of the anonymous user.
+    pub anonymous_gid: Setting<u32>,
+    /// Bearer tokens for HTTP.
+    pub tokens: Setting<Vec<(Secret, TokenReach)>>,
+    /// Largest size of a cache in bytes.
+    pub size_max: Setting<Option<u64>>,
+    /// Age at which an unused file leaves a cache.
+    pub age_max: Setting<Option<Duration>>,
+}
+
+/// All settings.
+#[derive(Clone, Debug)]
+pub struct Effective {
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+    /// `[node]`
+    pub node: Node,
+    /// `[listen]`
+    pub listen: Listen,
+    /// `[io]`
+    pub io: Io,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[tls]`
+    pub tls: Option<Tls>,
+    /// `[log]`
+    pub log: Log,
+    /// `[nfs] local_ports`
+    pub local_ports: Setting<LocalPorts>,
+    /// The volumes in the order of the file.
+    pub volumes: Vec<Volume>,
+    /// What is allowed and yet probably not meant, in sentences.
+    pub notes: Vec<String>,
+}
+
+impl Effective {
+    /// Reads the file that `overrides` names, if any, and merges defaults, file and command
+    /// line.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem that was found.
+    pub fn load(overrides: &Overrides, around: &Surroundings) -> Result<Self, ConfigError> {
+        check::load(overrides, around)
+    }
+}

@@ -1,0 +1,136 @@
+//! What a node says of itself at `GET /v1/status`: one shape for the node and its clients.
+//!
+//! Invariant: fields are only added, never renamed or removed, while the path says `v1`; a
+//! client ignores what it does not know. Secrets have no place here.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A running node.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Status {
+    /// The node's name.
+    pub node: String,
+    /// Version of the daemon.
+    pub version: String,
+    /// Readiness engine in use: `uring` or `portable`.
+    pub engine: String,
+    /// Worker threads.
+    pub workers: u32,
+    /// When the node started, in seconds since 1970-01-01 UTC.
+    pub started: u64,
+    /// Whether root runs it: callers then act with their own uid.
+    pub runs_as_root: bool,
+    /// The uid that the node runs as.
+    #[serde(default)]
+    pub uid: u32,
+    /// What is listened on.
+    pub listeners: Vec<Listener>,
+    /// The volumes that the asking address may know of.
+    pub volumes: Vec<Volume>,
+    /// What an operator should know, in sentences.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// One listening socket.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Listener {
+    /// What is spoken there.
+    pub protocol: ListenerProtocol,
+    /// Address and port.
+    pub address: SocketAddr,
+}
+
+/// What is spoken on a socket.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ListenerProtocol {
+    /// HTTP: files and the API.
+    Http,
+    /// The same over TLS.
+    Https,
+    /// NFS version 3 and MOUNT.
+    Nfs,
+    /// Portmapper and rpcbind.
+    Portmap,
+}
+
+/// One volume.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Volume {
+    /// Name: the NFS export is `/name`, the HTTP folder `/files/name/`.
+    pub name: String,
+    /// `model`, `project` or `cache`.
+    pub kind: String,
+    /// Directory on the node.
+    pub path: PathBuf,
+    /// No writing at all.
+    pub read_only: bool,
+    /// Ranges of addresses that may read.
+    pub allow: Vec<String>,
+    /// Ranges of addresses that may write.
+    pub allow_write: Vec<String>,
+    /// `root`, `all` or `none`.
+    pub squash: String,
+    /// The anonymous user.
+    pub anonymous: Anonymous,
+    /// HTTP asks for a bearer token.
+    #[serde(default)]
+    pub needs_token: bool,
+}
+
+/// Whom squashed callers act as.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Anonymous {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+impl Status {
+    /// The port of the first listener that speaks `protocol`.
+    #[must_use]
+    pub fn port(&self, protocol: ListenerProtocol) -> Option<u16> {
+        let mut all = self.listeners.iter();
+        let found = all.find(|listener| listener.protocol == protocol)?;
+        Some(found.address.port())
+    }
+
+    /// The addresses on which NFS is listened for.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.listeners
+            .iter()
+            .filter(|listener| listener.protocol == ListenerProtocol::Nfs)
+            .map(|listener| listener.address.ip())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_of_a_newer_node_is_read_without_what_is_new() {
+        let text = r#"{
+            "node": "n1", "version": "0.2.0", "engine": "uring", "workers": 4, "started": 7,
+            "runs_as_root": true, "colour": "blue",
+            "listeners": [{"protocol": "nfs", "address": "10.0.0.1:2049"}],
+            "volumes": [{
+                "name": "models", "kind": "model", "path": "/m", "read_only": true,
+                "allow": ["10.0.0.0/24"], "allow_write": [], "squash": "root",
+                "anonymous": {"uid": 65534, "gid": 65534}
+            }]
+        }"#;
+        let status: Status = serde_json::from_str(text).unwrap();
+        assert_eq!(status.port(ListenerProtocol::Nfs), Some(2049));
+        assert_eq!(status.port(ListenerProtocol::Http), None);
+        let again: Status = serde_json::from_str(&serde_json::to_string(&status).unwrap()).unwrap();
+        assert_eq!(again, status);
+    }
+}

@@ -1,0 +1,270 @@
+//! The control plane's pages: health, metrics, status. One request per connection.
+//!
+//! Connections come from the workers, which have already read the request's first bytes; the reply
+//! always says `Connection: close`, so a client's next file request goes to a worker again.
+//! Invariant: what says more than "ready" is answered only to this host and to addresses that may
+//! reach a volume, only under a host name that is ours, and never to a page of another site
+//! (DNS rebinding, threat H6). Not promised: speed.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Semaphore;
+use towline_io::HandOff;
+use towline_volume::Reach;
+
+use crate::control_metrics;
+use crate::node::Facts;
+
+/// Connections that may wait for the control plane; more are closed by the workers.
+pub(crate) const WAITING_MAX: usize = 256;
+
+/// Connections that are answered at the same time.
+const ANSWERED_MAX: usize = 256;
+
+/// Time for a request's head: as for files.
+const HEAD_MAX: Duration = Duration::from_secs(10);
+
+/// Time for a whole request: the longest answer is some kilobytes.
+const REQUEST_MAX: Duration = Duration::from_secs(30);
+
+type Reply = Response<Full<Bytes>>;
+
+/// Answers connections until the channel closes.
+pub(crate) async fn serve(mut handed_off: tokio::sync::mpsc::Receiver<HandOff>, facts: Arc<Facts>) {
+    let places = Arc::new(Semaphore::new(ANSWERED_MAX));
+    while let Some(connection) = handed_off.recv().await {
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return;
+        };
+        let facts = facts.clone();
+        tokio::spawn(async move {
+            let peer = connection.peer.address;
+            match tokio::time::timeout(REQUEST_MAX, answer(connection, facts)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(%peer, error = %error, "a control connection ended");
+                }
+                Err(_) => tracing::debug!(%peer, "a control connection took too long"),
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn answer(connection: HandOff, facts: Arc<Facts>) -> io::Result<()> {
+    let peer = connection.peer.address;
+    let stream = Rewound::new(connection)?;
+    let service = hyper::service::service_fn(move |request| {
+        let mut reply = route(&request, peer, &facts);
+        reply
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        async move { Ok::<_, Infallible>(reply) }
+    });
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_MAX)
+        .max_headers(100)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+        .map_err(io::Error::other)
+}
+
+fn route<B>(request: &Request<B>, peer: SocketAddr, facts: &Facts) -> Reply {
+    let path = request.uri().path();
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut reply = text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this page knows GET only\n".into(),
+        );
+        reply
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return reply;
+    }
+    match path {
+        "/healthz" => text(StatusCode::OK, "ok\n".into()),
+        "/" => {
+            let mut reply = text(StatusCode::FOUND, "the volumes are at /files/\n".into());
+            reply
+                .headers_mut()
+                .insert(header::LOCATION, HeaderValue::from_static("/files/"));
+            reply
+        }
+        "/metrics" | "/v1/status" => match refusal(request, peer.ip(), facts) {
+            Some(reply) => reply,
+            None if path == "/metrics" => {
+                let kind = "text/plain; version=0.0.4; charset=utf-8";
+                with_type(text(StatusCode::OK, control_metrics::render(facts)), kind)
+            }
+            None => status(peer.ip(), facts),
+        },
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "no such page: there are /files/, /healthz, /metrics and /v1/status\n".into(),
+        ),
+    }
+}
+
+fn status(peer: IpAddr, facts: &Facts) -> Reply {
+    match serde_json::to_string(&facts.status_for(peer)) {
+        Ok(body) => with_type(text(StatusCode::OK, body), "application/json"),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}
+
+/// Why this request gets no answer, if it gets none.
+fn refusal<B>(request: &Request<B>, peer: IpAddr, facts: &Facts) -> Option<Reply> {
+    let peer = peer.to_canonical();
+    let mut exports = facts.exports.all().iter();
+    if !peer.is_loopback() && !exports.any(|export| export.reach(peer) > Reach::None) {
+        let why = "this address may reach no volume: name it with --allow on the node\n";
+        return Some(text(StatusCode::FORBIDDEN, why.into()));
+    }
+    if request.headers().contains_key(header::ORIGIN) {
+        let why = "pages of other sites may not ask this node\n";
+        return Some(text(StatusCode::FORBIDDEN, why.into()));
+    }
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    if host.is_some_and(|host| !is_our_name(host, &facts.node)) {
+        let why = "this node does not have that name: ask by its address or host name\n";
+        return Some(text(StatusCode::MISDIRECTED_REQUEST, why.into()));
+    }
+    None
+}
+
+/// Whether a Host field names this node: an address, `localhost`, or the node's own name with
+/// any domain behind it.
+fn is_our_name(host: &str, node: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    let first_label = |name: &str| name.split('.').next().unwrap_or("").to_ascii_lowercase();
+    bare.parse::<IpAddr>().is_ok()
+        || name.eq_ignore_ascii_case("localhost")
+        || first_label(name) == first_label(node)
+}
+
+fn text(status: StatusCode, body: String) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from(body)));
+    *reply.status_mut() = status;
+    with_type(reply, "text/plain; charset=utf-8")
+}
+
+fn with_type(mut reply: Reply, kind: &'static str) -> Reply {
+    reply
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply
+}
+
+/// A connection whose first bytes have been read already.
+struct Rewound {
+    unread: Bytes,
+    stream: Stream,
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    /// The inner end of a TLS relay.
+    Unix(UnixStream),
+}
+
+impl Rewound {
+    fn new(connection: HandOff) -> io::Result<Self> {
+        let fd = connection.stream;
+        let stream = match rustix::net::sockopt::socket_domain(&fd)? {
+            rustix::net::AddressFamily::UNIX => Stream::Unix(UnixStream::from_std(
+                std::os::unix::net::UnixStream::from(fd),
+            )?),
+            _ => Stream::Tcp(TcpStream::from_std(std::net::TcpStream::from(fd))?),
+        };
+        Ok(Self {
+            unread: Bytes::from(connection.unread),
+            stream,
+        })
+    }
+
+    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream),
+            Stream::Unix(stream) => Pin::new(stream),
+        }
+    }
+}
+
+impl AsyncRead for Rewound {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Rewound {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.writer().poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer().poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer().poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_node_are_answered() {
+        for ours in [
+            "10.0.0.1:8420",
+            "[::1]:8420",
+            "localhost",
+            "n1",
+            "N1.lan:8420",
+        ] {
+            assert!(is_our_name(ours, "n1.example"), "{ours}");
+        }
+        for foreign in ["evil.example", "n2:8420", "", "n1x"] {
+            assert!(!is_our_name(foreign, "n1"), "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The Prometheus text at `/metrics`, and the table of the metrics that are the node's own.
+//!
+//! Invariant: every line comes from a table row with name, unit, tier and help: here, in
+//! [`towline_nfs::metrics`] or in [`towline_http::metrics`]. Names of the stable tier stay over
+//! minor versions. Governed by the Prometheus text exposition format 0.0.4.
+
+use std::fmt::Write;
+use std::sync::atomic::Ordering;
+
+use towline_io::WorkerMetrics;
+
+use crate::node::Facts;
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    name: &'static str,
+    kind: &'static str,
+    tier: &'static str,
+    help: &'static str,
+    read: fn(&WorkerMetrics) -> u64,
+}
+
+/// Counters and gauges of the workers, summed over them.
+const WORKERS: [Row; 11] = [
+    Row {
+        name: "towline_io_connections_accepted_total",
+        kind: "counter",
+        tier: "stable",
+        help: "Connections taken in.",
+        read: |worker| worker.connections_accepted.get(),
+    },
+    Row {
+        name: "towline_io_connections_refused_total",
+        kind: "counter",
+        tier: "stable",
+        help: "Connections closed at once because of a limit or a rule.",
+        read: |worker| worker.connections_refused.get(),
+    },
+    Row {
+        name: "towline_io_connections_open",
+        kind: "gauge",
+        tier: "stable",
+        help: "Connections open now.",
+        read: |worker| worker.connections_open.get(),
+    },
+    Row {
+        name: "towline_io_received_bytes_total",
+        kind: "counter",
+        tier: "stable",
+        help: "Bytes read from sockets.",
+        read: |worker| worker.bytes_received.get(),
+    },
+    Row {
+        name: "towline_io_sent_copied_bytes_total",
+        kind: "counter",
+        tier: "experimental",
+        help: "Bytes sent from memory.",
+        read: |worker| worker.bytes_sent_copied.get(),
+    },
+    Row {
+        name: "towline_io_sent_sendfile_bytes_total",
+        kind: "counter",
+        tier: "experimental",
+        help: "Bytes sent from the page cache without a copy.",
+        read: |worker| worker.bytes_sent_sendfile.get(),
+    },
+    Row {
+        name: "towline_io_sent_splice_bytes_total",
+        kind: "counter",
+        tier: "experimental",
+        help: "Bytes read from the disk first, then sent through a pipe.",
+        read: |worker| worker.bytes_sent_splice.get(),
+    },
+    Row {
+        name: "towline_io_cold_reads_total",
+        kind: "counter",
+        tier: "experimental",
+        help: "Reads that found their data not in memory.",
+        read: |worker| worker.cold_reads.get(),
+    },
+    Row {
+        name: "towline_io_jobs_total",
+        kind: "counter",
+        tier: "experimental",
+        help: "Calls that went to the pool because they may block.",
+        read: |worker| worker.jobs.get(),
+    },
+    Row {
+        name: "towline_io_span_faults_total",
+        kind: "counter",
+        tier: "stable",
+        help: "Replies cut short because their file shrank or failed to read.",
+        read: |worker| worker.span_faults.get(),
+    },
+    Row {
+        name: "towline_io_receive_held_bytes",
+        kind: "gauge",
+        tier: "experimental",
+        help: "Bytes of unfinished requests held now.",
+        read: |worker| worker.receive_bytes_held.get(),
+    },
+];
+
+/// The whole page.
+pub(crate) fn render(facts: &Facts) -> String {
+    let mut page = String::with_capacity(16 << 10);
+    head(
+        &mut page,
+        "towline_node_start_time_seconds",
+        "gauge",
+        "stable",
+        "When the node started.",
+    );
+    line(
+        &mut page,
+        "towline_node_start_time_seconds",
+        "",
+        facts.started,
+    );
+    for row in WORKERS {
+        head(&mut page, row.name, row.kind, row.tier, row.help);
+        line(
+            &mut page,
+            row.name,
+            "",
+            facts.workers.iter().map(|worker| (row.read)(worker)).sum(),
+        );
+    }
+    let waiting = facts.pool.waiting() as u64;
+    let name = "towline_io_jobs_waiting";
+    head(
+        &mut page,
+        name,
+        "gauge",
+        "experimental",
+        "Jobs that wait for a pool thread.",
+    );
+    line(&mut page, name, "", waiting);
+    eviction(&mut page, facts);
+    http(&mut page, facts);
+    nfs(&mut page, facts);
+    page
+}
+
+fn eviction(page: &mut String, facts: &Facts) {
+    let evicted = &facts.evicted;
+    let rows = [
+        (
+            "towline_volume_evicted_files_total",
+            "Files removed from bounded caches.",
+            &evicted.files,
+        ),
+        (
+            "towline_volume_evicted_bytes_total",
+            "Bytes removed from bounded caches.",
+            &evicted.bytes,
+        ),
+        (
+            "towline_volume_spared_files_total",
+            "Files not removed because in use.",
+            &evicted.spared,
+        ),
+    ];
+    for (name, help, counter) in rows {
+        head(page, name, "counter", "stable", help);
+        line(page, name, "", counter.load(Ordering::Relaxed));
+    }
+}
+
+fn http(page: &mut String, facts: &Facts) {
+    let mut last = "";
+    for (metric, value) in facts.http.metrics() {
+        if metric.name != last {
+            head(
+                page,
+                metric.name,
+                "counter",
+                tier(metric.tier as usize),
+                metric.help,
+            );
+            last = metric.name;
+        }
+        line(page, metric.name, metric.labels, value);
+    }
+}
+
+fn nfs(page: &mut String, facts: &Facts) {
+    let mut last = "";
+    facts.nfs.metrics().visit(|metric, value, count| {
+        if metric.name != last {
+            head(
+                page,
+                metric.name,
+                "counter",
+                tier(metric.tier as usize),
+                metric.help,
+            );
+            last = metric.name;
+        }
+        let label = match metric.label {
+            "" => String::new(),
+            label => format!("{label}=\"{value}\""),
+        };
+        line(page, metric.name, &label, count);
+    });
+}
+
+fn tier(index: usize) -> &'static str {
+    if index == 0 { "stable" } else { "experimental" }
+}
+
+fn head(page: &mut String, name: &str, kind: &str, tier: &str, help: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(page, "# HELP {name} {help} ({tier})");
+    let _ = writeln!(page, "# TYPE {name} {kind}");
+}
+
+fn line(page: &mut String, name: &str, labels: &str, value: u64) {
+    let _ = match labels {
+        "" => writeln!(page, "{name} {value}"),
+        labels => writeln!(page, "{name}{{{labels}}} {value}"),
+    };
+}

@@ -1,0 +1,76 @@
+//! The clock behind bounded caches: sweeps them every now and then, one at a time.
+//!
+//! Invariant: a cache without bounds is never touched. Not promised: that a cache never passes
+//! its size between two sweeps; a quota of the file system does that.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use towline_base::ByteCount;
+use towline_config::{Effective, VolumeKind};
+use towline_volume::evict::{Bounds, sweep};
+
+/// Time between two sweeps of a cache. A 10 Gb/s link writes 75 GB in it.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// What eviction has done since the start, for the metrics.
+#[derive(Debug, Default)]
+pub(crate) struct Evicted {
+    pub(crate) files: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) spared: AtomicU64,
+}
+
+/// The caches that have bounds.
+pub(crate) fn bounded(effective: &Effective) -> Vec<(String, PathBuf, Bounds)> {
+    let is_cache = |volume: &&towline_config::Volume| {
+        volume.kind.value == VolumeKind::Cache && !volume.read_only.value
+    };
+    let caches = effective.volumes.iter().filter(is_cache).map(|volume| {
+        let (bytes_max, age_max) = (volume.size_max.value, volume.age_max.value);
+        (
+            volume.name.clone(),
+            volume.path.value.clone(),
+            Bounds { bytes_max, age_max },
+        )
+    });
+    caches
+        .filter(|(_, _, bounds)| *bounds != Bounds::default())
+        .collect()
+}
+
+/// Sweeps until the runtime ends.
+pub(crate) async fn serve(caches: Vec<(String, PathBuf, Bounds)>, evicted: Arc<Evicted>) {
+    if caches.is_empty() {
+        return;
+    }
+    let mut timer = tokio::time::interval(INTERVAL);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        timer.tick().await;
+        for (volume, path, bounds) in &caches {
+            let (path, bounds) = (path.clone(), *bounds);
+            match tokio::task::spawn_blocking(move || sweep(&path, &bounds)).await {
+                Ok(Ok(swept)) => {
+                    evicted
+                        .files
+                        .fetch_add(swept.files_removed, Ordering::Relaxed);
+                    evicted
+                        .bytes
+                        .fetch_add(swept.bytes_removed, Ordering::Relaxed);
+                    evicted
+                        .spared
+                        .fetch_add(swept.files_spared, Ordering::Relaxed);
+                    if swept.files_removed > 0 {
+                        let bytes = ByteCount(swept.bytes_removed).to_string();
+                        tracing::info!(volume, bytes, "evicted old files from a cache");
+                    }
+                }
+                Ok(Err(error)) => tracing::warn!(volume, %error, "a cache could not be swept"),
+                Err(_) => return,
+            }
+        }
+    }
+}

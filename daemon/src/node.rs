@@ -1,0 +1,448 @@
+//! The node's life: build the parts in order, say that it is ready, stop cleanly.
+//!
+//! Invariant: nothing is served before everything that can be wrong has been checked; a stop
+//! drains the workers first and ends the control plane last. A second signal stops at once.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use towline_base::clock;
+use towline_config::status::{self, ListenerProtocol, Status};
+use towline_config::{self as config, CongestionControl, Effective, LocalPorts};
+use towline_io::{
+    Admission, Congestion, EngineChoice, Listening, Patience, Pool, PoolLimits, WorkerLimits,
+    WorkerMetrics,
+};
+use towline_volume::{Exports, Reach};
+
+use crate::error::NodeError;
+use crate::eviction::Evicted;
+use crate::face::Speaks;
+use crate::registration::Registration;
+use crate::sockets::{self, PortmapState, Sockets};
+use crate::workers::{Plant, Workers};
+use crate::{control, datagrams, eviction, key_file, process, relay, volumes};
+
+/// Most jobs that wait for the pool; beyond it the workers stop reading from those who ask.
+const JOBS_WAITING_MAX: usize = 4096;
+
+/// What the control plane knows of the running node.
+pub(crate) struct Facts {
+    pub(crate) node: String,
+    pub(crate) started: u64,
+    pub(crate) exports: Arc<Exports>,
+    pub(crate) workers: Vec<Arc<WorkerMetrics>>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) http: Arc<towline_http::Server>,
+    pub(crate) nfs: Arc<towline_nfs::Server>,
+    pub(crate) evicted: Arc<Evicted>,
+    status: Status,
+}
+
+impl Facts {
+    /// The status as this address may see it (threat N14: no list of what it cannot reach).
+    pub(crate) fn status_for(&self, peer: IpAddr) -> Status {
+        let mut status = self.status.clone();
+        if !peer.to_canonical().is_loopback() {
+            status.volumes.retain(|volume| {
+                let export = self.exports.by_name(volume.name.as_bytes());
+                export.is_some_and(|export| export.reach(peer) > Reach::None)
+            });
+        }
+        status
+    }
+}
+
+/// Runs a node until it is told to stop (SIGINT or SIGTERM). `ready` is called once, when
+/// everything is served.
+///
+/// # Errors
+/// [`NodeError`] if the node could not start, or if a worker failed.
+pub fn run(effective: &Effective, ready: impl FnOnce(&Status)) -> Result<(), NodeError> {
+    let mut notes = effective.notes.clone();
+    notes.extend(process::prepare());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(16)
+        .build()
+        .map_err(|error| system("cannot start the control plane", error))?;
+    runtime.block_on(async {
+        // Signals first: whoever stops the node while it starts means it.
+        let signals = Signals::new()?;
+        let node = Node::build(effective, notes)?;
+        ready(&node.facts.status);
+        node.serve(signals).await
+    })
+}
+
+struct Node {
+    facts: Arc<Facts>,
+    workers: Workers,
+    handed_off: tokio::sync::mpsc::Receiver<towline_io::HandOff>,
+    ended: tokio::sync::mpsc::Receiver<Result<(), rustix::io::Errno>>,
+    udp: Vec<std::net::UdpSocket>,
+    tls: Vec<std::net::TcpListener>,
+    tls_config: Option<Arc<rustls::ServerConfig>>,
+    http_listener: usize,
+    caches: Vec<(String, std::path::PathBuf, towline_volume::evict::Bounds)>,
+    registration: Option<Registration>,
+}
+
+impl Node {
+    fn build(effective: &Effective, mut notes: Vec<String>) -> Result<Self, NodeError> {
+        let tls_config = match &effective.tls {
+            Some(tls) => Some(relay::load(&tls.certificate.value, &tls.key.value)?),
+            None => None,
+        };
+        let congestion = congestion(&effective.io.congestion_control.value)?;
+        let data: &Path = &effective.node.data.value;
+        let exports = volumes::open(effective, key_file::load_or_make(data)?)?;
+        let workers = effective.io.workers.value.map_or_else(cores, usize::from);
+        let mut sockets = sockets::open(effective, workers)?;
+        let registration = register(&mut sockets, &mut notes);
+        if !process::acts_as_callers() {
+            notes.push(format!(
+                "an ordinary user (uid {}) runs this node: every client acts as that user",
+                rustix::process::geteuid().as_raw()
+            ));
+        }
+        let nfs = nfs_server(effective, &exports, &sockets, registration.is_some())?;
+        let upload_bytes_max = effective.limits.upload_size.value;
+        let http_limits = towline_http::Limits { upload_bytes_max };
+        let http = Arc::new(towline_http::Server::new(exports.clone(), http_limits));
+        let threads = effective.limits.pool_threads.value as usize;
+        let pool = Pool::new(PoolLimits {
+            threads,
+            queue_max: JOBS_WAITING_MAX,
+        })
+        .map_err(|error| system("cannot start the pool", error))?;
+        let (send_off, handed_off) = tokio::sync::mpsc::channel(control::WAITING_MAX);
+        let (send_end, ended) = tokio::sync::mpsc::channel(workers);
+        let limits = &effective.limits;
+        let plant = Plant {
+            engine: engine(effective.io.engine.value),
+            limits: worker_limits(limits, workers),
+            admission: Arc::new(Admission::new(
+                limits.connections.value as usize,
+                limits.connections_per_address.value as usize,
+            )),
+            pool: Arc::new(pool),
+            exports: exports.clone(),
+            http: http.clone(),
+            nfs: nfs.clone(),
+            handed_off: send_off,
+            ended: send_end,
+        };
+        let Sockets {
+            doors,
+            tls,
+            udp,
+            tls_port,
+            ..
+        } = sockets;
+        let listeners = listeners(&doors, tls_port);
+        let http_listener = doors.iter().position(|door| door.speaks == Speaks::Http);
+        let workers = Workers::start(&plant, spread(doors, workers, &congestion, limits))?;
+        let status = status(effective, &workers, listeners, notes);
+        let facts = Arc::new(Facts {
+            node: effective.node.name.value.clone(),
+            started: status.started,
+            exports,
+            workers: workers.metrics().to_vec(),
+            pool: plant.pool.clone(),
+            http,
+            nfs,
+            evicted: Arc::default(),
+            status,
+        });
+        Ok(Self {
+            facts,
+            workers,
+            handed_off,
+            ended,
+            udp,
+            tls,
+            tls_config,
+            http_listener: http_listener.unwrap_or(0),
+            caches: eviction::bounded(effective),
+            registration,
+        })
+    }
+
+    /// Serves until a signal or a failed worker.
+    async fn serve(mut self, mut signals: Signals) -> Result<(), NodeError> {
+        tokio::spawn(control::serve(self.handed_off, self.facts.clone()));
+        tokio::spawn(eviction::serve(self.caches, self.facts.evicted.clone()));
+        for socket in self.udp {
+            tokio::spawn(datagrams::serve(socket, self.facts.nfs.clone()));
+        }
+        if let Some(config) = &self.tls_config {
+            for listener in self.tls {
+                let handles = self.workers.handles().to_vec();
+                let http = self.http_listener;
+                tokio::spawn(relay::serve(listener, config.clone(), handles, http));
+            }
+        }
+        notify(&[sd_notify::NotifyState::Ready]);
+        let failed = tokio::select! {
+            _ = signals.next() => None,
+            end = self.ended.recv() => Some(end),
+        };
+        notify(&[sd_notify::NotifyState::Stopping]);
+        drop(self.registration.take());
+        tracing::info!("stopping: requests under way may finish");
+        self.workers.drain();
+        let mut workers = self.workers;
+        let joined = tokio::task::spawn_blocking(move || workers.join());
+        tokio::select! {
+            _ = joined => {}
+            _ = signals.next() => {
+                tracing::warn!("stopped at once by a second signal");
+            }
+        }
+        match failed {
+            None => Ok(()),
+            Some(Some(Err(error))) => Err(system("a worker's engine failed", error)),
+            Some(_) => Err(system("a worker ended", "see the log above")),
+        }
+    }
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, NodeError> {
+        let listen =
+            |kind| signal(kind).map_err(|error| system("cannot listen for signals", error));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "the service manager was not told");
+    }
+}
+
+fn system(what: &'static str, error: impl std::fmt::Display) -> NodeError {
+    NodeError::System {
+        what,
+        error: error.to_string(),
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn engine(choice: config::Engine) -> EngineChoice {
+    match choice {
+        config::Engine::Auto => EngineChoice::Auto,
+        config::Engine::Uring => EngineChoice::Uring,
+        config::Engine::Portable => EngineChoice::Portable,
+    }
+}
+
+/// What `auto` stands for: measured on loopback, BBR without its queue discipline takes twice the
+/// CPU per byte of reno, and on a LAN nothing is gained by pacing.
+const LAN_CONGESTION: &str = "reno";
+
+fn congestion(setting: &CongestionControl) -> Result<Congestion, NodeError> {
+    match setting {
+        CongestionControl::Host => Ok(Congestion::Host),
+        CongestionControl::Auto => {
+            let lan = Congestion::NamedOnLan(LAN_CONGESTION.to_owned());
+            Ok(if lan.check().is_ok() {
+                lan
+            } else {
+                Congestion::Host
+            })
+        }
+        CongestionControl::Named(name) => {
+            let named = Congestion::Named(name.clone());
+            match named.check() {
+                Ok(()) => Ok(named),
+                Err(error) => Err(NodeError::Congestion {
+                    name: name.clone(),
+                    error,
+                }),
+            }
+        }
+    }
+}
+
+fn worker_limits(limits: &config::Limits, workers: usize) -> WorkerLimits {
+    WorkerLimits {
+        receive_bytes_max: limits.receive_budget.value as usize / workers.max(1),
+        progress_bytes_per_s: limits.progress_per_s.value,
+        drain_max: limits.drain_timeout.value,
+        ..Default::default()
+    }
+}
+
+/// Registers with an rpcbind that has port 111, and notes how clients find NFS.
+fn register(sockets: &mut Sockets, notes: &mut Vec<String>) -> Option<Registration> {
+    match &sockets.portmap {
+        PortmapState::Served => None,
+        PortmapState::Taken => match Registration::new(sockets.nfs_port) {
+            Ok(registration) => Some(registration),
+            Err(error) => {
+                notes.push(format!(
+                    "port 111 is taken and what runs there took no registration ({error}): \
+                     clients must name their ports, which Windows cannot"
+                ));
+                None
+            }
+        },
+        PortmapState::Absent(why) => {
+            notes.push(format!(
+                "no portmapper ({why}): clients must name their ports, which Windows cannot"
+            ));
+            None
+        }
+    }
+}
+
+fn nfs_server(
+    effective: &Effective,
+    exports: &Arc<Exports>,
+    sockets: &Sockets,
+    is_registered: bool,
+) -> Result<Arc<towline_nfs::Server>, NodeError> {
+    let is_served = sockets.portmap == PortmapState::Served;
+    let ports = towline_nfs::Ports {
+        nfs: sockets.nfs_port,
+        mount_udp: is_served.then_some(sockets::PORTMAP_PORT),
+        portmap: (is_served || is_registered).then_some(sockets::PORTMAP_PORT),
+    };
+    let local_ports = match effective.local_ports.value {
+        LocalPorts::Owner => towline_nfs::LocalPorts::Owner,
+        LocalPorts::Any => towline_nfs::LocalPorts::Any,
+    };
+    towline_nfs::Server::new(
+        exports.clone(),
+        towline_nfs::Settings { ports, local_ports },
+    )
+    .map_err(|error| system("no randomness for the write verifier", error))
+}
+
+/// Gives every worker its own socket of each listener.
+fn spread(
+    doors: Vec<sockets::Door>,
+    workers: usize,
+    congestion: &Congestion,
+    limits: &config::Limits,
+) -> Vec<Vec<(Speaks, Listening)>> {
+    let mut spread: Vec<Vec<(Speaks, Listening)>> = (0..workers).map(|_| Vec::new()).collect();
+    for door in doors {
+        let patience = match door.speaks {
+            Speaks::Http => Patience {
+                idle_max: limits.idle_timeout.value,
+                head_max: Some(limits.head_timeout.value),
+            },
+            Speaks::Nfs | Speaks::Portmap => Patience {
+                idle_max: limits.nfs_idle_timeout.value,
+                head_max: None,
+            },
+        };
+        for (listeners, socket) in spread.iter_mut().zip(door.sockets) {
+            let congestion = congestion.clone();
+            listeners.push((
+                door.speaks,
+                Listening {
+                    socket,
+                    congestion,
+                    patience,
+                },
+            ));
+        }
+    }
+    spread
+}
+
+fn listeners(doors: &[sockets::Door], tls_port: Option<u16>) -> Vec<status::Listener> {
+    let mut listeners = Vec::new();
+    for door in doors {
+        let protocol = match door.speaks {
+            Speaks::Http => ListenerProtocol::Http,
+            Speaks::Nfs => ListenerProtocol::Nfs,
+            Speaks::Portmap => ListenerProtocol::Portmap,
+        };
+        listeners.push(status::Listener {
+            protocol,
+            address: door.address,
+        });
+        if let (Speaks::Http, Some(port)) = (door.speaks, tls_port) {
+            let address = std::net::SocketAddr::new(door.address.ip(), port);
+            listeners.push(status::Listener {
+                protocol: ListenerProtocol::Https,
+                address,
+            });
+        }
+    }
+    listeners
+}
+
+fn status(
+    effective: &Effective,
+    workers: &Workers,
+    listeners: Vec<status::Listener>,
+    notes: Vec<String>,
+) -> Status {
+    Status {
+        node: effective.node.name.value.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        engine: workers.engine().to_owned(),
+        workers: workers.handles().len() as u32,
+        started: clock::since_epoch().as_secs(),
+        runs_as_root: process::acts_as_callers(),
+        uid: rustix::process::geteuid().as_raw(),
+        listeners,
+        volumes: effective.volumes.iter().map(volume_status).collect(),
+        notes,
+    }
+}
+
+fn volume_status(volume: &config::Volume) -> status::Volume {
+    let kind = match volume.kind.value {
+        config::VolumeKind::Model => "model",
+        config::VolumeKind::Project => "project",
+        config::VolumeKind::Cache => "cache",
+    };
+    let squash = match volume.squash.value {
+        config::Squash::Root => "root",
+        config::Squash::All => "all",
+        config::Squash::None => "none",
+    };
+    let is_model = volume.kind.value == config::VolumeKind::Model;
+    let nets = |nets: &[ipnet::IpNet]| nets.iter().map(ToString::to_string).collect();
+    status::Volume {
+        name: volume.name.clone(),
+        kind: kind.to_owned(),
+        path: volume.path.value.clone(),
+        read_only: volume.read_only.value || is_model,
+        allow: nets(&volume.allow.value),
+        allow_write: nets(&volume.allow_write.value),
+        squash: squash.to_owned(),
+        anonymous: status::Anonymous {
+            uid: volume.anonymous_uid.value,
+            gid: volume.anonymous_gid.value,
+        },
+        needs_token: !volume.tokens.value.is_empty(),
+    }
+}

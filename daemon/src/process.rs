@@ -1,0 +1,42 @@
+//! What the node asks of its process: descriptors, file modes, and who it is.
+//!
+//! Invariant: the umask is 0 from the start, because a client's mode is to be the file's mode
+//! (the client applies its own umask); files of the node itself name their modes.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors below which a node says that it may run out: 16 workers with 2,048 open nodes of
+/// up to three descriptors each stay far below with ordinary use, two busy ones do not.
+const DESCRIPTORS_WANTED: u64 = 16_384;
+
+/// Prepares the process. Returns notes for the operator.
+pub(crate) fn prepare() -> Vec<String> {
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let mut notes = Vec::new();
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        notes.push(format!(
+            "the limit of open files stays at {:?}: {error}",
+            limit.current
+        ));
+    }
+    if let Some(maximum) = limit
+        .maximum
+        .filter(|maximum| *maximum < DESCRIPTORS_WANTED)
+    {
+        notes.push(format!(
+            "only {maximum} files may be open at a time; raise it with 'ulimit -Hn {DESCRIPTORS_WANTED}' \
+             or LimitNOFILE= in the systemd unit"
+        ));
+    }
+    notes
+}
+
+/// Whether root runs this process and may act as its callers.
+pub(crate) fn acts_as_callers() -> bool {
+    towline_io::identity::can_switch()
+}

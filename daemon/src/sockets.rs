@@ -1,0 +1,208 @@
+//! Every socket of the node, opened before anything is served.
+//!
+//! Invariant: either all sockets are open when [`open`] returns, or none is. The port of NFS moves
+//! on to the next free one only if nobody asked for a port. Not promised: the portmapper; where
+//! port 111 may not be had, the node says so and clients name their ports.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use towline_config::{Effective, Portmap};
+use towline_io::listen_all;
+
+use crate::error::NodeError;
+use crate::face::Speaks;
+
+/// Ports tried after the usual one when that is taken.
+const NFS_PORTS_TRIED: u16 = 64;
+
+/// Port of the portmapper (RFC 1833 section 3.2).
+pub(crate) const PORTMAP_PORT: u16 = 111;
+
+/// How clients learn the NFS port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum PortmapState {
+    /// This node answers on port 111.
+    Served,
+    /// Port 111 belongs to another program, which may take registrations.
+    Taken,
+    /// Not at all; why.
+    Absent(String),
+}
+
+/// A listening address with one socket per worker.
+pub(crate) struct Door {
+    pub(crate) speaks: Speaks,
+    pub(crate) address: SocketAddr,
+    pub(crate) sockets: Vec<OwnedFd>,
+}
+
+/// Every socket.
+pub(crate) struct Sockets {
+    pub(crate) doors: Vec<Door>,
+    pub(crate) tls: Vec<TcpListener>,
+    pub(crate) udp: Vec<UdpSocket>,
+    pub(crate) nfs_port: u16,
+    pub(crate) tls_port: Option<u16>,
+    pub(crate) portmap: PortmapState,
+}
+
+/// Opens everything that the settings ask for.
+pub(crate) fn open(effective: &Effective, workers: usize) -> Result<Sockets, NodeError> {
+    let listen = &effective.listen;
+    let addresses = &listen.addresses.value;
+    let mut doors = Vec::new();
+    open_port(
+        &mut doors,
+        Speaks::Http,
+        addresses,
+        listen.http_port.value,
+        workers,
+        "Stop the other program, or choose another port with --http-port (0 takes a free one)",
+    )?;
+    let nfs_port = open_nfs(&mut doors, effective, workers)?;
+    let (tls, tls_port) = open_tls(effective)?;
+    let mut udp = Vec::new();
+    let portmap = match listen.portmap.value {
+        Portmap::Off => PortmapState::Absent("it is switched off".to_owned()),
+        Portmap::Auto => open_portmap(&mut doors, &mut udp, addresses, workers)?,
+    };
+    Ok(Sockets {
+        doors,
+        tls,
+        udp,
+        nfs_port,
+        tls_port,
+        portmap,
+    })
+}
+
+fn open_port(
+    doors: &mut Vec<Door>,
+    speaks: Speaks,
+    addresses: &[IpAddr],
+    port: u16,
+    workers: usize,
+    hint: &str,
+) -> Result<u16, NodeError> {
+    let what = match speaks {
+        Speaks::Http => "HTTP",
+        Speaks::Nfs => "NFS",
+        Speaks::Portmap => "the portmapper",
+    };
+    let mut port = port;
+    let mut opened = Vec::new();
+    for ip in addresses {
+        let address = SocketAddr::new(*ip, port);
+        let failed = |error| NodeError::Bind {
+            what,
+            address,
+            error,
+            hint: hint.to_owned(),
+        };
+        let sockets = listen_all(address, workers).map_err(failed)?;
+        let bound = sockets
+            .first()
+            .and_then(|socket| rustix::net::getsockname(socket).ok());
+        let bound = bound.and_then(|any| SocketAddr::try_from(any).ok());
+        let address = bound.ok_or_else(|| failed(Errno::INVAL))?;
+        // A free port that the system chose for the first address serves the others too.
+        port = address.port();
+        opened.push(Door {
+            speaks,
+            address,
+            sockets,
+        });
+    }
+    doors.extend(opened);
+    Ok(port)
+}
+
+fn open_nfs(
+    doors: &mut Vec<Door>,
+    effective: &Effective,
+    workers: usize,
+) -> Result<u16, NodeError> {
+    let setting = &effective.listen.nfs_port;
+    let addresses = &effective.listen.addresses.value;
+    let hint =
+        "Stop the other program, or choose another port with --nfs-port (0 takes a free one)";
+    let first = setting.value;
+    let last = if setting.is_default() {
+        first.saturating_add(NFS_PORTS_TRIED)
+    } else {
+        first
+    };
+    let mut result = open_port(doors, Speaks::Nfs, addresses, first, workers, hint);
+    for port in first.saturating_add(1)..=last {
+        match result {
+            Err(NodeError::Bind {
+                error: Errno::ADDRINUSE,
+                ..
+            }) => {
+                result = open_port(doors, Speaks::Nfs, addresses, port, workers, hint);
+            }
+            other => return other,
+        }
+    }
+    result
+}
+
+fn open_tls(effective: &Effective) -> Result<(Vec<TcpListener>, Option<u16>), NodeError> {
+    let Some(tls) = &effective.tls else {
+        return Ok((Vec::new(), None));
+    };
+    let mut port = tls.port.value;
+    let mut listeners = Vec::new();
+    for ip in &effective.listen.addresses.value {
+        let address = SocketAddr::new(*ip, port);
+        let failed = |error: std::io::Error| NodeError::Bind {
+            what: "HTTPS",
+            address,
+            error: error
+                .raw_os_error()
+                .map_or(Errno::IO, Errno::from_raw_os_error),
+            hint: "Stop the other program, or choose another port in [tls]".to_owned(),
+        };
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        port = listener.local_addr().map_err(failed)?.port();
+        listeners.push(listener);
+    }
+    Ok((listeners, Some(port)))
+}
+
+fn open_portmap(
+    doors: &mut Vec<Door>,
+    udp: &mut Vec<UdpSocket>,
+    addresses: &[IpAddr],
+    workers: usize,
+) -> Result<PortmapState, NodeError> {
+    let opened = open_port(doors, Speaks::Portmap, addresses, PORTMAP_PORT, workers, "");
+    match opened {
+        Ok(_) => {}
+        Err(NodeError::Bind {
+            error: Errno::ADDRINUSE,
+            ..
+        }) => return Ok(PortmapState::Taken),
+        Err(NodeError::Bind {
+            error: Errno::ACCESS | Errno::PERM,
+            ..
+        }) => {
+            let why = "only root may open port 111".to_owned();
+            return Ok(PortmapState::Absent(why));
+        }
+        Err(other) => return Err(other),
+    }
+    for ip in addresses {
+        let socket = UdpSocket::bind(SocketAddr::new(*ip, PORTMAP_PORT));
+        match socket.and_then(|socket| socket.set_nonblocking(true).map(|()| socket)) {
+            Ok(socket) => udp.push(socket),
+            Err(error) => {
+                tracing::warn!(%error, "portmap over UDP is not served");
+            }
+        }
+    }
+    Ok(PortmapState::Served)
+}

@@ -1,0 +1,113 @@
+//! From the volumes of the configuration to exports that can be served.
+//!
+//! Invariant: a default volume's folder is made when it is missing; a folder that somebody named
+//! must be there, because a typing error must not serve an empty directory. Not promised: that a
+//! file system supports kernel handles; [`Tree`] finds another way then.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use towline_base::MacKey;
+use towline_config::{self as config, Effective};
+use towline_volume::handle::HandleKeys;
+use towline_volume::tree::Writing;
+use towline_volume::{
+    Export, Exports, Identity, Reach, Squash, Tree, VolumeError, VolumeId, VolumeKind,
+};
+
+use crate::error::NodeError;
+use crate::process;
+
+/// Mode of a default folder that clients write to, where the node acts as its callers: every
+/// user may make files there and remove only their own, as in `/tmp`.
+const SHARED_MODE: u32 = 0o1777;
+
+/// Mode of every other default folder.
+const PLAIN_MODE: u32 = 0o755;
+
+/// Opens every volume.
+pub(crate) fn open(effective: &Effective, key: MacKey) -> Result<Arc<Exports>, NodeError> {
+    let keys = HandleKeys::new(key);
+    let mut list = Vec::new();
+    for volume in &effective.volumes {
+        list.push(Arc::new(open_one(volume, &keys)?));
+    }
+    Ok(Arc::new(Exports::new(list, keys)))
+}
+
+/// Makes the folder of a volume that nobody named.
+fn make_folder(volume: &config::Volume) -> std::io::Result<()> {
+    let path = &volume.path.value;
+    if path.exists() {
+        return Ok(());
+    }
+    let is_shared = process::acts_as_callers() && volume.kind.value != config::VolumeKind::Model;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(PLAIN_MODE)
+        .create(path)?;
+    let mode = if is_shared { SHARED_MODE } else { PLAIN_MODE };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+fn open_one(volume: &config::Volume, keys: &HandleKeys) -> Result<Export, NodeError> {
+    let path: &Path = &volume.path.value;
+    let failed = |error: String, hint: &'static str| NodeError::Volume {
+        volume: volume.name.clone(),
+        path: path.to_owned(),
+        error,
+        hint,
+    };
+    if volume.path.is_default() {
+        make_folder(volume).map_err(|error| {
+            failed(
+                error.to_string(),
+                "Choose a data directory that you may write to with --data",
+            )
+        })?;
+    }
+    let kind = match volume.kind.value {
+        config::VolumeKind::Model => VolumeKind::Model,
+        config::VolumeKind::Project => VolumeKind::Project,
+        config::VolumeKind::Cache => VolumeKind::Cache,
+    };
+    let writing = match kind {
+        _ if volume.read_only.value => Writing::ReadOnly,
+        VolumeKind::Model => Writing::ReadOnly,
+        VolumeKind::Project => Writing::Synchronous,
+        VolumeKind::Cache => Writing::Asynchronous,
+    };
+    let id = VolumeId::of_name(&volume.name);
+    let tree = Tree::open(path, id, keys.clone(), writing, volume.size_max.value);
+    let tree = tree.map_err(|error: VolumeError| {
+        failed(error.to_string(), "Make the directory, or correct 'path'")
+    })?;
+    let tokens = volume
+        .tokens
+        .value
+        .iter()
+        .map(|(secret, reach)| towline_volume::export::Token {
+            secret: secret.expose().to_owned(),
+            reach: match reach {
+                config::TokenReach::Read => Reach::Read,
+                config::TokenReach::Write => Reach::Write,
+            },
+        });
+    Ok(Export {
+        id,
+        name: volume.name.clone(),
+        kind,
+        volume: Arc::new(tree),
+        allow: volume.allow.value.clone(),
+        allow_write: volume.allow_write.value.clone(),
+        squash: match volume.squash.value {
+            config::Squash::Root => Squash::Root,
+            config::Squash::All => Squash::All,
+            config::Squash::None => Squash::None,
+        },
+        anonymous: Identity::new(volume.anonymous_uid.value, volume.anonymous_gid.value, &[]),
+        tokens: tokens.collect(),
+    })
+}

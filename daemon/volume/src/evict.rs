@@ -1,0 +1,255 @@
+//! Keeping a cache within its bounds: the least recently used files go first.
+//!
+//! A sweep walks the directory once, removes what is older than the age bound, and then the least
+//! recently used until nine tenths of the size bound are left. Invariant: a file that any process
+//! has open, or that was used in the last [`SPARED_MAX`], is not removed; nothing outside the
+//! directory is touched and no link is followed. Not promised: exact recency; file systems mounted
+//! `relatime` note a read once a day (mount(8)), so writes count more than reads.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use towline_base::clock;
+use towline_io::identity::assume_daemon;
+use towline_io::sys;
+
+use crate::attributes::{Attributes, FileKind};
+use crate::volume::Result;
+
+/// A file used more recently than this stays: an NFS client that has it open shows no descriptor
+/// here between two reads.
+pub const SPARED_MAX: Duration = Duration::from_secs(600);
+
+/// Most files that one sweep looks at: 400 MB of memory. What is beyond waits for the next sweep.
+const FILES_MAX: usize = 4_000_000;
+
+/// Deepest directory that is entered.
+const DEPTH_MAX: usize = 128;
+
+/// The bounds of a cache.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Bounds {
+    /// Bytes of disk that files may take together.
+    pub bytes_max: Option<u64>,
+    /// Time after which a file that nobody has used goes.
+    pub age_max: Option<Duration>,
+}
+
+/// What a sweep found and did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Swept {
+    /// Bytes of disk that files took before.
+    pub bytes_before: u64,
+    /// Files removed.
+    pub files_removed: u64,
+    /// Bytes that came free.
+    pub bytes_removed: u64,
+    /// Files that should have gone but were in use.
+    pub files_spared: u64,
+}
+
+struct Candidate {
+    dir: usize,
+    name: CString,
+    used: Duration,
+    bytes: u64,
+}
+
+/// Sweeps the cache in the directory `root`. Blocks for as long as a walk over it takes.
+///
+/// # Errors
+/// Only if the directory itself cannot be opened; a file that cannot be removed is passed over.
+pub fn sweep(root: &Path, bounds: &Bounds) -> Result<Swept> {
+    assume_daemon()?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut walk = Walk {
+        dirs: vec![rustix::fs::open(root, flags, Mode::empty())?],
+        candidates: Vec::new(),
+        linked: HashSet::new(),
+        bytes: 0,
+    };
+    walk.enter(0, 0);
+    let mut swept = Swept {
+        bytes_before: walk.bytes,
+        ..Default::default()
+    };
+    walk.candidates.sort_by_key(|candidate| candidate.used);
+    let now = clock::since_epoch();
+    // Nine tenths, so that not every new file starts a removal.
+    let goal = bounds.bytes_max.map(|max| (max, max / 10 * 9));
+    let is_over = goal.is_some_and(|(max, _)| walk.bytes > max);
+    for candidate in &walk.candidates {
+        let age = now.saturating_sub(candidate.used);
+        let left = swept.bytes_before - swept.bytes_removed;
+        let is_old = bounds.age_max.is_some_and(|max| age > max);
+        let is_surplus = is_over && goal.is_some_and(|(_, goal)| left > goal);
+        if !is_old && !is_surplus {
+            break;
+        }
+        let Some(dir) = walk.dirs.get(candidate.dir) else {
+            continue;
+        };
+        if age < SPARED_MAX || !remove(dir, candidate) {
+            swept.files_spared += 1;
+            continue;
+        }
+        swept.files_removed += 1;
+        swept.bytes_removed += candidate.bytes;
+    }
+    Ok(swept)
+}
+
+struct Walk {
+    /// Open directories; candidates name theirs by index.
+    dirs: Vec<OwnedFd>,
+    candidates: Vec<Candidate>,
+    /// Files with several names that were counted already.
+    linked: HashSet<u64>,
+    bytes: u64,
+}
+
+/// Most directories kept open during a sweep; files below others are counted, not removed.
+const DIRS_MAX: usize = 4_096;
+
+impl Walk {
+    fn enter(&mut self, dir: usize, depth: usize) {
+        let Some(entries) = self.dirs.get(dir).and_then(|fd| Dir::read_from(fd).ok()) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") || self.candidates.len() >= FILES_MAX {
+                continue;
+            }
+            let Some(fd) = self.dirs.get(dir) else { return };
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            let mask = rustix::fs::StatxFlags::BASIC_STATS;
+            let Ok(statx) = rustix::fs::statx(fd, name, flags, mask) else {
+                continue;
+            };
+            let attributes = Attributes::from_statx(&statx);
+            match attributes.kind {
+                FileKind::Directory if depth < DEPTH_MAX && self.dirs.len() < DIRS_MAX => {
+                    let flags =
+                        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    if let Ok(below) = rustix::fs::openat(fd, name, flags, Mode::empty()) {
+                        self.dirs.push(below);
+                        self.enter(self.dirs.len() - 1, depth + 1);
+                    }
+                }
+                FileKind::Regular => self.count(dir, name.to_owned(), &attributes),
+                FileKind::Directory
+                | FileKind::Symlink
+                | FileKind::Block
+                | FileKind::Character
+                | FileKind::Fifo
+                | FileKind::Socket => {}
+            }
+        }
+    }
+
+    fn count(&mut self, dir: usize, name: CString, attributes: &Attributes) {
+        if attributes.links > 1 && !self.linked.insert(attributes.file_id) {
+            return;
+        }
+        self.bytes += attributes.used;
+        let time = attributes.accessed.max(attributes.modified);
+        let used = Duration::from_secs(u64::try_from(time.seconds).unwrap_or(0));
+        self.candidates.push(Candidate {
+            dir,
+            name,
+            used,
+            bytes: attributes.used,
+        });
+    }
+}
+
+/// Removes a file unless somebody has it open; whether it did.
+fn remove(dir: &OwnedFd, candidate: &Candidate) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::openat(dir, &candidate.name, flags, Mode::empty()) else {
+        return false;
+    };
+    let is_regular = rustix::fs::fstat(&file)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+    // Where leases are not supported, age alone decides.
+    let is_open = sys::is_open_elsewhere(file.as_fd()).unwrap_or(false);
+    is_regular && !is_open && rustix::fs::unlinkat(dir, &candidate.name, AtFlags::empty()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::time::SystemTime;
+
+    fn file(dir: &Path, name: &str, kib: usize, age: Duration) -> std::path::PathBuf {
+        let path = dir.join(name);
+        std::fs::write(&path, vec![1; kib << 10]).unwrap();
+        let when = SystemTime::now() - age;
+        let times = std::fs::FileTimes::new()
+            .set_accessed(when)
+            .set_modified(when);
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_times(times)
+            .unwrap();
+        path
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn the_least_recently_used_goes_first_and_no_more_than_needed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        let oldest = file(dir.path(), "sub/oldest", 400, HOUR * 3);
+        let older = file(dir.path(), "older", 400, HOUR * 2);
+        let newer = file(dir.path(), "newer", 400, HOUR);
+        let bounds = Bounds {
+            bytes_max: Some(1000 << 10),
+            age_max: None,
+        };
+        let swept = sweep(dir.path(), &bounds).unwrap();
+        assert_eq!((swept.files_removed, swept.files_spared), (1, 0));
+        assert!(!oldest.exists() && older.exists() && newer.exists());
+        assert_eq!(sweep(dir.path(), &bounds).unwrap().files_removed, 0);
+    }
+
+    #[test]
+    fn what_is_in_use_or_was_just_used_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = file(dir.path(), "open", 400, HOUR * 3);
+        let held = File::open(&open).unwrap();
+        let fresh = file(dir.path(), "fresh", 400, Duration::ZERO);
+        let idle = file(dir.path(), "idle", 400, HOUR);
+        let bounds = Bounds {
+            bytes_max: Some(4096),
+            age_max: None,
+        };
+        let swept = sweep(dir.path(), &bounds).unwrap();
+        assert_eq!((swept.files_removed, swept.files_spared), (1, 2));
+        assert!(open.exists() && fresh.exists() && !idle.exists());
+        drop(held);
+    }
+
+    #[test]
+    fn age_alone_removes_and_a_link_is_never_followed() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let kept = file(outside.path(), "kept", 4, HOUR * 50);
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("link")).unwrap();
+        let old = file(dir.path(), "old", 4, HOUR * 50);
+        let bounds = Bounds {
+            bytes_max: None,
+            age_max: Some(HOUR * 24),
+        };
+        assert_eq!(sweep(dir.path(), &bounds).unwrap().files_removed, 1);
+        assert!(!old.exists() && kept.exists());
+    }
+}
