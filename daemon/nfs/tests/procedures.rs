@@ -400,6 +400,18 @@ fn a_directory_is_listed_in_pieces_that_respect_the_limits() {
     names.dedup();
     assert_eq!(listed, names.len(), "no entry twice");
     assert_eq!(names.len(), 302, "300 files, . and ..");
+    for number in 300..600 {
+        write_file(node.path(&format!("projects/file-{number:03}")), b"");
+    }
+    let greedy = READDIRPLUS3args {
+        dir: root.clone(),
+        cookie: 0,
+        cookieverf: cookieverf3::default(),
+        dircount: u32::MAX,
+        maxcount: u32::MAX,
+    };
+    let bytes = client.raw(NFS, 3, 17, &pack(&greedy));
+    assert!((60_000..=65_540).contains(&bytes.len()), "{}", bytes.len());
     let small = READDIR3args {
         dir: root.clone(),
         cookie: 0,
@@ -537,6 +549,55 @@ fn a_write_in_many_fragments_arrives_whole() {
 }
 
 #[test]
+fn a_write_behind_the_largest_offset_is_too_big_and_the_stream_goes_on() {
+    let node = node();
+    let mut client = node.client(A);
+    let file = create(&mut client, &node.root("projects"), "a");
+    for offset in [u64::MAX, i64::MAX as u64 - 3] {
+        let arguments = WRITE3args {
+            file: file.clone(),
+            offset,
+            count: 5,
+            stable: stable_how::UNSTABLE,
+            data: Opaque::borrowed(b"hello"),
+        };
+        let result: WRITE3res = client.nfs(7, &arguments);
+        assert_eq!(status(result), nfsstat3::NFS3ERR_FBIG);
+    }
+    assert_eq!(read(&mut client, &file, 0, 9), (Vec::new(), true));
+}
+
+/// Two connections write the same file: the second begins before the first has ended.
+#[test]
+fn the_attributes_before_are_withheld_from_writes_that_overlap() {
+    use towline_io::{Demand, Output, Protocol};
+    let node = node();
+    let mut client = node.client(A);
+    let file = create(&mut client, &node.root("cache"), "a");
+    write(&mut client, &file, 0, b"open", stable_how::UNSTABLE);
+    let arguments = pack(&WRITE3args {
+        file: file.clone(),
+        offset: 0,
+        count: 4,
+        stable: stable_how::UNSTABLE,
+        data: Opaque::borrowed(b"slow"),
+    });
+    let stream = record(&message(5, NFS, 3, 7, &unix(&me()), &arguments));
+    let slow = node.desk.connection(towline_nfs::Programs::Nfs, peer(A));
+    let (mut slow, mut output) = (slow.unwrap(), Output::default());
+    let demand = slow.advance(&mut &stream[..], &mut output);
+    assert!(matches!(demand, Demand::Payload(_)));
+    let quick = write(&mut client, &file, 0, b"fast", stable_how::UNSTABLE);
+    assert!(matches!(quick.file_wcc.before, Nfs3Option::None));
+    slow.received(Ok(()), &mut output);
+    let (reply, _, _) = output.take();
+    let result: WRITE3res = unpack(&reply[28..]);
+    assert!(matches!(result.unwrap().file_wcc.before, Nfs3Option::None));
+    let alone = write(&mut client, &file, 0, b"fast", stable_how::UNSTABLE);
+    assert!(matches!(alone.file_wcc.before, Nfs3Option::Some(_)));
+}
+
+#[test]
 fn a_stream_cut_anywhere_gives_the_same_replies() {
     let node = node();
     let mut client = node.client(A);
@@ -604,7 +665,7 @@ fn a_retransmission_gets_the_first_reply_even_over_another_connection() {
 }
 
 #[test]
-fn writes_that_overlap_promise_nothing_about_before() {
+fn a_stable_write_on_a_cache_volume_waits_for_no_disk() {
     let node = node();
     let mut client = node.client(A);
     let root = node.root("cache");
@@ -618,14 +679,12 @@ fn writes_that_overlap_promise_nothing_about_before() {
     );
 }
 
-/// Threats N10 and N11: what uid 0 and nobody may do once they are squashed.
+/// Threat N10: a claimed uid feeds the kernel's permission checks and nothing else.
 #[test]
-fn root_and_nobody_are_squashed() {
+fn a_strangers_uid_ends_at_the_permission_bits() {
     if !towline_io::identity::can_switch() {
         return;
     }
-    // The harness trusts its callers, so that an ordinary user can run it; here a claimed uid
-    // must end at the permission bits.
     let node = node();
     write_file(node.path("projects/secret"), b"x");
     let mut client = node.client(A);
