@@ -204,7 +204,7 @@ impl Rewound {
         })
     }
 
-    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send)> {
+    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
         match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream),
             Stream::Unix(stream) => Pin::new(stream),

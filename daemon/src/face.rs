@@ -22,7 +22,7 @@ pub(crate) enum Speaks {
 
 /// A finished job of either protocol.
 pub(crate) enum Done {
-    Http(http::connection::Done),
+    Http(http::Done),
     Nfs(nfs::Done),
 }
 
@@ -34,7 +34,7 @@ enum Core {
 /// Empty outputs that all connections of a worker use in turn.
 #[derive(Default)]
 struct Outputs {
-    http: Output<http::connection::Done>,
+    http: Output<http::Done>,
     nfs: Output<nfs::Done>,
 }
 
@@ -48,7 +48,7 @@ impl Connection {
     fn drive(
         &mut self,
         output: &mut Output<Done>,
-        http: impl FnOnce(&mut http::Connection, &mut Output<http::connection::Done>) -> Demand,
+        http: impl FnOnce(&mut http::Connection, &mut Output<http::Done>) -> Demand,
         nfs: impl FnOnce(&mut nfs::Connection, &mut Output<nfs::Done>) -> Demand,
     ) -> Demand {
         let outputs = &mut *self.outputs.borrow_mut();

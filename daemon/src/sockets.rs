@@ -43,7 +43,6 @@ pub(crate) struct Sockets {
     pub(crate) doors: Vec<Door>,
     pub(crate) tls: Vec<TcpListener>,
     pub(crate) udp: Vec<UdpSocket>,
-    pub(crate) http_port: u16,
     pub(crate) nfs_port: u16,
     pub(crate) tls_port: Option<u16>,
     pub(crate) portmap: PortmapState,
@@ -54,7 +53,7 @@ pub(crate) fn open(effective: &Effective, workers: usize) -> Result<Sockets, Nod
     let listen = &effective.listen;
     let addresses = &listen.addresses.value;
     let mut doors = Vec::new();
-    let http_port = open_port(
+    open_port(
         &mut doors,
         Speaks::Http,
         addresses,
@@ -73,7 +72,6 @@ pub(crate) fn open(effective: &Effective, workers: usize) -> Result<Sockets, Nod
         doors,
         tls,
         udp,
-        http_port,
         nfs_port,
         tls_port,
         portmap,

@@ -16,12 +16,17 @@ use std::time::Instant;
 use towline_base::clock;
 use towline_io::{Demand, Output, Payload, PayloadFault, Peer, Protocol};
 
-use crate::get::{self, Done};
+use crate::change;
+use crate::done::{Done, Stored};
+use crate::get;
 use crate::head::{self, Body, Head, HeadFault, Method};
+use crate::metrics::add;
 use crate::path::PREFIX;
 use crate::reply::{self, ReplyHead, Tone};
 use crate::server::Server;
 use crate::status::{Extra, Refusal, Status};
+use crate::upload::{Incoming, Progress};
+use crate::validator::EntityTag;
 use crate::worker::Worker;
 
 /// Longest unwanted body that is read and thrown away, in bytes, so that the connection can go
@@ -52,6 +57,10 @@ enum Phase {
     Answer(Done),
     /// A body that nobody wanted is thrown away.
     Drain,
+    /// The body of an upload arrives.
+    Upload(Box<Incoming>),
+    /// The job that ends an upload runs; the head is long gone.
+    Ending(Tone),
 }
 
 /// What is to be done behind a head.
@@ -62,6 +71,8 @@ pub(crate) enum Flow {
     Wait,
     /// The control plane answers.
     HandOff,
+    /// The body goes into a file.
+    Receive(Box<Incoming>),
 }
 
 /// The request under way, as its handlers see it.
@@ -105,7 +116,14 @@ impl Connection {
         let request = Request { head, below, tone };
         match head.method {
             Method::Get | Method::Head => get::answer(self, &request, answer, output),
-            Method::Put | Method::Delete | Method::Mkcol | Method::Options | Method::Other => {
+            Method::Put | Method::Delete | Method::Mkcol => {
+                change::answer(self, &request, answer, output)
+            }
+            Method::Options => {
+                self.reply_options(tone, output);
+                Flow::Replied
+            }
+            Method::Other => {
                 let refusal = Refusal::new(
                     Status::NOT_ALLOWED,
                     "files know GET, HEAD, PUT, DELETE and MKCOL; use one of them",
@@ -139,6 +157,73 @@ impl Connection {
         head.number("Content-Length", 0);
         head.end();
         Flow::Replied
+    }
+
+    /// Puts out a reply without a body.
+    pub(crate) fn reply_empty(&mut self, status: Status, tone: Tone, output: &mut Output<Done>) {
+        self.begin(status, tone, output, |_| {});
+    }
+
+    /// Tells that a file was stored, and what it is now.
+    pub(crate) fn reply_stored(&mut self, stored: &Stored, tone: Tone, output: &mut Output<Done>) {
+        let status = if stored.has_replaced {
+            Status::NO_CONTENT
+        } else {
+            Status::CREATED
+        };
+        add(&self.worker.borrow().counters.published, 1);
+        let tag = EntityTag::of(&stored.attributes);
+        self.begin(status, tone, output, |head| {
+            head.text("ETag", tag.as_bytes());
+        });
+    }
+
+    fn reply_options(&mut self, tone: Tone, output: &mut Output<Done>) {
+        self.begin(Status::NO_CONTENT, tone, output, |head| {
+            head.text("Allow", METHODS.as_bytes());
+        });
+    }
+
+    /// A whole reply without a body; 204 has no Content-Length (RFC 9110 section 8.6).
+    fn begin(
+        &mut self,
+        status: Status,
+        tone: Tone,
+        output: &mut Output<Done>,
+        fields: impl FnOnce(&mut ReplyHead<'_>),
+    ) {
+        let mut worker = self.worker.borrow_mut();
+        let (_, date) = worker.date();
+        worker.counters.replied(status);
+        let mut head = ReplyHead::begin(output.buffer(), status, &date, tone);
+        fields(&mut head);
+        if status != Status::NO_CONTENT {
+            head.number("Content-Length", 0);
+        }
+        head.end();
+    }
+
+    /// Goes on with an upload. `None`: it has ended, and the next head may come.
+    fn follow(&mut self, progress: Progress, output: &mut Output<Done>) -> Option<Demand> {
+        match progress {
+            Progress::Go(demand, incoming) => {
+                self.phase = Phase::Upload(incoming);
+                Some(demand)
+            }
+            Progress::Ending(tone) => {
+                self.phase = Phase::Ending(tone);
+                Some(Demand::Pause)
+            }
+            Progress::Ended(refusal, tone) => {
+                self.refuse(&refusal, tone, output);
+                self.log(Method::Put);
+                (!tone.keep_alive).then_some(Demand::Close)
+            }
+            Progress::Broken(refusal) => {
+                self.refuse(&refusal, Tone::UNREADABLE, output);
+                Some(Demand::Close)
+            }
+        }
     }
 
     /// Refuses what could not be read; HTTP/2 gets no answer in a language it does not speak.
@@ -201,9 +286,20 @@ impl Protocol for Connection {
                     self.phase = Phase::Waiting;
                     return Demand::Pause;
                 }
+                Phase::Ending(tone) => {
+                    self.phase = Phase::Ending(tone);
+                    return Demand::Pause;
+                }
                 Phase::Drain => {
                     self.phase = Phase::Drain;
                     return Demand::Input;
+                }
+                Phase::Upload(incoming) => {
+                    let progress = incoming.advance(input, output);
+                    if let Some(demand) = self.follow(progress, output) {
+                        return demand;
+                    }
+                    None
                 }
             };
             let text = *input;
@@ -221,6 +317,15 @@ impl Protocol for Connection {
                     self.phase = Phase::Waiting;
                     return Demand::Pause;
                 }
+                Flow::Receive(incoming) => {
+                    *input = text.get(length..).unwrap_or(&[]);
+                    if head.expects_continue {
+                        let line = Status::CONTINUE.line().as_bytes();
+                        output.buffer().extend_from_slice(line);
+                        output.buffer().extend_from_slice(b"\r\n");
+                    }
+                    self.phase = Phase::Upload(incoming);
+                }
                 Flow::Replied => {
                     *input = text.get(length..).unwrap_or(&[]);
                     if let Some(demand) = self.finish(&head) {
@@ -231,18 +336,43 @@ impl Protocol for Connection {
         }
     }
 
-    fn received(
-        &mut self,
-        _outcome: Result<(), PayloadFault>,
-        _output: &mut Output<Done>,
-    ) -> Demand {
-        self.phase = Phase::Head;
-        Demand::Input
+    fn received(&mut self, outcome: Result<(), PayloadFault>, output: &mut Output<Done>) -> Demand {
+        let Phase::Upload(mut incoming) = mem::replace(&mut self.phase, Phase::Head) else {
+            return Demand::Input;
+        };
+        add(
+            &self.worker.borrow().counters.bytes_received,
+            incoming.arriving,
+        );
+        let progress = if incoming.stored(outcome) {
+            incoming.end(output)
+        } else {
+            Progress::Go(Demand::Input, incoming)
+        };
+        self.follow(progress, output).unwrap_or(Demand::Input)
     }
 
-    fn completed(&mut self, done: Done, _output: &mut Output<Done>) -> Demand {
-        self.phase = Phase::Answer(done);
-        Demand::Input
+    fn completed(&mut self, done: Done, output: &mut Output<Done>) -> Demand {
+        match (mem::replace(&mut self.phase, Phase::Head), done) {
+            (Phase::Ending(tone), Done::Stored(stored)) => {
+                match stored {
+                    Ok(stored) => self.reply_stored(&stored, tone, output),
+                    Err(refusal) => {
+                        self.refuse(&refusal, tone, output);
+                    }
+                }
+                self.log(Method::Put);
+                if tone.keep_alive {
+                    Demand::Input
+                } else {
+                    Demand::Close
+                }
+            }
+            (_, done) => {
+                self.phase = Phase::Answer(done);
+                Demand::Input
+            }
+        }
     }
 
     fn is_idle(&self) -> bool {

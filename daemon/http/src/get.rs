@@ -8,49 +8,21 @@
 use std::sync::Arc;
 
 use towline_io::Output;
-use towline_volume::view::Right;
+use towline_volume::view::{Located, Right};
 use towline_volume::volume::Pace;
-use towline_volume::{
-    Attributes, Export, FileKind, Identity, Name, Reach, VolumeError, view::Located,
-};
+use towline_volume::{Export, FileKind, Identity, Name, Reach, VolumeError};
 
 use crate::access;
 use crate::connection::{Connection, Flow, Request};
+use crate::done::{Done, Found, Opened};
 use crate::index;
-use crate::listing::{self, Page};
+use crate::listing;
 use crate::media;
 use crate::metrics::add;
 use crate::path::Place;
 use crate::send;
 use crate::status::Refusal;
 use crate::worker::{Known, Ready};
-
-/// What a pool thread brings back.
-#[derive(Debug)]
-pub enum Done {
-    /// A path was looked up and opened.
-    Opened(Result<Found, VolumeError>),
-    /// A directory was read.
-    Listed(Result<Page, VolumeError>),
-}
-
-/// What stands at a path.
-#[derive(Debug)]
-pub enum Found {
-    /// A regular file, open for reading.
-    File(Opened),
-    /// A directory.
-    Directory,
-}
-
-/// A file that the kernel let the caller open.
-#[derive(Debug)]
-pub struct Opened {
-    located: Located,
-    /// Read before the file was opened.
-    seen: Attributes,
-    file: Arc<std::fs::File>,
-}
 
 /// Answers GET or HEAD below `/files/`.
 pub(crate) fn answer(
@@ -118,6 +90,8 @@ fn cold(
                 Ok(send::file(connection, request, &ready, output))
             }
         },
+        // A head of another method would have to stand where this one stood.
+        Some(Done::Changed(_) | Done::Begun(_) | Done::Stored(_)) => Err(Refusal::MISPLACED),
     }
 }
 

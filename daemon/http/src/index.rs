@@ -8,7 +8,7 @@ use towline_io::Output;
 use towline_volume::{Reach, VolumeKind};
 
 use crate::connection::{Connection, Flow, Request};
-use crate::get::Done;
+use crate::done::Done;
 use crate::listing;
 use crate::{listing_json, page};
 

@@ -15,10 +15,12 @@
 #![deny(clippy::indexing_slicing)]
 
 mod access;
+mod change;
 pub mod chunked;
 pub mod connection;
 pub mod date;
-pub mod get;
+pub mod done;
+mod get;
 pub mod head;
 mod index;
 pub mod listing;
@@ -27,14 +29,17 @@ pub mod media;
 pub mod metrics;
 mod page;
 pub mod path;
+pub mod piece;
 pub mod range;
 mod reply;
 mod send;
 pub mod server;
 pub mod status;
+mod upload;
 pub mod validator;
 pub mod worker;
 
 pub use connection::Connection;
+pub use done::Done;
 pub use server::{Limits, Server};
 pub use worker::Factory;

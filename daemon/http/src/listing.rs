@@ -14,7 +14,7 @@ use towline_volume::volume::{Detail, Pace};
 use towline_volume::{Attributes, Export, Name, VolumeError};
 
 use crate::connection::{Connection, Flow, Request};
-use crate::get::Done;
+use crate::done::Done;
 use crate::listing_json;
 use crate::page;
 use crate::path::{self, Place};

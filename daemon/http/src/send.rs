@@ -8,7 +8,7 @@ use towline_io::{FileSpan, Output};
 
 use crate::connection::{Connection, Flow, Request};
 use crate::date;
-use crate::get::Done;
+use crate::done::Done;
 use crate::head::Method;
 use crate::media;
 use crate::metrics::add;

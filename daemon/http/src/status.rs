@@ -129,6 +129,12 @@ impl Refusal {
         Status::NOT_FOUND,
         "there is nothing of that name here; see /files/ for what you can reach",
     );
+
+    /// A result that belongs to no request: a fault of this server.
+    pub(crate) const MISPLACED: Self = Self::new(
+        Status::INTERNAL,
+        "the node lost track of the request; report this",
+    );
 }
 
 impl From<VolumeError> for Refusal {

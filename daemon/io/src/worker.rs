@@ -441,6 +441,7 @@ impl<S: Service> Worker<S> {
 
     fn gone(&mut self, connection: &Held<S>) {
         self.charged -= connection.charged;
+        self.metrics.receive_bytes_held.set(self.charged as u64);
         self.admission.leave(connection.peer.address.ip());
         self.metrics.connections_open.sub(1);
     }
