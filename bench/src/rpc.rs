@@ -96,6 +96,11 @@ impl CallWriter {
         self.buffer.resize(self.buffer.len().next_multiple_of(4), 0);
     }
 
+    /// Appends bytes as they are.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
     /// Ends the call; `payload_bytes` (a multiple of four) will follow outside of this buffer.
     pub fn end(&mut self, payload_bytes: u32) {
         let own = u32::try_from(self.buffer.len() - self.mark_at - 4).unwrap_or(u32::MAX);

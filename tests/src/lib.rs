@@ -5,6 +5,7 @@
 //! promised: any knowledge of towline's inside; the tests see what a client sees.
 #![forbid(unsafe_code)]
 
+pub mod case;
 pub mod content;
 pub mod guest;
 pub mod node;
@@ -12,3 +13,4 @@ pub mod paths;
 pub mod process;
 pub mod skip;
 pub mod tidy;
+pub mod wire;

@@ -340,7 +340,16 @@ fn never_wrong_bytes() -> Result<()> {
         .join()
         .map_err(|_| anyhow::anyhow!("curl thread"))??;
     let body = fs::read(output)?;
-    content::judge(SEED, 0, &body)?;
+    let kept = body.len().min(LENGTH as usize / 2);
+    content::judge(SEED, 0, &body[..kept])?;
+    // What was in the socket's queue when the file shrank are live pages of the cache: the kernel
+    // may have cleared them. Anything but the old bytes and zeros would be made up by the node.
+    let wanted = content::bytes(SEED, kept as u64, body.len() - kept);
+    let made_up = body[kept..]
+        .iter()
+        .zip(&wanted)
+        .any(|(got, old)| got != old && *got != 0);
+    ensure!(!made_up, "bytes that were never in the file");
     let whole = body.len() as u64 == LENGTH;
     ensure!(
         whole == finished.status.success(),

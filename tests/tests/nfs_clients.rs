@@ -251,7 +251,7 @@ async fn attributes(client: &mut Connection, file: &nfs_fh3) -> Result<()> {
         },
         guard,
     };
-    let mut old = found.ctime.clone();
+    let mut old = found.ctime;
     old.seconds = old.seconds.wrapping_sub(1);
     let guarded = client.setattr(&change(Nfs3Option::Some(old))).await?;
     refused(

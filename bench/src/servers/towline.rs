@@ -31,7 +31,11 @@ pub fn towline(
     data: &Path,
     directory: &Path,
 ) -> Result<Server> {
-    let configuration = format!("[io]\nengine = \"{}\"\nworkers = 1\n", choice.engine);
+    let configuration = format!(
+        "[listen]\nportmap = \"off\"\n[io]\nengine = \"{}\"\nworkers = 1\n\
+         congestion_control = \"reno\"\n",
+        choice.engine
+    );
     let file = directory.join("towline.toml");
     std::fs::write(&file, configuration)?;
     let program = choice.program.canonicalize().with_context(|| {
