@@ -55,6 +55,10 @@ fn read(path: &Path) -> std::io::Result<Option<MacKey>> {
 
 /// Temporary file, sync, rename, sync the directory: a crash leaves no half key.
 fn make(dir: &Path, path: &Path, key: &MacKey) -> std::io::Result<()> {
+    if let Some(data) = dir.parent() {
+        // Others may pass through the data directory: jobs on this host read volumes as files.
+        DirBuilder::new().recursive(true).mode(0o755).create(data)?;
+    }
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let temporary = path.with_extension("new");
     let mut options = OpenOptions::new();

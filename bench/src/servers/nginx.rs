@@ -1,0 +1,65 @@
+//! nginx as a peer: one worker, `sendfile on; tcp_nopush on`, no access log.
+//!
+//! Invariant: URL paths are the same as towline's (`/files/models/...`). Not promised: a tuned
+//! nginx; this is what its manual recommends for files, without `open_file_cache`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::{Server, program};
+
+/// How nginx moves bodies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NginxBodies {
+    /// `sendfile` on the event loop: a cold file blocks every connection of the worker.
+    Sendfile,
+    /// `sendfile` on a thread pool.
+    AioThreads,
+}
+
+/// Starts nginx on `address` for the volumes below `data`, with its files in `directory`.
+///
+/// # Errors
+/// Fails when nginx is not installed or does not start.
+pub fn nginx(
+    address: SocketAddr,
+    data: &Path,
+    directory: &Path,
+    bodies: NginxBodies,
+) -> Result<Server> {
+    let (name, aio) = match bodies {
+        NginxBodies::Sendfile => ("nginx sendfile", "off"),
+        NginxBodies::AioThreads => ("nginx aio", "threads"),
+    };
+    let user = if rustix::process::geteuid().is_root() {
+        "user root;"
+    } else {
+        ""
+    };
+    let configuration = format!(
+        "{user} worker_processes 1; daemon off; pid {directory}/nginx.pid; error_log stderr;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; aio {aio};
+  keepalive_requests 1000000000; default_type application/octet-stream;
+  client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
+  fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
+  server {{ listen {address}; location /files/ {{ alias {data}/; }} }}
+}}
+",
+        directory = directory.display(),
+        data = data.display(),
+    );
+    let file = directory.join("nginx.conf");
+    std::fs::write(&file, configuration)?;
+    let mut command = Command::new(program("nginx", "nginx-light")?);
+    command.arg("-p").arg(directory).arg("-c").arg(&file);
+    let log = directory.join("nginx.log");
+    let mut server = Server::start(name, command, &log)?;
+    server.wait_for(address, &log)?;
+    Ok(server)
+}

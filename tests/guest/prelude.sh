@@ -1,0 +1,42 @@
+# Shared by the guest's jobs. PORT is the server's NFS port on the host's loopback; MOUNT listens
+# there too unless MOUNT_PORT says otherwise.
+set -eu
+
+fail() {
+    echo "FAIL: $*"
+    exit 1
+}
+
+# attach VOLUME [OPTIONS]: mounts a volume under its own name.
+attach() {
+    mkdir -p "/mnt/$1"
+    mount.nfs "10.0.2.2:/$1" "/mnt/$1" \
+        -o "vers=3,proto=tcp,port=$PORT,mountport=${MOUNT_PORT:-$PORT},mountproto=tcp,nolock,hard,${2:-rw}"
+    grep -q " /mnt/$1 nfs " /proc/mounts || fail "$1 is not mounted"
+}
+
+# refused MESSAGE COMMAND: the command must fail and say so in these words.
+refused() {
+    wanted=$1
+    if text=$(sh -c "$2" 2>&1); then
+        fail "succeeded, wanted '$wanted': $2"
+    fi
+    case $text in
+        *"$wanted"*) ;;
+        *) fail "'$2' said '$text', wanted '$wanted'" ;;
+    esac
+}
+
+# same WHAT GOT WANTED
+same() {
+    [ "$2" = "$3" ] || fail "$1: got '$2', wanted '$3'"
+}
+
+forget_cache() {
+    sync
+    echo 3 > /proc/sys/vm/drop_caches
+}
+
+passed() {
+    echo "ok: $*"
+}

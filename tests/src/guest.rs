@@ -1,0 +1,277 @@
+//! A Linux guest with the kernel's own NFS client, under qemu without hardware acceleration.
+//!
+//! A job is a shell script with files beside it. It reaches the guest as a tar archive on a raw
+//! virtio disk, runs as root, and its output and exit code come back over a serial port. The
+//! guest reaches this machine's loopback as 10.0.2.2. Invariant: a job ends within its limit; the
+//! machine is killed by pid otherwise. Not promised: speed, which is that of an emulated
+//! processor. Recipe: the mounting reference, section 9.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+use crate::process::{Running, command, must_run};
+
+mod image;
+mod programs;
+
+use programs::copy_with_libraries;
+
+/// Where the guest finds services of this machine's loopback.
+pub const HOST: &str = "10.0.2.2";
+/// The line that ends a job's output.
+const EXIT_LINE: &str = "guest-exit: ";
+/// Longest time for packing a job.
+const PACK_LIMIT: Duration = Duration::from_secs(60);
+/// How often new output is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What a guest does.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Run by the guest's shell in the directory that holds the files.
+    pub script: String,
+    /// Files of this machine and their names beside the script.
+    pub files: Vec<(PathBuf, String)>,
+    /// Programs of this machine; they lie in `/usr/bin` with the libraries they need.
+    pub programs: Vec<PathBuf>,
+    /// Everything, boot included.
+    pub limit: Duration,
+    /// Memory of the guest in MiB.
+    pub memory_mib: u32,
+}
+
+impl Job {
+    /// A job without files, with 1 GiB of memory.
+    #[must_use]
+    pub fn new(script: &str, limit: Duration) -> Self {
+        Self {
+            script: script.to_owned(),
+            files: Vec::new(),
+            programs: Vec::new(),
+            limit,
+            memory_mib: 1024,
+        }
+    }
+}
+
+/// What a finished job left.
+#[derive(Clone, Debug)]
+pub struct JobResult {
+    /// Exit code of the script.
+    pub exit_code: i32,
+    /// Standard output and error of the script together.
+    pub output: String,
+    /// Boot to end.
+    pub elapsed: Duration,
+}
+
+/// A running guest.
+#[derive(Debug)]
+pub struct Guest {
+    machine: Running,
+    directory: TempDir,
+    limit: Duration,
+    started: Instant,
+    _turn: File,
+}
+
+impl Guest {
+    /// Boots the guest with `job`, building its image first when that is missing or out of date.
+    ///
+    /// # Errors
+    /// Fails when qemu is not installed or the image cannot be built.
+    pub fn start(job: &Job) -> Result<Self> {
+        let image = image::ensure()?;
+        // Two emulated machines on two cores would only make each other miss their limits.
+        let turn = File::create(crate::paths::target().join("guest/turn"))?;
+        turn.lock().context("waiting for another guest")?;
+        let directory = tempfile::tempdir()?;
+        let disk = pack(job, directory.path())?;
+        let at = |name: &str| directory.path().join(name);
+        let mut machine = Command::new("qemu-system-x86_64");
+        machine.args([
+            "-M",
+            "q35",
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+        ]);
+        machine.args(["-m", &job.memory_mib.to_string()]);
+        machine.args([
+            "-nodefaults",
+            "-no-reboot",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+        ]);
+        machine
+            .arg("-kernel")
+            .arg(&image.kernel)
+            .arg("-initrd")
+            .arg(&image.initramfs);
+        machine.args([
+            "-append",
+            "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable",
+        ]);
+        machine
+            .arg("-serial")
+            .arg(format!("file:{}", at("console").display()));
+        machine
+            .arg("-serial")
+            .arg(format!("file:{}", at("output").display()));
+        let drive = format!("if=virtio,format=raw,readonly=on,file={}", disk.display());
+        machine.arg("-drive").arg(drive);
+        machine.args([
+            "-netdev",
+            "user,id=n0",
+            "-device",
+            "virtio-net-pci,netdev=n0,romfile=",
+        ]);
+        machine
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(at("errors"))?);
+        let machine = Running::start(machine)
+            .context("is qemu installed? apt-get install qemu-system-x86 seabios")?;
+        Ok(Self {
+            machine,
+            directory,
+            limit: job.limit,
+            started: Instant::now(),
+            _turn: turn,
+        })
+    }
+
+    /// What the job has written so far.
+    ///
+    /// # Errors
+    /// Fails when the output file cannot be read.
+    pub fn output(&self) -> Result<String> {
+        self.file("output")
+    }
+
+    /// Waits until the job has written a line that begins with `prefix`; returns that line.
+    ///
+    /// # Errors
+    /// Fails when the job ends or its limit passes first.
+    pub fn wait_for_line(&mut self, prefix: &str) -> Result<String> {
+        loop {
+            let ended = self.machine.ended()?.is_some();
+            let output = self.output()?;
+            let complete = output.rfind('\n').map_or("", |end| &output[..end]);
+            if let Some(line) = complete.lines().find(|line| line.starts_with(prefix)) {
+                return Ok(line.to_owned());
+            }
+            ensure!(
+                !ended,
+                "the guest ended without saying {prefix:?}:\n{}",
+                self.everything()
+            );
+            self.check_limit()?;
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Waits for the end of the job.
+    ///
+    /// # Errors
+    /// Fails when the guest stops without an exit code or its limit passes.
+    pub fn finish(mut self) -> Result<JobResult> {
+        while self.machine.ended()?.is_none() {
+            self.check_limit()?;
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let text = self.output()?;
+        let Some((output, code)) = text.rsplit_once(EXIT_LINE) else {
+            bail!(
+                "the guest stopped without an exit code:\n{}",
+                self.everything()
+            );
+        };
+        let exit_code = code
+            .trim()
+            .parse()
+            .with_context(|| format!("exit code {code:?}"))?;
+        Ok(JobResult {
+            exit_code,
+            output: output.to_owned(),
+            elapsed: self.started.elapsed(),
+        })
+    }
+
+    fn check_limit(&self) -> Result<()> {
+        let within = self.started.elapsed() < self.limit;
+        ensure!(
+            within,
+            "the guest ran over {:?}:\n{}",
+            self.limit,
+            self.everything()
+        );
+        Ok(())
+    }
+
+    fn everything(&self) -> String {
+        let part = |name| self.file(name).unwrap_or_default();
+        let console = part("console");
+        let tail = console.len().saturating_sub(4000);
+        let console = console.get(tail..).unwrap_or(&console);
+        format!(
+            "--- output\n{}\n--- console\n{console}\n--- qemu\n{}",
+            part("output"),
+            part("errors")
+        )
+    }
+
+    fn file(&self, name: &str) -> Result<String> {
+        let mut bytes = Vec::new();
+        if let Ok(mut file) = File::open(self.directory.path().join(name)) {
+            file.read_to_end(&mut bytes)?;
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// Boots a guest, runs `job` and waits for its end.
+///
+/// # Errors
+/// Fails when the guest cannot be booted or the limit passes; not when the script fails.
+pub fn run(job: &Job) -> Result<JobResult> {
+    Guest::start(job)?.finish()
+}
+
+/// Makes the job's disk: a tar archive, padded to whole sectors.
+fn pack(job: &Job, directory: &Path) -> Result<PathBuf> {
+    let root = directory.join("job");
+    std::fs::create_dir(&root)?;
+    std::fs::write(root.join("job.sh"), &job.script)?;
+    for (from, name) in &job.files {
+        let to = root.join(name);
+        if let Some(parent) = to.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::copy(from, &to).with_context(|| from.display().to_string())?;
+    }
+    for program in &job.programs {
+        let name = program.file_name().context("program without a name")?;
+        let place = Path::new("/usr/bin").join(name);
+        copy_with_libraries(program, &root.join("root"), &place, &[])?;
+    }
+    let disk = directory.join("job.tar");
+    let mut tar = command("tar", &["-cf"]);
+    tar.arg(&disk).arg("-C").arg(&root).arg(".");
+    must_run(tar, PACK_LIMIT)?;
+    let mut file = File::options().write(true).open(&disk)?;
+    let length = file.seek(SeekFrom::End(0))?;
+    file.set_len(length.next_multiple_of(512))?;
+    Ok(disk)
+}

@@ -1,0 +1,16 @@
+//! Harness of the whole-system tests: a node under test, and a guest with the kernel's NFS client.
+//!
+//! Promised: whatever a test starts is stopped by its own pid when the test ends, every wait has
+//! a limit, and every node lives in its own temporary directory on ports nobody else uses. Not
+//! promised: any knowledge of towline's inside; the tests see what a client sees.
+#![forbid(unsafe_code)]
+
+pub mod case;
+pub mod content;
+pub mod guest;
+pub mod node;
+pub mod paths;
+pub mod process;
+pub mod skip;
+pub mod tidy;
+pub mod wire;
