@@ -1,10 +1,12 @@
 //! PUT: whole files, chunks, pieces, and every way to break off.
+//!
+//! After each test the directory is looked at: nothing half-written may have a name there.
 
 use std::fs;
 
-use towline_http::Limits;
+use crate::Limits;
 
-use crate::driver::{Client, Node, Wants, split};
+use super::driver::{Client, Node, Wants, split};
 
 fn put(path: &str, fields: &str, body: &str) -> String {
     format!("PUT {path} HTTP/1.1\r\nHost: n\r\n{fields}\r\n\r\n{body}")

@@ -1,6 +1,8 @@
 //! GET and HEAD: whole files, ranges, conditions, access, and what may not be reached.
+//!
+//! Hot and cold answers are compared, because they take different ways to the same bytes.
 
-use crate::driver::{Node, Wants, split};
+use super::driver::{Node, Wants, split};
 
 const HOST: &str = "Host: n\r\n\r\n";
 
@@ -85,7 +87,7 @@ fn a_flood_of_pipelined_requests_is_answered_in_bounded_bursts() {
         count += 1;
     }
     assert_eq!(count, 1_000);
-    let bound = towline_http::connection::REPLIES_BYTES_MAX + 4_096;
+    let bound = crate::connection::REPLIES_BYTES_MAX + 4_096;
     assert!(client.burst < bound, "{} bytes at once", client.burst);
 }
 
