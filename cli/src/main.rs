@@ -1,2 +1,124 @@
-//! x
-fn main() {}
+//! `towline`: the command line of a node. One verb, one file.
+//!
+//! Exit codes (sysexits(3)): 0 done; 64 wrong usage or configuration, before anything is opened;
+//! 69 a port cannot be had, or the node does not answer; 70 a fault of this program; 71 the
+//! system refused something; 74 a file cannot be read or written.
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod config;
+mod failure;
+mod mount_help;
+mod mounting;
+mod options;
+mod output;
+mod status;
+mod table;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::options::{NodeOptions, NodeUrl};
+
+const AFTER: &str = "\
+Exit codes: 0 done, 64 usage or configuration, 69 port taken or node unreachable,
+70 internal, 71 the system refused something, 74 a file cannot be read or written.
+
+Examples:
+  towline up                                      serve ~/.local/share/towline to this host
+  towline up --listen 0.0.0.0 --allow 10.0.0.0/24 serve it to a network
+  towline mount-help windows                      what to type on a Windows machine
+  towline status --node http://10.0.0.1:8420      ask another node";
+
+/// Feeds GPUs: serves model, project and cache volumes over NFS and HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "towline", version, after_help = AFTER)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Start a node in the foreground; Ctrl-C drains and stops it.
+    #[command(after_help = up::EXAMPLES)]
+    Up(NodeOptions),
+    /// Show what a running node serves, where and to whom.
+    #[command(after_help = status::EXAMPLES)]
+    Status {
+        #[command(flatten)]
+        node: NodeUrl,
+        /// Print what the node said as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the commands that mount the volumes on a client.
+    #[command(after_help = mount_help::EXAMPLES)]
+    MountHelp {
+        #[command(flatten)]
+        node: NodeUrl,
+        /// The client's system; all of them if left out.
+        system: Option<mounting::System>,
+    },
+    /// Check or show the configuration.
+    #[command(subcommand)]
+    Config(ConfigVerb),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Check a file; every mistake is told with its place and what to write instead.
+    #[command(after_help = config::CHECK_EXAMPLES)]
+    Check {
+        /// The file.
+        file: std::path::PathBuf,
+    },
+    /// Show every setting in force with the place that it came from.
+    #[command(after_help = config::SHOW_EXAMPLES)]
+    Show(NodeOptions),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::try_parse() {
+        Ok(arguments) => run(arguments.verb),
+        Err(error) if error.use_stderr() => {
+            let text = error.render().to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            Err(Failure::usage(text.trim_end()))
+        }
+        Err(help) => output::print(&help.render().to_string()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&failure.to_string());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Up(options) => up::run(&options),
+        Verb::Status { node, json } => status::run(&node, json),
+        Verb::MountHelp { node, system } => mount_help::run(&node, system),
+        Verb::Config(ConfigVerb::Check { file }) => config::check(file),
+        Verb::Config(ConfigVerb::Show(options)) => config::show(&options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_declared_soundly() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -145,7 +145,8 @@ impl Node {
         let listeners = listeners(&doors, tls_port);
         let http_listener = doors.iter().position(|door| door.speaks == Speaks::Http);
         let workers = Workers::start(&plant, spread(doors, workers, &congestion, limits))?;
-        let status = status(effective, &workers, listeners, notes);
+        let mut status = status(effective, &workers, listeners, notes);
+        status.portmap |= registration.is_some();
         let facts = Arc::new(Facts {
             node: effective.node.name.value.clone(),
             started: status.started,
@@ -412,6 +413,9 @@ fn status(
         started: clock::since_epoch().as_secs(),
         runs_as_root: process::acts_as_callers(),
         uid: rustix::process::geteuid().as_raw(),
+        portmap: listeners
+            .iter()
+            .any(|listener| listener.protocol == ListenerProtocol::Portmap),
         listeners,
         volumes: effective.volumes.iter().map(volume_status).collect(),
         notes,

@@ -26,6 +26,10 @@ pub struct Status {
     /// The uid that the node runs as.
     #[serde(default)]
     pub uid: u32,
+    /// Port 111 of the host leads to the node, by its own portmapper or the host's: what Windows
+    /// needs.
+    #[serde(default)]
+    pub portmap: bool,
     /// What is listened on.
     pub listeners: Vec<Listener>,
     /// The volumes that the asking address may know of.

@@ -63,6 +63,8 @@ pub(crate) struct Connection<P: Protocol> {
     /// Jobs that found the pool full.
     pub(crate) stalled: VecDeque<Task>,
     pub(crate) is_readable: bool,
+    /// No further edge will tell of input: read until the end shows.
+    pub(crate) is_last_edge: bool,
     pub(crate) is_write_blocked: bool,
     /// The peer has sent all that it will.
     pub(crate) has_ended: bool,
@@ -106,6 +108,7 @@ impl<P: Protocol> Connection<P> {
             under_way: 0,
             stalled: VecDeque::new(),
             is_readable: true,
+            is_last_edge: false,
             is_write_blocked: false,
             has_ended: false,
             linger: None,

@@ -31,8 +31,14 @@ pub enum EngineChoice {
 /// Something happened.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A watched descriptor may be read (or has reached its end).
-    Readable(Token),
+    /// A watched descriptor may be read.
+    Readable {
+        /// Whose.
+        token: Token,
+        /// Whether the peer has sent all that it will, or is gone: then reading goes on until it
+        /// says so, because no later edge will.
+        is_last: bool,
+    },
     /// A watched descriptor may be written again.
     Writable(Token),
     /// The mailbox has messages.

@@ -183,10 +183,13 @@ impl Outbox {
         let Some(Item::Span(span, resident)) = self.items.front_mut() else {
             return Ok(Step::Next);
         };
-        if *resident == 0 {
-            let window = span.length.min(WINDOW_BYTES);
-            match is_resident(span, window) {
-                Ok(true) => *resident = window,
+        // Tested ahead, so that the file goes out in pieces as large as the socket takes.
+        if *resident < span.length.min(WINDOW_BYTES) {
+            let tested = *resident;
+            let window = (span.length - tested).min(WINDOW_BYTES);
+            match is_resident(span, tested, window) {
+                Ok(true) => *resident += window,
+                Ok(false) if tested > 0 => {}
                 Ok(false) => return Ok(Step::Stop(Flushed::Cold)),
                 Err(fault) => return Err(SendFault::Span(fault)),
             }
@@ -264,18 +267,18 @@ enum Step {
     Stop(Flushed),
 }
 
-/// Whether the first `window` bytes of a span are in the page cache. One byte is read at the
+/// Whether `window` bytes of a span from `start` are in the page cache. One byte is read at the
 /// start, at every [`PROBE_STEP_BYTES`], and at the end (large folios leave holes between).
-pub(crate) fn is_resident(span: &FileSpan, window: u64) -> Result<bool, SpanFault> {
+pub(crate) fn is_resident(span: &FileSpan, start: u64, window: u64) -> Result<bool, SpanFault> {
     let last = window.saturating_sub(1);
     let steps = (0..last).step_by(PROBE_STEP_BYTES as usize);
     for at in steps.chain(std::iter::once(last)) {
         let mut byte = [0];
         let mut buffers = [std::io::IoSliceMut::new(&mut byte)];
-        let offset = span.offset + at;
+        let offset = span.offset + start + at;
         let file = span.file.as_fd();
         match rustix::io::preadv2(file, &mut buffers, offset, ReadWriteFlags::NOWAIT) {
-            Ok(0) => return Err(SpanFault::Short { bytes: at }),
+            Ok(0) => return Err(SpanFault::Short { bytes: start + at }),
             Ok(_) => {}
             // Not every file system can tell (OPNOTSUPP); there everything is cold.
             Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => return Ok(false),

@@ -139,8 +139,10 @@ pub struct Worker<S: Service> {
     metrics: Arc<WorkerMetrics>,
     connections: Slots<Held<S>>,
     ready: VecDeque<Token>,
-    /// Listeners that may have more connections waiting than one turn took.
+    /// Listeners that may have connections waiting of which no event tells.
     pending_accepts: Vec<usize>,
+    /// Listeners whose last accept failed; the next tick tries again.
+    failed_accepts: Vec<usize>,
     output: Output<Done<S>>,
     scratch: Vec<u8>,
     pipes: Pipes,
@@ -198,6 +200,7 @@ impl<S: Service> Worker<S> {
             connections: Slots::default(),
             ready: VecDeque::new(),
             pending_accepts: Vec::new(),
+            failed_accepts: Vec::new(),
             output: Output::default(),
             scratch: vec![0; crate::limits::RECEIVE_BYTES_MAX],
             pipes: Pipes::default(),
@@ -257,12 +260,13 @@ impl<S: Service> Worker<S> {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Readable(token) if token.index & LISTENER_BASE != 0 => {
+            Event::Readable { token, .. } if token.index & LISTENER_BASE != 0 => {
                 self.accept((token.index & !LISTENER_BASE) as usize);
             }
-            Event::Readable(token) => {
+            Event::Readable { token, is_last } => {
                 if let Some(connection) = self.connections.get_mut(token) {
                     connection.is_readable = true;
+                    connection.is_last_edge |= is_last;
                     self.queue(token);
                 }
             }

@@ -70,7 +70,7 @@ impl Deferred {
 
     /// Carries out a change, unless it was carried out before.
     fn run_once(&self, procedure: Procedure, call: &Call<'_>) -> Finished {
-        let key = Key::new(self.caller.address, call, &self.message);
+        let key = Key::new(&self.caller, call);
         match self.server.replies.begin(key) {
             Verdict::New(ticket) => {
                 let finished = self.run_nfs(procedure, call);

@@ -2,7 +2,7 @@
 //!
 //! Calls that memory can answer are answered at once; the others run on the pool and are answered
 //! when they are done, in any order. A WRITE hands its data to the driver, which moves it from
-//! the socket to the file ([`intake`]). Invariant: at most [`CALLS_IN_FLIGHT_MAX`] calls of a
+//! the socket to the file. Invariant: at most [`CALLS_IN_FLIGHT_MAX`] calls of a
 //! connection are on the pool; the stream is not read further until one is done. The driver must
 //! be able to hold [`UNREAD_BYTES_MAX`] and a record mark of unread input. Not promised: that a
 //! call whose connection closed was not carried out.
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use towline_io::{Demand, Output, PayloadFault, Peer, Protocol};
 use towline_volume::Attributes;
-use towline_volume::view::{Hot as Warm, Right};
+use towline_volume::view::{Hot as Warm, Located, Right};
 
 use crate::blocking::{Deferred, Finished, Work, keep};
 use crate::datagram::{answer_portmap, refuse};
@@ -198,10 +198,7 @@ impl Connection {
     ) -> Option<Demand> {
         if self.programs == Programs::Nfs {
             match intake::scan(arrived, length) {
-                Scan::Write(call) => match self.begin_write(&call, length, input, output) {
-                    intake::Begun::Demand(demand) => return Some(demand),
-                    intake::Begun::InMemory => {}
-                },
+                Scan::Write(call) => return Some(self.begin_write(&call, length, input, output)),
                 Scan::Short => return Some(Demand::Input),
                 Scan::Other => {}
             }
@@ -251,7 +248,18 @@ impl Connection {
             }
         };
         match route {
-            Route::Nfs(procedure) => self.nfs(procedure, credential, message, output),
+            Route::Nfs(procedure) => {
+                let mut rest = call.arguments;
+                let arguments = Arguments::parse(procedure, &mut rest);
+                let Ok(arguments) = arguments else {
+                    let accept = Accept::GarbageArguments;
+                    return self.refuse(output, |out| reply::plain(out, xid, accept));
+                };
+                let caller = self.caller(credential);
+                if let Err(known) = self.nfs(xid, procedure, &caller, &arguments, output) {
+                    self.defer(Work::Nfs(procedure), credential, message, known, output);
+                }
+            }
             Route::Mount(procedure, version) => {
                 let work = Work::Mount(procedure, version);
                 self.defer(work, credential, message, None, output);
@@ -267,36 +275,29 @@ impl Connection {
         None
     }
 
+    /// Answers an NFS call from memory. `Err`: it must go to the pool, with this node if the
+    /// worker has it open.
     fn nfs(
         &mut self,
+        xid: u32,
         procedure: Procedure,
-        credential: Credential,
-        message: Cow<'_, [u8]>,
+        caller: &Caller,
+        arguments: &Arguments<'_>,
         output: &mut Output<Done>,
-    ) {
-        let Ok(call) = Call::parse(&message) else {
-            return;
-        };
-        let xid = call.xid;
-        let mut rest = call.arguments;
-        let Ok(arguments) = Arguments::parse(procedure, &mut rest) else {
-            let accept = Accept::GarbageArguments;
-            self.refuse(output, |out| reply::plain(out, xid, accept));
-            return;
-        };
-        let caller = self.caller(credential);
+    ) -> Result<(), Option<Located>> {
         if let Arguments::Read {
             file,
             offset,
             count,
-        } = arguments
+        } = *arguments
         {
             let wanted = Wanted {
                 file,
                 offset,
                 count,
             };
-            return self.read(xid, caller, wanted, output);
+            self.read(xid, caller, wanted, output);
+            return Ok(());
         }
         let shared = self.shared.clone();
         let mut view = shared.view.borrow_mut();
@@ -304,37 +305,33 @@ impl Connection {
             server: &shared.server,
             view: &mut view,
             doors: &mut self.doors,
-            caller: &caller,
+            caller,
         };
         let mut out = Writer::new(output.buffer());
         let start = reply::begin(&mut out, xid, Accept::Success);
-        match v3::answer_hot(&mut ground, &arguments, &mut out) {
+        match v3::answer_hot(&mut ground, arguments, &mut out) {
             Ok(status) => {
                 reply::finish(&mut out, start, 0);
                 let bytes = out.len() - start;
                 self.answered(Event::Nfs(procedure, status), bytes);
+                Ok(())
             }
             Err(Cold) => {
                 out.truncate(start);
-                let known = arguments.first_handle().map(|handle| view.node(handle));
-                let known = match known {
-                    Some(Warm::Ready(located)) => Some(located),
-                    Some(Warm::Cold) | None => None,
-                };
-                drop(view);
-                self.defer(Work::Nfs(procedure), credential, message, known, output);
+                let handle = arguments.first_handle();
+                Err(handle.and_then(|handle| warm(view.node(handle))))
             }
         }
     }
 
-    fn read(&mut self, xid: u32, caller: Caller, wanted: Wanted, output: &mut Output<Done>) {
+    fn read(&mut self, xid: u32, caller: &Caller, wanted: Wanted, output: &mut Output<Done>) {
         let shared = self.shared.clone();
         let mut view = shared.view.borrow_mut();
         let mut ground = Hot {
             server: &shared.server,
             view: &mut view,
             doors: &mut self.doors,
-            caller: &caller,
+            caller,
         };
         match v3::read::hot(&mut ground, &wanted) {
             Ok(result) => {
@@ -342,12 +339,10 @@ impl Connection {
                 self.finish_read(xid, &wanted, result, output);
             }
             Err(Cold) => {
-                let known = match view.node(&wanted.file) {
-                    Warm::Ready(located) => Some(located),
-                    Warm::Cold => None,
-                };
+                let known = warm(view.node(&wanted.file));
                 drop(view);
                 self.in_flight += 1;
+                let caller = *caller;
                 let server = shared.server.clone();
                 output.defer(move || {
                     let mut ground = Blocking::new(&server, &caller, known);
@@ -390,7 +385,7 @@ impl Connection {
         work: Work,
         credential: Credential,
         message: Cow<'_, [u8]>,
-        known: Option<towline_volume::view::Located>,
+        known: Option<Located>,
         output: &mut Output<Done>,
     ) {
         self.in_flight += 1;
@@ -468,5 +463,13 @@ impl Connection {
 
     fn server(&self) -> &Arc<crate::server::Server> {
         &self.shared.server
+    }
+}
+
+/// The node, if the view has it.
+fn warm(node: Warm<Located>) -> Option<Located> {
+    match node {
+        Warm::Ready(located) => Some(located),
+        Warm::Cold => None,
     }
 }

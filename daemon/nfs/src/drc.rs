@@ -2,9 +2,10 @@
 //!
 //! A client that lost a reply sends the same call again, perhaps over a new connection. REMOVE
 //! done twice would say "no such file" about a file that it removed, so the first reply is kept
-//! and sent again. Key: the client's address (not its port), xid, program and procedure, and a
-//! hash over the whole call, so that a reused xid is not taken for a retransmission. A call that
-//! is still being carried out is waited for; the waiter sits on a pool thread, so waiters are few.
+//! and sent again. Key: the client's address (not its port), xid, program, procedure, the caller's
+//! ids and a hash over the arguments, so that a reused xid is not taken for a retransmission. The
+//! stamp of AUTH_SYS is not part of it: clients change it when they send again. A call that is
+//! still being carried out is waited for; the waiter sits on a pool thread, so waiters are few.
 //!
 //! Invariant: a shard holds at most [`ENTRIES_PER_SHARD_MAX`] entries and each stored reply at
 //! most [`REPLY_BYTES_MAX`] bytes: 16 shards, 16,384 entries, about 8 MB in all. A client's calls
@@ -17,6 +18,9 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::ground::Caller;
+use crate::rpc::{Call, Credential};
 
 /// Shards, each with its own lock. Only changes take one, on pool threads.
 const SHARDS: usize = 16;
@@ -36,7 +40,8 @@ pub const AGE_MAX: Duration = Duration::from_secs(120);
 /// the pool. Others get no answer and are sent again by the client.
 pub const WAITERS_MAX: usize = 4;
 
-/// How long a retransmission waits. Then it gets no answer, and the client sends it again.
+/// How long a retransmission waits: less than the 60 s after which Linux sends a call once more,
+/// so that waits do not pile up. Then it gets no answer, and the client sends it again.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// What makes two calls the same.
@@ -46,18 +51,21 @@ pub(crate) struct Key {
     xid: u32,
     program: u32,
     procedure: u32,
+    credential: Credential,
     hash: [u8; 16],
 }
 
 impl Key {
-    /// The key of `call`, the whole message without its record mark.
-    pub(crate) fn new(client: IpAddr, call: &crate::rpc::Call<'_>, message: &[u8]) -> Self {
+    /// The key of a call of this client.
+    pub(crate) fn new(caller: &Caller, call: &Call<'_>) -> Self {
         let mut hash = [0; 16];
-        for (to, from) in hash.iter_mut().zip(blake3::hash(message).as_bytes()) {
+        let arguments = blake3::hash(call.arguments.rest());
+        for (to, from) in hash.iter_mut().zip(arguments.as_bytes()) {
             *to = *from;
         }
         Self {
-            client: client.to_canonical(),
+            client: caller.address.to_canonical(),
+            credential: caller.credential,
             xid: call.xid,
             program: call.program,
             procedure: call.procedure,
@@ -222,6 +230,7 @@ mod tests {
             xid,
             program: 100_003,
             procedure: 12,
+            credential: Credential::Nobody,
             hash: [0; 16],
         }
     }

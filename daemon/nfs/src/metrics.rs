@@ -148,11 +148,11 @@ impl Counters {
                 if let Some(counter) = self.calls.get(procedure as usize) {
                     add(counter, 1);
                 }
-                let error = Status::ALL.iter().position(|one| *one == status);
-                if let Some(error) = error.filter(|_| status != Status::Ok)
-                    && let Some(counter) = self.errors.get(error)
-                {
-                    add(counter, 1);
+                if status != Status::Ok {
+                    let mut errors = Status::ALL.iter().zip(&self.errors);
+                    if let Some((_, counter)) = errors.find(|(one, _)| **one == status) {
+                        add(counter, 1);
+                    }
                 }
             }
             Event::Mount => add(&self.mount_calls, 1),

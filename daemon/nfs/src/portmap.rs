@@ -22,8 +22,10 @@ pub const VERSION_MIN: u32 = 2;
 /// The newest rpcbind (RFC 1833 section 2.2.1).
 pub const VERSION_MAX: u32 = 4;
 
-/// Protocol numbers in portmap version 2 (RFC 1833 section 3.1).
+/// TCP in portmap version 2 (RFC 1833 section 3.1, `IPPROTO_TCP`).
 const TCP: u32 = 6;
+
+/// UDP in portmap version 2 (RFC 1833 section 3.1, `IPPROTO_UDP`).
 const UDP: u32 = 17;
 
 /// Longest string in the arguments of rpcbind, in bytes: a universal address has at most 54.

@@ -165,7 +165,8 @@ impl Engine for Portable {
             let token = Token::from_bits(bits);
             let flags = event.flags;
             if flags.intersects(Flags::IN | Flags::RDHUP | Flags::HUP | Flags::ERR) {
-                events.push(Event::Readable(token));
+                let is_last = flags.intersects(Flags::RDHUP | Flags::HUP | Flags::ERR);
+                events.push(Event::Readable { token, is_last });
             }
             if flags.intersects(Flags::OUT | Flags::HUP | Flags::ERR) {
                 events.push(Event::Writable(token));

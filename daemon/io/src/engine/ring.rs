@@ -119,7 +119,9 @@ impl Ring {
         match data >> KIND_SHIFT {
             KIND_READ => {
                 if entry.result() != -libc::ECANCELED {
-                    events.push(Event::Readable(token));
+                    let last = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
+                    let is_last = entry.result() < 0 || entry.result() & i32::from(last) != 0;
+                    events.push(Event::Readable { token, is_last });
                 }
                 if has_ended && let Some(fd) = self.watched.get(&bits).copied() {
                     self.poll(fd, READ_MASK, true, data)?;

@@ -34,6 +34,7 @@ impl<S: Service> Worker<S> {
                 Err(error) => {
                     // Out of descriptors: the next tick tries again, closed ones come back.
                     tracing::warn!(%error, "cannot accept a connection");
+                    self.failed_accepts.push(listener);
                     return;
                 }
             };

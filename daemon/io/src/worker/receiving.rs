@@ -116,6 +116,9 @@ impl<S: Service> Worker<S> {
                 *budget = budget.saturating_sub(count);
                 if count == asked {
                     connection.receive_bytes = (asked * 2).min(RECEIVE_BYTES_MAX);
+                } else if !connection.is_last_edge {
+                    // The socket was emptied; what comes later is a new edge.
+                    connection.is_readable = false;
                 }
                 let bytes = scratch.get(..count).unwrap_or(&[]);
                 if connection.input.is_empty() {

@@ -111,7 +111,7 @@ fn stage_hot(outbox: &mut Outbox, head: &[u8], span: &FileSpan, padding: u8) -> 
     if span.length <= INLINE_BYTES_MAX {
         return read_inline(outbox, head, span, padding);
     }
-    if !matches!(is_resident(span, span.length), Ok(true)) {
+    if !matches!(is_resident(span, 0, span.length), Ok(true)) {
         return false;
     }
     push_bytes(outbox, head);

@@ -25,7 +25,7 @@ impl<S: Service> Worker<S> {
         self.ticked_at = self.now;
         self.service.tick();
         self.resubmit_stalled();
-        for listener in 0..self.listeners.len() {
+        for listener in std::mem::take(&mut self.failed_accepts) {
             // An edge that was lost to a lack of descriptors shows itself no second time.
             self.accept(listener);
         }

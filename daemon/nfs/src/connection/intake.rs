@@ -2,17 +2,16 @@
 //!
 //! As soon as the head of a WRITE is there, the file and the place in it are named to the driver,
 //! and the data never passes through this crate. A file that is not open for the caller is opened
-//! on the pool first, while the stream waits. Records in several fragments, heads that are
-//! malformed and files with set-id bits (which the kernel must see written by their writer) take
-//! the way through memory instead. Invariant: whatever the outcome, exactly the bytes of the
-//! record are taken off the stream.
+//! on the pool first, while the stream waits. Records in several fragments and heads that are
+//! malformed take the way through memory instead. Invariant: whatever the outcome, exactly the
+//! bytes of the record are taken off the stream.
 
 use towline_io::protocol::PayloadSink;
 use towline_io::{Demand, Output, Payload, PayloadFault};
-use towline_volume::view::{Hot as Warm, Located, Right};
+use towline_volume::view::{Located, Right};
 use towline_volume::{Attributes, FileKind, VolumeError};
 
-use super::{Connection, Done, Step};
+use super::{Connection, Done, Step, warm};
 use crate::blocking::Finished;
 use crate::ground::{Blocking, Caller, Cold, Ground, Hot, Target, settle};
 use crate::metrics::Event;
@@ -31,9 +30,6 @@ use crate::xdr::{Reader, Writer, padded};
 /// Longest head of a WRITE, in bytes: 24 of fixed numbers, 2 x 408 of credential and verifier,
 /// 88 of arguments (RFC 5531 section 9, RFC 1813 section 3.3.7).
 const HEAD_BYTES_MAX: usize = 24 + 2 * 408 + 88;
-
-/// Mode bits that a write by somebody else takes away (inode(7)).
-const SET_ID_BITS: u32 = 0o6000;
 
 /// Where the connection stands with a WRITE.
 #[derive(Debug)]
@@ -77,15 +73,6 @@ pub(super) struct WriteCall {
     head: WriteHead,
     /// Bytes of the message before the data.
     head_bytes: usize,
-}
-
-/// What became of a WRITE at the front of the input.
-#[derive(Debug)]
-pub(super) enum Begun {
-    /// It is under way.
-    Demand(Demand),
-    /// It must go through memory.
-    InMemory,
 }
 
 /// Looks at the first bytes of a message of `length` bytes.
@@ -146,7 +133,7 @@ impl Connection {
         length: usize,
         input: &mut &[u8],
         output: &mut Output<Done>,
-    ) -> Begun {
+    ) -> Demand {
         let caller = self.caller(call.credential);
         let opened = match std::mem::replace(&mut self.intake, Intake::Nothing) {
             Intake::Opened { xid, opened } if xid == call.xid => Ok(opened.map(|source| *source)),
@@ -158,14 +145,11 @@ impl Connection {
             Ok(opened) => opened,
             Err(Cold) => {
                 self.open_writer(caller, call, output);
-                return Begun::Demand(Demand::Pause);
+                return Demand::Pause;
             }
         };
-        let receiver = match opened {
+        let (sink, change) = match opened {
             Ok(source) => {
-                if source.seen.mode & SET_ID_BITS != 0 {
-                    return Begun::InMemory;
-                }
                 let server = self.server();
                 let change = Change::begin(server, source.target, call.head);
                 let offset = call.head.offset;
@@ -174,17 +158,16 @@ impl Connection {
             }
             Err(status) => (None, Err(status)),
         };
-        let (sink, change) = receiver;
         let data_bytes = call.head.length as usize;
         let taken = HEADER_BYTES + call.head_bytes;
         *input = input.get(taken..).unwrap_or(&[]);
         self.skip = length - call.head_bytes - data_bytes;
         let xid = call.xid;
         self.intake = Intake::Receiving(Box::new(Receiving { xid, change }));
-        Begun::Demand(Demand::Payload(Payload {
+        Demand::Payload(Payload {
             sink,
             length: data_bytes as u64,
-        }))
+        })
     }
 
     /// The data is in the file, or is not: answers, at once or when it is durable.
@@ -269,10 +252,7 @@ impl Connection {
     /// Opens the file on the pool.
     fn open_writer(&mut self, caller: Caller, call: &WriteCall, output: &mut Output<Done>) {
         let (xid, head) = (call.xid, call.head);
-        let known = match self.shared.view.borrow_mut().node(&head.file) {
-            Warm::Ready(located) => Some(located),
-            Warm::Cold => None,
-        };
+        let known = warm(self.shared.view.borrow_mut().node(&head.file));
         self.intake = Intake::Opening;
         let server = self.server().clone();
         output.defer(move || {

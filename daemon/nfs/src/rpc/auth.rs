@@ -36,7 +36,7 @@ pub enum AuthFault {
 }
 
 /// The caller's claim.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Credential {
     /// AUTH_NONE: no claim.
     Nobody,
@@ -45,7 +45,7 @@ pub enum Credential {
 }
 
 /// The ids of an AUTH_SYS credential. The machine name is not kept: nothing may depend on it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct UnixIds {
     uid: u32,
     gid: u32,
@@ -104,6 +104,13 @@ pub fn identify(export: &Export, credential: &Credential) -> Identity {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use towline_base::MacKey;
+    use towline_volume::handle::HandleKeys;
+    use towline_volume::tree::Writing;
+    use towline_volume::{Squash, Tree, Volume, VolumeId, VolumeKind};
+
     use super::*;
     use crate::xdr::Writer;
 
@@ -147,5 +154,49 @@ mod tests {
             assert_eq!(refused, Err(AuthFault::BadCredential));
         }
         assert_eq!(Credential::parse(AUTH_NONE, &[]), Ok(Credential::Nobody));
+    }
+
+    /// Threats N10 and N11: uid 0 is never root and no claim is never more than anonymous.
+    #[test]
+    fn nobody_has_the_least_rights_and_root_is_squashed() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = HandleKeys::new(MacKey::new([1; 32]));
+        let id = VolumeId(1);
+        let tree = Tree::open(dir.path(), id, keys, Writing::ReadOnly, None).unwrap();
+        let volume: Arc<dyn Volume> = Arc::new(tree);
+        let export = |squash| Export {
+            id,
+            name: "models".to_owned(),
+            kind: VolumeKind::Model,
+            volume: volume.clone(),
+            allow: Vec::new(),
+            allow_write: Vec::new(),
+            squash,
+            anonymous: Identity::new(65_534, 65_534, &[]),
+            tokens: Vec::new(),
+        };
+        let claim = |uid, gid, group: u32| {
+            let mut groups = [0; GROUPS_MAX];
+            groups[0] = group;
+            Credential::Unix(UnixIds {
+                uid,
+                gid,
+                groups,
+                groups_count: 1,
+            })
+        };
+        for squash in [Squash::Root, Squash::All] {
+            let export = export(squash);
+            for credential in [Credential::Nobody, claim(0, 0, 0), claim(0, 5, 6)] {
+                assert_eq!(identify(&export, &credential), export.anonymous);
+            }
+            let groups_of_root = identify(&export, &claim(1000, 0, 0));
+            assert_ne!(groups_of_root.gid, 0);
+            assert!(!groups_of_root.groups().contains(&0));
+        }
+        let all = identify(&export(Squash::All), &claim(1000, 1000, 7));
+        assert_eq!(all, Identity::new(65_534, 65_534, &[]));
+        let one = identify(&export(Squash::Root), &claim(1000, 1000, 7));
+        assert_eq!(one, Identity::new(1000, 1000, &[7]));
     }
 }

@@ -13,12 +13,17 @@ use crate::status::Status;
 use crate::xdr::Writer;
 use crate::xdr::writer::halves;
 
-/// ACCESS bits (RFC 1813 section 3.3.4).
+/// ACCESS3_READ: read data or list (RFC 1813 section 3.3.4).
 const ACCESS_READ: u32 = 0x01;
+/// ACCESS3_LOOKUP: look up in a directory (RFC 1813 section 3.3.4).
 const ACCESS_LOOKUP: u32 = 0x02;
+/// ACCESS3_MODIFY: change data or entries (RFC 1813 section 3.3.4).
 const ACCESS_MODIFY: u32 = 0x04;
+/// ACCESS3_EXTEND: write behind the end or add entries (RFC 1813 section 3.3.4).
 const ACCESS_EXTEND: u32 = 0x08;
+/// ACCESS3_DELETE: remove an entry (RFC 1813 section 3.3.4).
 const ACCESS_DELETE: u32 = 0x10;
+/// ACCESS3_EXECUTE: execute a file (RFC 1813 section 3.3.4).
 const ACCESS_EXECUTE: u32 = 0x20;
 
 /// FSINFO `properties`: hard links, symbolic links, the same for all objects, times can be set

@@ -117,9 +117,10 @@ impl Ground {
         self.node(open_beneath(self.root.as_path(), &names.join(&b'/'), pace)?)
     }
 
-    /// The attributes of what stands at a path, if the kernel has the way there in memory. The
-    /// caller has assumed an identity. Two short system calls and a close; a path of ordinary
-    /// length is joined on the stack.
+    /// Attributes of what a path leads to now, in one system call. Links on the way are followed,
+    /// so a caller may use the answer only to see that the path still leads to a file that it
+    /// reached without them. The caller has assumed an identity; a path of ordinary length is
+    /// joined on the stack.
     pub(super) fn peek_path(&self, path: &[Name]) -> Result<Attributes> {
         let mut joined = [0; PEEK_BYTES_MAX];
         let mut length = 0;
@@ -139,8 +140,7 @@ impl Ground {
         if path.is_empty() {
             return live_attributes(self.root.as_path());
         }
-        let fd = open_beneath(self.root.as_path(), path, Pace::Cached)?;
-        statx_at(fd.as_fd(), b"", AtFlags::EMPTY_PATH)
+        statx_at(self.root.as_path(), path, AtFlags::empty())
     }
 
     /// The directory above. The caller has assumed an identity.

@@ -1,0 +1,40 @@
+//! Why a verb failed, and the exit code that says so to scripts.
+//!
+//! Codes are those of sysexits(3). The message says what happened and what to do.
+
+/// A verb that failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Wrong usage or configuration.
+    #[error("{0}")]
+    Usage(String),
+    /// The node does not answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// A fault of this program, or of the node that it asked.
+    #[error("{0}")]
+    Internal(String),
+    /// The terminal or pipe cannot be written to.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] std::io::Error),
+    /// The node did not start or did not stop well.
+    #[error(transparent)]
+    Node(#[from] towlined::NodeError),
+}
+
+impl Failure {
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self::Usage(text.into())
+    }
+
+    /// See the exit codes in the help of `towline`.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 64,
+            Self::Unreachable(_) => 69,
+            Self::Internal(_) => 70,
+            Self::Output(_) => 74,
+            Self::Node(error) => error.exit_code(),
+        }
+    }
+}
