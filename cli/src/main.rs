@@ -90,7 +90,7 @@ fn main() -> ExitCode {
             let text = text.strip_prefix("error: ").unwrap_or(&text);
             Err(Failure::usage(text.trim_end()))
         }
-        Err(help) => output::print(&help.render().to_string()),
+        Err(help) => output::print(&format!("{}\n", help.render().to_string().trim_end())),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
