@@ -84,7 +84,7 @@ fn is_crate_root(path: &str) -> bool {
         .and_then(|index| parts.get(index))
         .copied();
     path.ends_with("src/lib.rs")
-        || path.ends_with("src/main.rs")
+        || path.ends_with("/main.rs")
         || path.ends_with("build.rs")
         || matches!(
             parent,
