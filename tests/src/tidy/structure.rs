@@ -65,7 +65,7 @@ fn names(sources: &[Source]) -> Vec<Finding> {
                 "name it after its subject".into(),
             ));
         }
-        if source.path.ends_with("/mod.rs") && !source.path.starts_with("tests/tests/") {
+        if source.path.ends_with("/mod.rs") && !source.path.contains("tests/") {
             findings.push(at(
                 &source.path,
                 "no-mod-rs",

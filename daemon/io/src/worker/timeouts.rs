@@ -1,9 +1,9 @@
 //! What time does: connections that idle or dribble are closed, memory is handed out fairly,
 //! and a worker that was told to stop ends.
 //!
-//! Invariant: a request or reply under way that moves less than
-//! [`WorkerLimits::progress_bytes_per_s`](crate::WorkerLimits) over the progress window is closed, unless this
-//! node is what it waits for. Not promised: precision better than a second.
+//! Invariant: a request or reply under way that moves less than `progress_bytes_per_s` of the
+//! [`WorkerLimits`](crate::WorkerLimits) over the progress window is closed, unless this node is
+//! what it waits for. Not promised: precision better than a second.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
