@@ -39,6 +39,10 @@ pub(crate) const TURN_BYTES: usize = 2 << 20;
 /// Bytes asked from a socket at a time when requests are small: a window of 64 calls.
 pub(crate) const RECEIVE_BYTES_MIN: usize = 8 << 10;
 
+/// Bytes of small requests that are answered before the answers are sent: about a dozen NFS
+/// calls. With 8 KiB peer and node took turns instead of working at the same time.
+pub(crate) const SLICE_BYTES: usize = 2 << 10;
+
 /// Bytes asked from a socket at a time when it keeps filling the buffer.
 pub(crate) const RECEIVE_BYTES_MAX: usize = 256 << 10;
 

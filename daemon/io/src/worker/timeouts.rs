@@ -16,6 +16,9 @@ use crate::token::Token;
 /// How long a closing connection may go on sending what nobody reads.
 const LINGER_MAX: Duration = Duration::from_secs(2);
 
+/// How long an unfinished request may hold memory while all of it is in use.
+const STARVED_MAX: Duration = Duration::from_secs(30);
+
 /// How often connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -101,8 +104,15 @@ impl<S: Service> Worker<S> {
                 Fate::Wait
             };
         }
-        // What this node itself is busy with is not the peer's fault.
+        // What this node itself is busy with is not the peer's fault; but a request that has
+        // waited this long for memory takes it from others.
         let is_ours = connection.under_way > 0 || connection.is_starved;
+        if connection.is_starved
+            && let Some(since) = connection.partial_since
+            && self.now - since >= STARVED_MAX
+        {
+            return Fate::Close("no memory for its request");
+        }
         if let Some(head_max) = connection.patience.head_max
             && let Some(since) = connection.partial_since
             && !is_ours
