@@ -1,9 +1,9 @@
 //! Loads for an NFSv3 server (RFC 1813) over TCP, from one client thread.
 //!
 //! Each connection keeps a window of calls in flight and answers every reply with the next call.
-//! READ data are discarded in the kernel, WRITE data come from one constant memory file. Invariant: a
-//! reply with another status, another length or an unknown transaction ends the run. Not
-//! promised: that READ data are right; the whole-system tests compare those.
+//! READ data are discarded in the kernel, WRITE data come from one constant memory file.
+//! Invariant: a reply with another status, another length or an unknown transaction ends the
+//! run. Not promised: that READ data are right; the whole-system tests compare those.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
