@@ -249,6 +249,7 @@ fn spawn(
 /// run on each engine.
 fn with_engine(configuration: &str) -> String {
     match std::env::var("TOWLINE_ENGINE") {
+        Ok(_) if configuration.contains("engine = ") => configuration.to_owned(),
         Ok(engine) if configuration.contains("[io]\n") => {
             configuration.replacen("[io]\n", &format!("[io]\nengine = \"{engine}\"\n"), 1)
         }
