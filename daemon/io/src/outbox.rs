@@ -36,6 +36,8 @@ pub(crate) struct Seen {
     pub(crate) resident: u64,
     /// So many bytes up to there were found in memory without a gap.
     run: u64,
+    /// Part of it was not in memory: what is now may be read-ahead that is still under way.
+    was_cold: bool,
 }
 
 impl Seen {
@@ -43,7 +45,15 @@ impl Seen {
     pub(crate) fn all(span: &FileSpan) -> Self {
         Self {
             resident: span.length,
-            run: 0,
+            ..Self::default()
+        }
+    }
+
+    /// What remains of a span behind a part that had to be read.
+    pub(crate) fn behind_cold() -> Self {
+        Self {
+            was_cold: true,
+            ..Self::default()
         }
     }
 
@@ -51,10 +61,11 @@ impl Seen {
     /// is missed there costs one read-ahead, and a file is rarely cached in patches.
     fn look_ahead(&mut self, span: &FileSpan) -> Result<(), SpanFault> {
         let window = (span.length - self.resident).min(WINDOW_BYTES);
-        let step = if self.run < TRUSTED_BYTES {
-            PROBE_STEP_BYTES
-        } else {
+        let is_trusted = self.run >= TRUSTED_BYTES && !self.was_cold;
+        let step = if is_trusted {
             PROBE_STEP_BYTES * 4
+        } else {
+            PROBE_STEP_BYTES
         };
         if is_resident(span, self.resident, window, step)? {
             self.resident += window;

@@ -183,7 +183,9 @@ impl<S: Service> Worker<S> {
         span.length = span.length.saturating_sub(count as u64);
         if span.length > 0 {
             // One page more than the pipe holds, when the span does not begin at one.
-            outbox.items.push_back(Item::Span(span, Seen::default()));
+            outbox
+                .items
+                .push_back(Item::Span(span, Seen::behind_cold()));
         }
         push_bytes(outbox, [0; 3].get(..usize::from(padding)).unwrap_or(&[]));
     }
@@ -269,7 +271,7 @@ fn piped_to_front<P: crate::protocol::Protocol>(
             connection
                 .outbox
                 .items
-                .push_front(Item::Span(span, Seen::default()));
+                .push_front(Item::Span(span, Seen::behind_cold()));
         }
         connection.outbox.items.push_front(Item::Piped(pipe, count));
     }
