@@ -1,0 +1,85 @@
+//! `towline tune check`: every check of the catalogue that this host can answer.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use towline_tuning::{Case, Catalogue, HostFacts, Report, Root, Values, choose, facts, read};
+
+use super::{FINDINGS, ProfileName, show};
+use crate::failure::Failure;
+use crate::output;
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  towline tune check                         the links that are up
+  towline tune check --interface enp3s0      one link with all below it
+  towline tune check --json | jq '.checks[] | select(.state == \"fail\") | .id'
+
+Exit codes: 0 clean, 1 something that costs speed or data, 2 could not run.";
+
+/// Between the two samples of the counters: short enough that a check ends within 2 s.
+const WINDOW: Duration = Duration::from_millis(1000);
+
+/// Options of `check`.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// The interface to look at; all that are up if left out.
+    #[arg(long, value_name = "IF")]
+    pub(crate) interface: Option<String>,
+    /// What the host is tuned for.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) profile: ProfileName,
+    /// Goals by name, such as dual-10g: two PCs and one 10GbE cable.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) preset: Option<String>,
+    /// Print everything as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show the checks that passed too, and those that nobody can answer.
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let facts = read::host(&Root::default(), WINDOW)?;
+    let report = judge(options, &facts)?;
+    if options.json {
+        let text = serde_json::to_string_pretty(&report)
+            .map_err(|error| Failure::Internal(error.to_string()))?;
+        output::print(&format!("{text}\n"))?;
+    } else {
+        output::print(&show::report(&report, options.verbose))?;
+    }
+    Ok(if report.has_findings() {
+        ExitCode::from(FINDINGS)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// All rules over the facts.
+pub(crate) fn judge(options: &Options, facts: &HostFacts) -> Result<Report, Failure> {
+    let catalogue = Catalogue::load()?;
+    let values = Values::load()?;
+    let subjects: Vec<&facts::LinkFacts> = match &options.interface {
+        Some(name) => choose::named(facts, name)?,
+        None => choose::usual(facts),
+    };
+    let preset = match &options.preset {
+        None => None,
+        Some(name) => Some(values.preset.get(name).ok_or_else(|| {
+            let known: Vec<&str> = values.preset.keys().map(String::as_str).collect();
+            Failure::usage(format!("no preset {name}; there are: {}", known.join(", ")))
+        })?),
+    };
+    let case = Case {
+        facts,
+        values: &values,
+        profile: options.profile.into(),
+        subjects: &subjects,
+        peer: None,
+        preset,
+    };
+    Ok(Report::of(&case, &catalogue))
+}
