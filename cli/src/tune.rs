@@ -3,8 +3,14 @@
 //!
 //! Exit codes: 0 clean, 1 findings, 2 could not run; 64 wrong usage, as everywhere.
 
+mod apply;
 mod check;
+mod confirm;
+mod guard;
+mod history;
+mod revert;
 mod show;
+mod state;
 
 use std::process::ExitCode;
 
@@ -19,6 +25,21 @@ pub(crate) enum TuneVerb {
     /// Check link, card, PCIe, processors, memory, sysctls and NFS mounts; changes nothing.
     #[command(after_help = check::EXAMPLES)]
     Check(check::Options),
+    /// Make the changes that the findings ask for; each can be taken back.
+    #[command(after_help = apply::EXAMPLES)]
+    Apply(apply::Options),
+    /// Keep a change that could have dropped the link.
+    #[command(after_help = confirm::EXAMPLES)]
+    Confirm(state::StateOptions),
+    /// Put back what was before a snapshot.
+    #[command(after_help = revert::EXAMPLES)]
+    Revert(revert::Options),
+    /// List all snapshots and how they ended.
+    #[command(after_help = history::EXAMPLES)]
+    History(history::Options),
+    /// Waits for a confirmation and takes a snapshot back without one; started by `apply`.
+    #[command(hide = true)]
+    Guard(guard::Options),
 }
 
 /// What the host is tuned for.
@@ -49,5 +70,10 @@ pub(crate) const FINDINGS: u8 = 1;
 pub(crate) fn run(verb: &TuneVerb) -> Result<ExitCode, Failure> {
     match verb {
         TuneVerb::Check(options) => check::run(options),
+        TuneVerb::Apply(options) => apply::run(options),
+        TuneVerb::Confirm(options) => confirm::run(options),
+        TuneVerb::Revert(options) => revert::run(options),
+        TuneVerb::History(options) => history::run(options),
+        TuneVerb::Guard(options) => guard::run(options),
     }
 }

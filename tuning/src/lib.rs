@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod apply;
 pub mod case;
 pub mod catalogue;
 pub mod change;
@@ -17,14 +18,18 @@ pub mod error;
 mod ethtool;
 pub mod facts;
 pub mod formula;
+pub mod machine;
 mod netlink;
 pub mod peer;
+pub mod persist;
+pub mod plan;
 pub mod read;
 pub mod reading;
 pub mod report;
 pub mod root;
 mod rtnl;
 pub mod rules;
+pub mod snapshot;
 pub mod values;
 pub mod verdict;
 

@@ -21,6 +21,7 @@ use crate::netlink::Netlink;
 use crate::root::Root;
 use crate::{error::TuneError, rtnl};
 
+pub(crate) use host::owners;
 pub(crate) use sysctl::{key_of_link, path_of as sysctl_path};
 
 /// Interfaces of one host that are looked at; a container host has some hundreds.

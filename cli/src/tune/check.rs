@@ -24,26 +24,33 @@ const WINDOW: Duration = Duration::from_millis(1000);
 /// Options of `check`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// The interface to look at; all that are up if left out.
-    #[arg(long, value_name = "IF")]
-    pub(crate) interface: Option<String>,
-    /// What the host is tuned for.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) profile: ProfileName,
-    /// Goals by name, such as dual-10g: two PCs and one 10GbE cable.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) preset: Option<String>,
+    #[command(flatten)]
+    question: Question,
     /// Print everything as JSON.
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
     /// Show the checks that passed too, and those that nobody can answer.
     #[arg(long, short)]
-    pub(crate) verbose: bool,
+    verbose: bool,
+}
+
+/// What is asked about, and by which measure.
+#[derive(Args, Debug)]
+pub(crate) struct Question {
+    /// The interface to look at; all that are up if left out.
+    #[arg(long, value_name = "IF")]
+    interface: Option<String>,
+    /// What the host is tuned for.
+    #[arg(long, value_enum, default_value_t)]
+    profile: ProfileName,
+    /// Goals by name, such as dual-10g: two PCs and one 10GbE cable.
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let facts = read::host(&Root::default(), WINDOW)?;
-    let report = judge(options, &facts)?;
+    let report = judge(&options.question, &facts)?;
     if options.json {
         let text = serde_json::to_string_pretty(&report)
             .map_err(|error| Failure::Internal(error.to_string()))?;
@@ -59,14 +66,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
 }
 
 /// All rules over the facts.
-pub(crate) fn judge(options: &Options, facts: &HostFacts) -> Result<Report, Failure> {
+pub(crate) fn judge(question: &Question, facts: &HostFacts) -> Result<Report, Failure> {
     let catalogue = Catalogue::load()?;
     let values = Values::load()?;
-    let subjects: Vec<&facts::LinkFacts> = match &options.interface {
+    let subjects: Vec<&facts::LinkFacts> = match &question.interface {
         Some(name) => choose::named(facts, name)?,
         None => choose::usual(facts),
     };
-    let preset = match &options.preset {
+    let preset = match &question.preset {
         None => None,
         Some(name) => Some(values.preset.get(name).ok_or_else(|| {
             let known: Vec<&str> = values.preset.keys().map(String::as_str).collect();
@@ -76,7 +83,7 @@ pub(crate) fn judge(options: &Options, facts: &HostFacts) -> Result<Report, Fail
     let case = Case {
         facts,
         values: &values,
-        profile: options.profile.into(),
+        profile: question.profile.into(),
         subjects: &subjects,
         peer: None,
         preset,

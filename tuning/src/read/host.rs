@@ -89,7 +89,7 @@ pub(super) fn disks(root: &Root) -> Vec<DiskFacts> {
         .collect()
 }
 
-pub(super) fn owners(root: &Root) -> Owners {
+pub(crate) fn owners(root: &Root) -> Owners {
     let profile = root.line("etc/tuned/active_profile").ok();
     let running = root.has("run/tuned/tuned.pid") || root.has("run/tuned");
     let yaml = |folder: &str| {

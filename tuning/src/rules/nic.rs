@@ -174,8 +174,9 @@ fn queueing(case: &Case<'_>, link: &LinkFacts) -> Judged {
     let fair = link.qdiscs.iter().any(|kind| kind == "fq");
     let managed = fair || link.qdiscs.iter().any(|kind| kind == "fq_codel");
     if uses_bbr {
-        return Ok(Verdict::new(fair, read, "fq, because bbr is in use")
-            .fix(Fix::sysctl("net.core.default_qdisc", "fq")));
+        let advice = "either cubic (sys.cc), or fq: sysctl -w net.core.default_qdisc=fq and set \
+                      the link down and up";
+        return Ok(Verdict::new(fair, read, "fq, because bbr is in use").fix(Fix::hands(advice)));
     }
     if software {
         return Ok(Verdict::new(true, read, "none: the device below queues"));
