@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 clean, 1 findings, 2 could not run; 64 wrong usage, as everywhere.
 
+mod answer;
 mod apply;
 mod check;
 mod confirm;
@@ -37,6 +38,9 @@ pub(crate) enum TuneVerb {
     /// List all snapshots and how they ended.
     #[command(after_help = history::EXAMPLES)]
     History(history::Options),
+    /// Answer the measurements of another host's `check --peer`, until Ctrl-C.
+    #[command(after_help = answer::EXAMPLES)]
+    Answer(answer::Options),
     /// Waits for a confirmation and takes a snapshot back without one; started by `apply`.
     #[command(hide = true)]
     Guard(guard::Options),
@@ -74,6 +78,7 @@ pub(crate) fn run(verb: &TuneVerb) -> Result<ExitCode, Failure> {
         TuneVerb::Confirm(options) => confirm::run(options),
         TuneVerb::Revert(options) => revert::run(options),
         TuneVerb::History(options) => history::run(options),
+        TuneVerb::Answer(options) => answer::run(options),
         TuneVerb::Guard(options) => guard::run(options),
     }
 }

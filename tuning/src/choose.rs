@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use crate::error::TuneError;
 use crate::facts::{HostFacts, LinkFacts};
+use crate::root::Root;
 
 /// Kinds that containers and virtual machines hang up by the dozen: not looked at unless named.
 const VIRTUAL: [&str; 5] = ["veth", "tun", "ifb", "dummy", "virtual"];
@@ -31,6 +32,16 @@ pub fn named<'a>(facts: &'a HostFacts, name: &str) -> Result<Vec<&'a LinkFacts>,
 /// # Errors
 /// When there is no route, or the address that it gives is on no link.
 pub fn towards<'a>(facts: &'a HostFacts, peer: IpAddr) -> Result<&'a LinkFacts, TuneError> {
+    let own = own_address(peer)?;
+    holding(facts, own).ok_or_else(|| {
+        TuneError::usage(format!(
+            "the address {own} towards {peer} is on no link of this host"
+        ))
+    })
+}
+
+/// The address that this host would use towards the peer.
+fn own_address(peer: IpAddr) -> Result<IpAddr, TuneError> {
     let refused = |error| TuneError::system(format!("no route to {peer}"), error);
     let any = if peer.is_ipv4() {
         "0.0.0.0:0"
@@ -40,12 +51,19 @@ pub fn towards<'a>(facts: &'a HostFacts, peer: IpAddr) -> Result<&'a LinkFacts, 
     // Connecting a datagram socket asks the routing table and sends nothing.
     let socket = UdpSocket::bind(any).map_err(refused)?;
     socket.connect(SocketAddr::new(peer, 9)).map_err(refused)?;
-    let own = socket.local_addr().map_err(refused)?.ip();
-    holding(facts, own).ok_or_else(|| {
-        TuneError::usage(format!(
-            "the address {own} towards {peer} is on no link of this host"
-        ))
-    })
+    Ok(socket.local_addr().map_err(refused)?.ip())
+}
+
+/// The name of the link that the kernel uses for that address, without reading the whole host.
+///
+/// # Errors
+/// As [`towards`], or when the interfaces cannot be listed.
+pub fn name_towards(root: &Root, peer: IpAddr) -> Result<String, TuneError> {
+    let own = own_address(peer)?;
+    let facts = crate::read::addresses(root)?;
+    holding(&facts, own)
+        .map(|link| link.name.clone())
+        .ok_or_else(|| TuneError::usage(format!("the address {own} is on no link of this host")))
 }
 
 /// The link that has that address.

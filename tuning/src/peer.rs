@@ -3,6 +3,12 @@
 //! Invariant: a measurement that was not made is absent, never zero. Times are milliseconds, rates
 //! Mbit/s of payload.
 
+pub mod answer;
+pub mod ask;
+mod datagram;
+mod load;
+mod path;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

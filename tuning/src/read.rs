@@ -6,6 +6,7 @@
 mod card;
 mod counters;
 mod host;
+mod meter;
 mod mounts;
 mod pci;
 mod sysctl;
@@ -16,12 +17,13 @@ use std::time::Duration;
 use towline_base::clock;
 
 use crate::ethtool::Ethtool;
-use crate::facts::{FORMAT, HostFacts};
+use crate::facts::{FORMAT, HostFacts, LinkFacts};
 use crate::netlink::Netlink;
 use crate::root::Root;
 use crate::{error::TuneError, rtnl};
 
 pub(crate) use host::owners;
+pub use meter::Meter;
 pub(crate) use sysctl::{key_of_link, path_of as sysctl_path};
 
 /// Interfaces of one host that are looked at; a container host has some hundreds.
@@ -53,10 +55,8 @@ fn still(root: &Root) -> Result<HostFacts, TuneError> {
     };
     let mut ethtool = None;
     if root.is_live() {
-        let mut socket = Netlink::route().map_err(|error| TuneError::system("rtnetlink", error))?;
-        facts.links =
-            rtnl::links(&mut socket).map_err(|error| TuneError::system("rtnetlink", error))?;
-        facts.links.truncate(LINKS_MAX);
+        let (mut socket, links) = links()?;
+        facts.links = links;
         let defaults = rtnl::default_links(&mut socket).unwrap_or_default();
         facts.default_links = names_of(&facts, &defaults);
         ethtool = Ethtool::open().ok();
@@ -78,6 +78,27 @@ fn still(root: &Root) -> Result<HostFacts, TuneError> {
     facts.mounts = mounts::read(root);
     facts.operator_link = host::operator_link(&facts);
     Ok(facts)
+}
+
+fn links() -> Result<(Netlink, Vec<LinkFacts>), TuneError> {
+    let failed = |error| TuneError::system("rtnetlink", error);
+    let mut socket = Netlink::route().map_err(failed)?;
+    let mut links = rtnl::links(&mut socket).map_err(failed)?;
+    links.truncate(LINKS_MAX);
+    Ok((socket, links))
+}
+
+/// The interfaces with their addresses, and nothing else.
+pub(crate) fn addresses(root: &Root) -> Result<HostFacts, TuneError> {
+    let links = if root.is_live() {
+        links()?.1
+    } else {
+        card::links_of_sysfs(root)
+    };
+    Ok(HostFacts {
+        links,
+        ..HostFacts::default()
+    })
 }
 
 fn names_of(facts: &HostFacts, indexes: &[u32]) -> Vec<String> {

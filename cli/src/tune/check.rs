@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use towline_tuning::peer::ask;
 use towline_tuning::{Case, Catalogue, HostFacts, Report, Root, Values, choose, facts, read};
 
 use super::{FINDINGS, ProfileName, show};
@@ -14,6 +15,7 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   towline tune check                         the links that are up
   towline tune check --interface enp3s0      one link with all below it
+  towline tune check --peer 10.0.0.2         the way to a host that runs `towline tune answer`
   towline tune check --json | jq '.checks[] | select(.state == \"fail\") | .id'
 
 Exit codes: 0 clean, 1 something that costs speed or data, 2 could not run.";
@@ -46,6 +48,12 @@ pub(crate) struct Question {
     /// Goals by name, such as dual-10g: two PCs and one 10GbE cable.
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
+    /// A host that answers (`towline tune answer`, or a node): HOST or HOST:PORT.
+    #[arg(long, value_name = "HOST")]
+    peer: Option<String>,
+    /// With a peer: paths and round trips only, no transfers.
+    #[arg(long, requires = "peer")]
+    quick: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
@@ -69,7 +77,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
 pub(crate) fn judge(question: &Question, facts: &HostFacts) -> Result<Report, Failure> {
     let catalogue = Catalogue::load()?;
     let values = Values::load()?;
-    let subjects: Vec<&facts::LinkFacts> = match &question.interface {
+    let peer = match &question.peer {
+        None => None,
+        Some(name) => Some(ask::measure(facts, ask::resolve(name)?, !question.quick)?),
+    };
+    let towards = peer.as_ref().and_then(|peer| peer.own_link.as_deref());
+    let subjects: Vec<&facts::LinkFacts> = match question.interface.as_deref().or(towards) {
         Some(name) => choose::named(facts, name)?,
         None => choose::usual(facts),
     };
@@ -85,7 +98,7 @@ pub(crate) fn judge(question: &Question, facts: &HostFacts) -> Result<Report, Fa
         values: &values,
         profile: question.profile.into(),
         subjects: &subjects,
-        peer: None,
+        peer: peer.as_ref(),
         preset,
     };
     Ok(Report::of(&case, &catalogue))
