@@ -25,6 +25,9 @@ const SHEET_BYTES_MAX: u64 = 32 << 20;
 /// How long each transfer runs.
 pub const TRANSFER_TIME: Duration = Duration::from_secs(2);
 
+/// Between two echoes under load, so that a thousand of them span the transfer.
+const LOADED_GAP: Duration = Duration::from_millis(1);
+
 /// The address of `HOST` or `HOST:PORT`.
 ///
 /// # Errors
@@ -78,7 +81,7 @@ pub fn measure(
         Ok(back) => found.path_mtu_back = Reading::Value(back.packet_bytes),
         Err(error) => found.path_mtu_back = missing("probes from the peer", &error),
     }
-    found.rtt_idle = prober.round_trips(|| false).ok();
+    found.rtt_idle = prober.round_trips(Duration::ZERO, || false).ok();
     if transfers {
         let (transfer, rtt) = loaded(&mut prober, || there(peer, &own.name));
         found.there = transfer;
@@ -104,7 +107,9 @@ fn loaded(
             done.store(true, Ordering::Relaxed);
             result
         });
-        let rtt = prober.round_trips(|| done.load(Ordering::Relaxed)).ok();
+        let rtt = prober
+            .round_trips(LOADED_GAP, || done.load(Ordering::Relaxed))
+            .ok();
         let transfer = running.join().ok().and_then(Result::ok);
         (transfer, rtt)
     })

@@ -203,8 +203,13 @@ impl Prober {
         })
     }
 
-    /// Round trips of small echoes, until `enough` says so, the time is over or all are made.
-    pub(super) fn round_trips(&mut self, mut enough: impl FnMut() -> bool) -> io::Result<Rtt> {
+    /// Round trips of small echoes, `gap` apart, until `enough` says so, the time is over or all
+    /// are made.
+    pub(super) fn round_trips(
+        &mut self,
+        gap: Duration,
+        mut enough: impl FnMut() -> bool,
+    ) -> io::Result<Rtt> {
         let begun = clock::now();
         let mut times = Vec::new();
         let mut rtt = Rtt::default();
@@ -215,6 +220,9 @@ impl Prober {
             match self.receive(Kind::Reply)? {
                 Some(_) => times.push(sent.elapsed().as_secs_f64() * 1000.0),
                 None => rtt.lost += 1,
+            }
+            if !gap.is_zero() {
+                std::thread::sleep(gap);
             }
         }
         times.sort_by(f64::total_cmp);
