@@ -5,18 +5,22 @@
 
 mod answer;
 mod apply;
+mod bundle;
 mod check;
 mod confirm;
+mod diff;
 mod guard;
 mod history;
+mod import;
 mod revert;
+mod script;
 mod show;
 mod state;
 
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
-use towline_tuning::Profile;
+use towline_tuning::{Profile, Report};
 
 use crate::failure::Failure;
 
@@ -38,6 +42,18 @@ pub(crate) enum TuneVerb {
     /// List all snapshots and how they ended.
     #[command(after_help = history::EXAMPLES)]
     History(history::Options),
+    /// Compare the reports of two hosts.
+    #[command(after_help = diff::EXAMPLES)]
+    Diff(diff::Options),
+    /// Write everything for a bug report into one file, addresses replaced.
+    #[command(after_help = bundle::EXAMPLES)]
+    Bundle(bundle::Options),
+    /// Print a script for a machine without towline.
+    #[command(after_help = script::EXAMPLES)]
+    Script(script::Options),
+    /// Judge the JSON that such a script printed.
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::Options),
     /// Answer the measurements of another host's `check --peer`, until Ctrl-C.
     #[command(after_help = answer::EXAMPLES)]
     Answer(answer::Options),
@@ -71,6 +87,15 @@ impl From<ProfileName> for Profile {
 /// Something was found: the code that scripts look for.
 pub(crate) const FINDINGS: u8 = 1;
 
+/// The exit code of a report.
+pub(crate) fn code_of(report: &Report) -> ExitCode {
+    if report.has_findings() {
+        ExitCode::from(FINDINGS)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
 pub(crate) fn run(verb: &TuneVerb) -> Result<ExitCode, Failure> {
     match verb {
         TuneVerb::Check(options) => check::run(options),
@@ -78,6 +103,10 @@ pub(crate) fn run(verb: &TuneVerb) -> Result<ExitCode, Failure> {
         TuneVerb::Confirm(options) => confirm::run(options),
         TuneVerb::Revert(options) => revert::run(options),
         TuneVerb::History(options) => history::run(options),
+        TuneVerb::Diff(options) => diff::run(options),
+        TuneVerb::Bundle(options) => bundle::run(options),
+        TuneVerb::Script(options) => script::run(options),
+        TuneVerb::Import(options) => import::run(options),
         TuneVerb::Answer(options) => answer::run(options),
         TuneVerb::Guard(options) => guard::run(options),
     }

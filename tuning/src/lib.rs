@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod bundle;
 pub mod case;
 pub mod catalogue;
 pub mod change;
@@ -18,6 +19,7 @@ pub mod error;
 mod ethtool;
 pub mod facts;
 pub mod formula;
+pub mod import;
 pub mod machine;
 mod netlink;
 pub mod peer;
@@ -29,6 +31,7 @@ pub mod report;
 pub mod root;
 mod rtnl;
 pub mod rules;
+pub mod script;
 pub mod snapshot;
 pub mod values;
 pub mod verdict;

@@ -79,6 +79,24 @@ pub struct Report {
     pub checks: Vec<Finding>,
 }
 
+impl Summary {
+    fn of(checks: &[Finding]) -> Self {
+        let mut summary = Self::default();
+        for check in checks {
+            let count = match (&check.state, check.severity) {
+                (State::Ok, _) => &mut summary.ok,
+                (State::Fail, Severity::Error) => &mut summary.errors,
+                (State::Fail, Severity::Warning) => &mut summary.warnings,
+                (State::Fail, Severity::Information) => &mut summary.notes,
+                (State::Skip(_), _) => &mut summary.skipped,
+                (State::Unknown(_), _) => &mut summary.unknown,
+            };
+            *count += 1;
+        }
+        summary
+    }
+}
+
 impl Report {
     /// Judges the case by every rule.
     #[must_use]
@@ -91,25 +109,36 @@ impl Report {
                 judge(case, entry, *rule, &mut checks);
             }
         }
-        let mut summary = Summary::default();
-        for check in &checks {
-            let count = match (&check.state, check.severity) {
-                (State::Ok, _) => &mut summary.ok,
-                (State::Fail, Severity::Error) => &mut summary.errors,
-                (State::Fail, Severity::Warning) => &mut summary.warnings,
-                (State::Fail, Severity::Information) => &mut summary.notes,
-                (State::Skip(_), _) => &mut summary.skipped,
-                (State::Unknown(_), _) => &mut summary.unknown,
-            };
-            *count += 1;
-        }
+        let links = case.subjects.iter().map(|link| link.name.clone());
         Self {
             format: FORMAT,
             host: case.facts.host.clone(),
             taken_at_s: case.facts.taken_at_s,
             profile: case.profile,
-            links: case.subjects.iter().map(|link| link.name.clone()).collect(),
-            summary,
+            links: links.collect(),
+            summary: Summary::of(&checks),
+            checks,
+        }
+    }
+
+    /// A report of verdicts that were reached elsewhere: a sheet of another system.
+    pub(crate) fn from_judged<'a>(
+        host: &str,
+        profile: Profile,
+        judged: impl Iterator<Item = (&'a Entry, String, Judged)>,
+    ) -> Self {
+        let checks: Vec<Finding> = judged
+            .map(|(entry, subject, judged)| finding(entry, &subject, judged))
+            .collect();
+        let mut links: Vec<String> = checks.iter().map(|check| check.subject.clone()).collect();
+        links.dedup();
+        Self {
+            format: FORMAT,
+            host: host.to_owned(),
+            taken_at_s: towline_base::clock::since_epoch().as_secs(),
+            profile,
+            links,
+            summary: Summary::of(&checks),
             checks,
         }
     }

@@ -7,7 +7,7 @@ use clap::Args;
 use towline_tuning::peer::ask;
 use towline_tuning::{Case, Catalogue, HostFacts, Report, Root, Values, choose, facts, read};
 
-use super::{FINDINGS, ProfileName, show};
+use super::{ProfileName, code_of, show};
 use crate::failure::Failure;
 use crate::output;
 
@@ -21,7 +21,7 @@ Examples:
 Exit codes: 0 clean, 1 something that costs speed or data, 2 could not run.";
 
 /// Between the two samples of the counters: short enough that a check ends within 2 s.
-const WINDOW: Duration = Duration::from_millis(1000);
+pub(crate) const WINDOW: Duration = Duration::from_millis(1000);
 
 /// Options of `check`.
 #[derive(Args, Debug)]
@@ -60,17 +60,25 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let facts = read::host(&Root::default(), WINDOW)?;
     let report = judge(&options.question, &facts)?;
     if options.json {
-        let text = serde_json::to_string_pretty(&report)
+        let sheet = Sheet {
+            report: &report,
+            facts: &facts,
+        };
+        let text = serde_json::to_string_pretty(&sheet)
             .map_err(|error| Failure::Internal(error.to_string()))?;
         output::print(&format!("{text}\n"))?;
     } else {
         output::print(&show::report(&report, options.verbose))?;
     }
-    Ok(if report.has_findings() {
-        ExitCode::from(FINDINGS)
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(code_of(&report))
+}
+
+/// A report with the facts that it was made from: what `diff` compares.
+#[derive(serde::Serialize)]
+struct Sheet<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    facts: &'a HostFacts,
 }
 
 /// All rules over the facts.

@@ -41,7 +41,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     };
     // One second more than the deadline, so that the two never race.
     while clock::since_epoch().as_secs() <= until {
-        if matches!(store.fate(&snapshot), Fate::Confirmed | Fate::Reverted) {
+        let settled = matches!(store.fate(&snapshot), Fate::Confirmed | Fate::Reverted);
+        // A folder that somebody removed holds nothing that could be taken back.
+        if settled || !store.folder().exists() {
             return Ok(ExitCode::SUCCESS);
         }
         thread::sleep(STEP);
