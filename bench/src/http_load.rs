@@ -74,7 +74,7 @@ pub struct Plan {
 /// # Errors
 /// Fails when a connection breaks, a reply is wrong or nothing arrives for twenty seconds.
 pub fn run(plan: &Plan, meter: &CpuMeter) -> Result<BTreeMap<&'static str, Outcome>> {
-    let mut poll = Poll::new()?;
+    let mut poll = Poll::new(false)?;
     let mut clients = Vec::new();
     for (index, (label, stream)) in plan.streams.iter().enumerate() {
         let mut client = Client::new(plan.server, label, stream.clone(), index as u64)?;

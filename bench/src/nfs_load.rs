@@ -1,9 +1,9 @@
 //! Loads for an NFSv3 server (RFC 1813) over TCP, from one client thread.
 //!
 //! Each connection keeps a window of calls in flight and answers every reply with the next call.
-//! READ data are discarded in the kernel, WRITE data come from one constant buffer. Invariant: a
-//! reply with another status, another length or an unknown transaction ends the run. Not
-//! promised: that READ data are right; the whole-system tests compare those.
+//! READ data are discarded in the kernel, WRITE data come from one constant memory file.
+//! Invariant: a reply with another status, another length or an unknown transaction ends the
+//! run. Not promised: that READ data are right; the whole-system tests compare those.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
@@ -93,7 +93,7 @@ pub fn run(plan: &Plan, meter: &CpuMeter) -> Result<Outcome> {
         (1..=WINDOW_MAX).contains(&plan.window),
         "window outside 1..={WINDOW_MAX}"
     );
-    let mut poll = Poll::new()?;
+    let mut poll = Poll::new(true)?;
     let mut clients = Vec::new();
     for index in 0..plan.connections {
         let mut client = Client::new(plan, index as u64)?;
@@ -176,7 +176,8 @@ struct Client<'a> {
     slots: Vec<Slot>,
     writer: CallWriter,
     outgoing: VecDeque<Outgoing>,
-    payload: Vec<u8>,
+    /// WRITE data, in a memory file so that sending them costs the client no copy.
+    payload: Option<std::fs::File>,
     wants_write: bool,
     incoming: Vec<u8>,
     reply: ReplyHead,
@@ -241,8 +242,8 @@ impl<'a> Client<'a> {
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
         let payload = match plan.operation {
-            Operation::Write { bytes } => vec![0x5a; bytes as usize],
-            Operation::Read { .. } | Operation::Getattr | Operation::Lookup { .. } => Vec::new(),
+            Operation::Write { bytes } => Some(memory_file(bytes)?),
+            Operation::Read { .. } | Operation::Getattr | Operation::Lookup { .. } => None,
         };
         let receive_bytes = match plan.operation {
             Operation::Read { bytes, .. } if bytes > BULK_FROM_BYTES => BULK_HEAD_BYTES,
@@ -413,16 +414,28 @@ impl<'a> Client<'a> {
             } else {
                 SendFlags::MORE
             };
-            let bytes = match &next {
-                Outgoing::Bytes { bytes, sent } => &bytes[*sent..],
-                Outgoing::Payload { bytes_left } => &self.payload[..*bytes_left],
+            let (length, result) = match (&next, &self.payload) {
+                (Outgoing::Bytes { bytes, sent }, _) => {
+                    let rest = bytes.get(*sent..).unwrap_or(&[]);
+                    (
+                        rest.len(),
+                        send(&self.socket, rest, flags | SendFlags::NOSIGNAL),
+                    )
+                }
+                (Outgoing::Payload { bytes_left }, Some(file)) => {
+                    let mut start = 0;
+                    let sent =
+                        rustix::fs::sendfile(&self.socket, file, Some(&mut start), *bytes_left);
+                    (*bytes_left, sent)
+                }
+                (Outgoing::Payload { .. }, None) => bail!("payload of a load that writes nothing"),
             };
-            let sent_now = match send(&self.socket, bytes, flags | SendFlags::NOSIGNAL) {
+            let sent_now = match result {
                 Ok(length) => length,
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => 0,
                 Err(error) => return Err(error).context("send"),
             };
-            if sent_now < bytes.len() {
+            if sent_now < length {
                 self.outgoing.push_front(next.after(sent_now));
                 break;
             }
@@ -448,6 +461,13 @@ impl Outgoing {
             },
         }
     }
+}
+
+fn memory_file(bytes: u32) -> Result<std::fs::File> {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::memfd_create("payload", flags)?);
+    std::io::Write::write_all(&mut &file, &vec![0x5a; bytes as usize])?;
+    Ok(file)
 }
 
 /// Payload bytes of a successful reply, which must be what was asked for.

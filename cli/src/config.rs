@@ -1,4 +1,6 @@
 //! `towline config check` and `towline config show`: the settings before they are used.
+//!
+//! Nothing is opened or made; only the file and the paths in it are looked at.
 
 use std::path::PathBuf;
 

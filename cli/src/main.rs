@@ -96,7 +96,8 @@ fn main() -> ExitCode {
             let text = text.strip_prefix("error: ").unwrap_or(&text);
             Err(Failure::usage(text.trim_end()))
         }
-        Err(help) => output::print(&help.render().to_string()).map(|()| ExitCode::SUCCESS),
+        Err(help) => output::print(&format!("{}\n", help.render().to_string().trim_end()))
+            .map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,

@@ -1,4 +1,6 @@
 //! `towline mount-help`: the commands that mount a node's volumes on a client.
+//!
+//! Where no node answers, the commands assume its defaults and a comment above them says so.
 
 use crate::failure::Failure;
 use crate::mounting::{self, Facts, System};

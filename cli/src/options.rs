@@ -1,4 +1,6 @@
 //! Options that several verbs share: those of a node, and which node to ask.
+//!
+//! Every option here has a key in the file; what the command line says wins over it.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -1,4 +1,6 @@
 //! `towline status`: what a running node serves, where and to whom.
+//!
+//! `towline up` prints the same words once its node is ready, so both always agree.
 
 use towline_config::status::{ListenerProtocol, Status, Volume};
 

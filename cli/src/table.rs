@@ -1,4 +1,6 @@
 //! Columns for people: as wide as their widest cell, two spaces between.
+//!
+//! Not promised: alignment of characters that a terminal shows wider than one column.
 
 /// Lays rows out under a head. Rows may be shorter than the head.
 pub(crate) fn layout(head: &[&str], rows: &[Vec<String>]) -> String {

@@ -36,12 +36,14 @@ pub enum NodeError {
     },
     /// The engine that the configuration demands does not work here.
     #[error(
-        "io.engine = \"uring\", but io_uring does not work here: {0}. Write \"auto\" or \"portable\", or allow it (kernel.io_uring_disabled, the container's seccomp profile)"
+        "io.engine = \"uring\", but io_uring does not work here: {0}. Write \"auto\" or \
+         \"portable\", or allow it (kernel.io_uring_disabled, the container's seccomp profile)"
     )]
     Engine(Errno),
     /// The congestion control that the configuration names does not work here.
     #[error(
-        "io.congestion_control = \"{name}\": {error}. The ones allowed are in /proc/sys/net/ipv4/tcp_allowed_congestion_control"
+        "io.congestion_control = \"{name}\": {error}. The ones allowed are in \
+         /proc/sys/net/ipv4/tcp_allowed_congestion_control"
     )]
     Congestion {
         /// The name.

@@ -109,32 +109,10 @@ impl Node {
             ));
         }
         let nfs = nfs_server(effective, &exports, &sockets, registration.is_some())?;
-        let upload_bytes_max = effective.limits.upload_size.value;
-        let http_limits = towline_http::Limits { upload_bytes_max };
-        let http = Arc::new(towline_http::Server::new(exports.clone(), http_limits));
-        let threads = effective.limits.pool_threads.value as usize;
-        let pool = Pool::new(PoolLimits {
-            threads,
-            queue_max: JOBS_WAITING_MAX,
-        })
-        .map_err(|error| system("cannot start the pool", error))?;
         let (send_off, handed_off) = tokio::sync::mpsc::channel(control::WAITING_MAX);
         let (send_end, ended) = tokio::sync::mpsc::channel(workers);
         let limits = &effective.limits;
-        let plant = Plant {
-            engine: engine(effective.io.engine.value),
-            limits: worker_limits(limits, workers),
-            admission: Arc::new(Admission::new(
-                limits.connections.value as usize,
-                limits.connections_per_address.value as usize,
-            )),
-            pool: Arc::new(pool),
-            exports: exports.clone(),
-            http: http.clone(),
-            nfs: nfs.clone(),
-            handed_off: send_off,
-            ended: send_end,
-        };
+        let plant = plant(effective, workers, exports, nfs, send_off, send_end)?;
         let Sockets {
             doors,
             tls,
@@ -150,11 +128,11 @@ impl Node {
         let facts = Arc::new(Facts {
             node: effective.node.name.value.clone(),
             started: status.started,
-            exports,
             workers: workers.metrics().to_vec(),
-            pool: plant.pool.clone(),
-            http,
-            nfs,
+            exports: plant.exports,
+            pool: plant.pool,
+            http: plant.http,
+            nfs: plant.nfs,
             evicted: Arc::default(),
             status,
         });
@@ -209,6 +187,41 @@ impl Node {
             Some(_) => Err(system("a worker ended", "see the log above")),
         }
     }
+}
+
+/// What all workers share.
+fn plant(
+    effective: &Effective,
+    workers: usize,
+    exports: Arc<Exports>,
+    nfs: Arc<towline_nfs::Server>,
+    handed_off: tokio::sync::mpsc::Sender<towline_io::HandOff>,
+    ended: tokio::sync::mpsc::Sender<Result<(), rustix::io::Errno>>,
+) -> Result<Plant, NodeError> {
+    let limits = &effective.limits;
+    let upload_bytes_max = limits.upload_size.value;
+    let http_limits = towline_http::Limits { upload_bytes_max };
+    let threads = limits.pool_threads.value as usize;
+    let pool = Pool::new(PoolLimits {
+        threads,
+        queue_max: JOBS_WAITING_MAX,
+    })
+    .map_err(|error| system("cannot start the pool", error))?;
+    let admission = Admission::new(
+        limits.connections.value as usize,
+        limits.connections_per_address.value as usize,
+    );
+    Ok(Plant {
+        engine: engine(effective.io.engine.value),
+        limits: worker_limits(limits, workers),
+        admission: Arc::new(admission),
+        pool: Arc::new(pool),
+        http: Arc::new(towline_http::Server::new(exports.clone(), http_limits)),
+        exports,
+        nfs,
+        handed_off,
+        ended,
+    })
 }
 
 struct Signals {

@@ -29,8 +29,8 @@ pub(crate) fn prepare() -> Vec<String> {
         .filter(|maximum| *maximum < DESCRIPTORS_WANTED)
     {
         notes.push(format!(
-            "only {maximum} files may be open at a time; raise it with 'ulimit -Hn {DESCRIPTORS_WANTED}' \
-             or LimitNOFILE= in the systemd unit"
+            "only {maximum} files may be open at a time; raise it with \
+             'ulimit -Hn {DESCRIPTORS_WANTED}' or LimitNOFILE= in the systemd unit"
         ));
     }
     notes

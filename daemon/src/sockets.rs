@@ -6,13 +6,21 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
+use towline_base::clock;
 use towline_config::{Effective, Portmap};
 use towline_io::listen_all;
 
 use crate::error::NodeError;
 use crate::face::Speaks;
+
+/// How long a port may take to come free after its last owner was killed.
+const RELEASE_MAX: Duration = Duration::from_millis(1_000);
+
+/// Time between two tries within [`RELEASE_MAX`].
+const RELEASE_STEP: Duration = Duration::from_millis(20);
 
 /// Ports tried after the usual one when that is taken.
 const NFS_PORTS_TRIED: u16 = 64;
@@ -101,7 +109,12 @@ fn open_port(
             error,
             hint: hint.to_owned(),
         };
-        let sockets = listen_all(address, workers).map_err(failed)?;
+        let sockets = match speaks {
+            // Taken for good by rpcbind wherever that runs: no reason to wait.
+            Speaks::Portmap => listen_all(address, workers),
+            Speaks::Http | Speaks::Nfs => listen_patiently(address, workers),
+        };
+        let sockets = sockets.map_err(failed)?;
         let bound = sockets
             .first()
             .and_then(|socket| rustix::net::getsockname(socket).ok());
@@ -117,6 +130,21 @@ fn open_port(
     }
     doors.extend(opened);
     Ok(port)
+}
+
+/// Opens the sockets of one address. A port that is in use is tried again for a moment: when a
+/// node is killed the kernel takes its rings apart in the background, and they hold the listening
+/// sockets for some milliseconds after the process is gone.
+fn listen_patiently(address: SocketAddr, workers: usize) -> Result<Vec<OwnedFd>, Errno> {
+    let started = clock::now();
+    loop {
+        match listen_all(address, workers) {
+            Err(Errno::ADDRINUSE) if clock::now() - started < RELEASE_MAX => {
+                std::thread::sleep(RELEASE_STEP);
+            }
+            other => return other,
+        }
+    }
 }
 
 fn open_nfs(

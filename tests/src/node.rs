@@ -225,9 +225,10 @@ fn spawn(
         .arg("up")
         .arg("--data")
         .arg(directory.path().join("data"));
-    if !settings.configuration.is_empty() {
+    let configuration = with_engine(&settings.configuration);
+    if !configuration.is_empty() {
         let file = directory.path().join("towline.toml");
-        fs::write(&file, &settings.configuration)?;
+        fs::write(&file, &configuration)?;
         command.arg("--config").arg(file);
     }
     command.args(["--http-port", &http.port().to_string()]);
@@ -242,6 +243,19 @@ fn spawn(
         .stdout(log.try_clone()?)
         .stderr(log);
     Running::start(command)
+}
+
+/// The configuration, with the engine that the variable TOWLINE_ENGINE names: so the same tests
+/// run on each engine.
+fn with_engine(configuration: &str) -> String {
+    match std::env::var("TOWLINE_ENGINE") {
+        Ok(_) if configuration.contains("engine = ") => configuration.to_owned(),
+        Ok(engine) if configuration.contains("[io]\n") => {
+            configuration.replacen("[io]\n", &format!("[io]\nengine = \"{engine}\"\n"), 1)
+        }
+        Ok(engine) => format!("{configuration}\n[io]\nengine = \"{engine}\"\n"),
+        Err(_) => configuration.to_owned(),
+    }
 }
 
 fn is_ready(address: SocketAddr) -> Result<bool> {

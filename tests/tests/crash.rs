@@ -59,6 +59,7 @@ impl Writer {
 
     /// Writes until the connection ends, which it does when the node is killed.
     fn work(&mut self, endpoint: Endpoint) -> Result<()> {
+        self.verifier = None;
         let Ok(root) = mount(endpoint, "/projects", USER) else {
             return Ok(());
         };
@@ -68,7 +69,6 @@ impl Writer {
         let Ok(mut wire) = Wire::connect(endpoint.nfs) else {
             return Ok(());
         };
-        self.verifier = None;
         loop {
             let goes_on = match self.random.below(4) {
                 0 => self.names(&mut wire, &root)?,

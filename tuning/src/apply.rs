@@ -18,7 +18,8 @@ use crate::snapshot::{Fate, Item, Snapshot, Store};
 pub const CONFIRM_TIME: Duration = Duration::from_secs(60);
 
 /// Applies the plan. `confirm_time` counts where a link can drop; `arm` starts what takes the
-/// snapshot back when nobody confirms in that time. The caller holds the store's lock and has recovered what was left over.
+/// snapshot back when nobody confirms in that time. The caller holds the store's lock and has
+/// recovered what was left over.
 ///
 /// # Errors
 /// When the snapshot cannot be written, or a change did not hold: then all is as before.

@@ -31,7 +31,7 @@ pub fn named<'a>(facts: &'a HostFacts, name: &str) -> Result<Vec<&'a LinkFacts>,
 ///
 /// # Errors
 /// When there is no route, or the address that it gives is on no link.
-pub fn towards<'a>(facts: &'a HostFacts, peer: IpAddr) -> Result<&'a LinkFacts, TuneError> {
+pub fn towards(facts: &HostFacts, peer: IpAddr) -> Result<&LinkFacts, TuneError> {
     let own = own_address(peer)?;
     holding(facts, own).ok_or_else(|| {
         TuneError::usage(format!(

@@ -73,7 +73,7 @@ impl Plan {
         let guarded = guarded(facts);
         let mut plan = Self::default();
         for check in report.failures() {
-            let asked = ids.iter().any(|id| *id == check.id);
+            let asked = ids.contains(&check.id);
             if !(asked || ids.is_empty() && check.severity > Severity::Information) {
                 continue;
             }

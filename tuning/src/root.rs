@@ -106,6 +106,7 @@ impl Root {
 /// The processors of a list such as `0-3,8`; at most 4,096, the kernel's own limit on x86.
 #[must_use]
 pub fn cpu_list(text: &str) -> Vec<u32> {
+    /// Processors of one list: 4,096 is what the kernel itself allows on x86 (NR_CPUS).
     const CPUS_MAX: usize = 4096;
     let mut cpus = Vec::new();
     for part in text.trim().split(',').filter(|part| !part.is_empty()) {

@@ -3,6 +3,8 @@
 //!
 //! The sheets are composed from values that the drivers document; none was recorded.
 
+#![allow(clippy::unwrap_used, reason = "tests: a failure here is a failed test")]
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 

@@ -1,4 +1,6 @@
 //! `towline tune bundle`: everything for a bug report in one file, addresses replaced.
+//!
+//! Nothing is sent anywhere. Not promised: that a name which somebody gave an interface is found.
 
 use std::fs;
 use std::path::PathBuf;

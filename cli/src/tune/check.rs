@@ -1,4 +1,6 @@
 //! `towline tune check`: every check of the catalogue that this host can answer.
+//!
+//! Changes nothing and needs no root; what root would add is said at the end of the report.
 
 use std::process::ExitCode;
 use std::time::Duration;

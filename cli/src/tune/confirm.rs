@@ -1,4 +1,6 @@
 //! `towline tune confirm`: keeps a change that could have dropped the link, and persists it.
+//!
+//! Invariant: a change whose time is over is never confirmed, it is put back instead.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,6 @@
 //! `towline tune diff`: what differs between two hosts: MTU, speed, offloads, sysctls.
+//!
+//! Invariant: files are read up to a limit, and only what both hosts told is compared.
 
 use std::fs::File;
 use std::io::Read;

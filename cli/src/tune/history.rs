@@ -1,4 +1,7 @@
 //! `towline tune history`: all snapshots, what they changed and how they ended.
+//!
+//! Reads only: what a run that died has left is shown as interrupted, and put back by the next
+//! verb that may write.
 
 use std::process::ExitCode;
 

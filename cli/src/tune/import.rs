@@ -1,4 +1,6 @@
 //! `towline tune import`: judges the JSON that a script for another system printed.
+//!
+//! Invariant: the file is read up to a limit, shown and judged, and never run.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,4 +1,6 @@
 //! `towline tune revert`: puts back what was before a snapshot, and all newer ones.
+//!
+//! Invariant: newest first, so that the oldest values are written last and stand at the end.
 
 use std::process::ExitCode;
 

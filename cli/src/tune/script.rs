@@ -1,4 +1,7 @@
 //! `towline tune script`: a script for a machine without towline.
+//!
+//! Printed, not run: look at it before it goes to the other machine. Changes nothing on this
+//! host.
 
 use std::process::ExitCode;
 

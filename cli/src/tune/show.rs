@@ -1,4 +1,6 @@
 //! A tuning report for people: what failed first within each group, with cause and fix.
+//!
+//! Invariant: what could not be answered is never shown as passed, and is counted apart.
 
 use std::fmt::Write;
 

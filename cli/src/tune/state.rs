@@ -1,4 +1,6 @@
 //! Where the snapshots of `towline tune` lie, and the tools to change and take back.
+//!
+//! Invariant: whoever may change something holds the lock and has put back what was left over.
 
 use std::path::PathBuf;
 

@@ -117,10 +117,7 @@ impl Lab {
 
     /// The checks of a host that ended in that state: `fail`, `ok`, `skip`, `unknown`.
     pub(crate) fn ids(&self, host: usize, options: &str, state: &str) -> Vec<String> {
-        let output = self.tune(
-            host,
-            &format!("check --json {options}").trim_end().to_owned(),
-        );
+        let output = self.tune(host, format!("check --json {options}").trim_end());
         let report: serde_json::Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
         let checks = report["checks"].as_array().unwrap();

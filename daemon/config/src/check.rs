@@ -379,7 +379,10 @@ fn allow(check: &mut Checker<'_>, volumes: &mut [crate::effective::Volume], opti
             .iter_mut()
             .flat_map(|volume| [&mut volume.allow, &mut volume.allow_write])
         {
-            setting.value.extend(&list);
+            let known = setting.value.clone();
+            setting
+                .value
+                .extend(list.iter().filter(|net| !known.contains(net)));
             setting.origin = Origin::CommandLine("--allow");
         }
     }

@@ -33,6 +33,10 @@ use crate::worker::Worker;
 /// on; a longer one closes it. At 10 Gb/s this is 7 ms.
 pub const DRAIN_BYTES_MAX: u64 = 8 << 20;
 
+/// Bytes of replies after which a core lets the driver send before it takes the next pipelined
+/// request: a flood of small requests must not become a flood of memory. Two hundred replies.
+pub const REPLIES_BYTES_MAX: usize = 64 << 10;
+
 /// Methods of a file or directory (RFC 9110 section 10.2.1).
 pub(crate) const METHODS: &str = "GET, HEAD, PUT, DELETE, MKCOL, OPTIONS";
 
@@ -235,19 +239,20 @@ impl Connection {
     }
 
     /// Ends a request whose reply is out.
-    fn finish(&mut self, head: &Head<'_>) -> Option<Demand> {
+    fn finish(&mut self, head: &Head<'_>, output: &mut Output<Done>) -> Option<Demand> {
         self.log(head.method);
         if !head.keep_alive {
             return Some(Demand::Close);
         }
-        match drained(head) {
-            None => Some(Demand::Close),
-            Some(0) => None,
-            Some(length) => {
-                self.phase = Phase::Drain;
-                Some(Demand::Payload(Payload { sink: None, length }))
-            }
+        let Some(length) = drained(head) else {
+            return Some(Demand::Close);
+        };
+        if length == 0 && output.buffer().len() < REPLIES_BYTES_MAX {
+            return None;
         }
+        // An empty payload lets the driver send what is there and come back.
+        self.phase = Phase::Drain;
+        Some(Demand::Payload(Payload { sink: None, length }))
     }
 
     fn log(&mut self, method: Method) {
@@ -328,7 +333,7 @@ impl Protocol for Connection {
                 }
                 Flow::Replied => {
                     *input = text.get(length..).unwrap_or(&[]);
-                    if let Some(demand) = self.finish(&head) {
+                    if let Some(demand) = self.finish(&head, output) {
                         return demand;
                     }
                 }

@@ -43,3 +43,6 @@ pub use connection::Connection;
 pub use done::Done;
 pub use server::{Limits, Server};
 pub use worker::Factory;
+
+#[cfg(test)]
+mod tests;

@@ -24,9 +24,7 @@ pub enum PathFault {
     #[error("a '%' in the path must be followed by two hexadecimal digits")]
     BadEscape,
     /// A segment that is no name: empty, `.`, `..`, too long, with `/` or NUL.
-    #[error(
-        "the path has a part that cannot be a name: empty, '.', '..', too long, or with '/' or NUL in it"
-    )]
+    #[error("the path has a part that is no name: empty, '.', '..', too long, or with '/' or NUL")]
     BadName,
     /// More than [`NAMES_MAX`] names or [`PATH_BYTES_MAX`] bytes.
     #[error("the path is too long")]

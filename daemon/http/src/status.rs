@@ -12,25 +12,22 @@ use crate::head::HeadFault;
 use crate::path::PathFault;
 
 /// A status code that this server sends.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Status(u16);
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Status {
+    code: u16,
+    line: &'static str,
+}
 
 macro_rules! statuses {
     ($($name:ident $code:literal $reason:literal;)*) => {
         impl Status {
             $(
                 #[doc = concat!("`", $code, " ", $reason, "`")]
-                pub const $name: Self = Self($code);
+                pub const $name: Self = Self {
+                    code: $code,
+                    line: concat!("HTTP/1.1 ", $code, " ", $reason, "\r\n"),
+                };
             )*
-
-            /// The status line with its CR LF.
-            #[must_use]
-            pub fn line(self) -> &'static str {
-                match self.0 {
-                    $($code => concat!("HTTP/1.1 ", $code, " ", $reason, "\r\n"),)*
-                    _ => "HTTP/1.1 500 Internal Server Error\r\n",
-                }
-            }
         }
     };
 }
@@ -68,13 +65,19 @@ impl Status {
     /// The number, 100 to 599.
     #[must_use]
     pub fn code(self) -> u16 {
-        self.0
+        self.code
+    }
+
+    /// The status line with its CR LF.
+    #[must_use]
+    pub fn line(self) -> &'static str {
+        self.line
     }
 
     /// Code and reason, without the version.
     #[must_use]
     pub fn title(self) -> &'static str {
-        self.line().get(9..).unwrap_or("").trim_ascii_end()
+        self.line.get(9..).unwrap_or("").trim_ascii_end()
     }
 }
 

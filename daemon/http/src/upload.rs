@@ -224,7 +224,8 @@ fn abandon(target: &Target, upload: &Upload) {
         return;
     };
     if let Err(error) = writable.abandon(upload, &target.export.anonymous) {
-        tracing::warn!(volume = %target.export.name, %error, "an unfinished upload was left behind");
+        let volume = target.export.name.as_str();
+        tracing::warn!(volume, %error, "an unfinished upload was left behind");
     }
 }
 

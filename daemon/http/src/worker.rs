@@ -58,6 +58,12 @@ impl Factory {
     pub fn accept(&self, peer: Peer) -> Connection {
         Connection::new(self.server.clone(), self.worker.clone(), peer)
     }
+
+    /// How many paths are remembered.
+    #[cfg(test)]
+    pub(crate) fn paths_known(&self) -> usize {
+        self.worker.borrow().paths.len()
+    }
 }
 
 /// The state that connections of one worker share.

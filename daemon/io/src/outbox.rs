@@ -12,7 +12,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 use rustix::net::{SendFlags, sockopt};
 use rustix::pipe::{SpliceFlags, splice};
 
-use crate::limits::{CORK_BYTES_MIN, PROBE_STEP_BYTES, WINDOW_BYTES};
+use crate::limits::{CORK_BYTES_MIN, PROBE_STEP_BYTES, TRUSTED_BYTES, WINDOW_BYTES};
 use crate::pipes::{Pipe, Pipes};
 use crate::span::{FileSpan, SpanFault};
 
@@ -21,12 +21,49 @@ use crate::span::{FileSpan, SpanFault};
 pub(crate) enum Item {
     /// Bytes, sent up to the index.
     Bytes(Vec<u8>, usize),
-    /// A span; so many of its first bytes are known to be in memory.
-    Span(FileSpan, u64),
+    /// A span, and what is known of its bytes.
+    Span(FileSpan, Seen),
     /// A span whose beginning is being read into a pipe.
     Filling(FileSpan),
     /// A pipe that holds so many bytes.
     Piped(Pipe, usize),
+}
+
+/// What is known of a span's bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    /// So many of its first bytes are in memory.
+    pub(crate) resident: u64,
+    /// So many bytes up to there were found in memory without a gap.
+    run: u64,
+}
+
+impl Seen {
+    /// A span that is in memory as a whole.
+    pub(crate) fn all(span: &FileSpan) -> Self {
+        Self {
+            resident: span.length,
+            run: 0,
+        }
+    }
+
+    /// Tests the next window. In a long run of resident bytes every fourth place is enough: what
+    /// is missed there costs one read-ahead, and a file is rarely cached in patches.
+    fn look_ahead(&mut self, span: &FileSpan) -> Result<(), SpanFault> {
+        let window = (span.length - self.resident).min(WINDOW_BYTES);
+        let step = if self.run < TRUSTED_BYTES {
+            PROBE_STEP_BYTES
+        } else {
+            PROBE_STEP_BYTES * 4
+        };
+        if is_resident(span, self.resident, window, step)? {
+            self.resident += window;
+            self.run += window;
+        } else {
+            self.run = 0;
+        }
+        Ok(())
+    }
 }
 
 /// How far sending got.
@@ -180,32 +217,32 @@ impl Outbox {
         budget: &mut usize,
         moved: &mut Moved,
     ) -> Result<Step, SendFault> {
-        let Some(Item::Span(span, resident)) = self.items.front_mut() else {
+        let Some(Item::Span(span, seen)) = self.items.front_mut() else {
             return Ok(Step::Next);
         };
         // Tested ahead, so that the file goes out in pieces as large as the socket takes.
-        if *resident < span.length.min(WINDOW_BYTES) {
-            let tested = *resident;
-            let window = (span.length - tested).min(WINDOW_BYTES);
-            match is_resident(span, tested, window) {
-                Ok(true) => *resident += window,
-                Ok(false) if tested > 0 => {}
-                Ok(false) => return Ok(Step::Stop(Flushed::Cold)),
+        if seen.resident < span.length.min(WINDOW_BYTES) {
+            match seen.look_ahead(span) {
+                Ok(()) if seen.resident > 0 => {}
+                Ok(()) => return Ok(Step::Stop(Flushed::Cold)),
                 Err(fault) => return Err(SendFault::Span(fault)),
             }
         }
         let mut offset = span.offset;
-        let count = (*resident).min(span.length) as usize;
+        let count = seen.resident.min(span.length) as usize;
         match rustix::fs::sendfile(fd, &*span.file, Some(&mut offset), count) {
             Ok(0) => Err(SendFault::Span(SpanFault::Short { bytes: 0 })),
             Ok(sent) => {
                 span.offset += sent as u64;
                 span.length -= sent as u64;
-                *resident -= sent as u64;
+                seen.resident -= sent as u64;
                 *budget = budget.saturating_sub(sent);
                 moved.by_sendfile += sent as u64;
                 if span.length == 0 {
                     self.items.pop_front();
+                } else if sent < count {
+                    // The socket is full. Asking again would read 64 KiB in vain.
+                    return Ok(Step::Stop(Flushed::Blocked));
                 }
                 Ok(Step::Next)
             }
@@ -267,11 +304,19 @@ enum Step {
     Stop(Flushed),
 }
 
+/// Whether a whole span of at most one framed reply is in memory.
+pub(crate) fn is_all_resident(span: &FileSpan) -> bool {
+    matches!(
+        is_resident(span, 0, span.length, PROBE_STEP_BYTES),
+        Ok(true)
+    )
+}
+
 /// Whether `window` bytes of a span from `start` are in the page cache. One byte is read at the
-/// start, at every [`PROBE_STEP_BYTES`], and at the end (large folios leave holes between).
-pub(crate) fn is_resident(span: &FileSpan, start: u64, window: u64) -> Result<bool, SpanFault> {
+/// start, at every `step` bytes, and at the end (large folios leave holes between).
+fn is_resident(span: &FileSpan, start: u64, window: u64, step: u64) -> Result<bool, SpanFault> {
     let last = window.saturating_sub(1);
-    let steps = (0..last).step_by(PROBE_STEP_BYTES as usize);
+    let steps = (0..last).step_by(step as usize);
     for at in steps.chain(std::iter::once(last)) {
         let mut byte = [0];
         let mut buffers = [std::io::IoSliceMut::new(&mut byte)];

@@ -7,6 +7,7 @@
 //! a volume of its own.
 
 mod changes;
+mod creating;
 mod ground;
 mod index;
 mod list;

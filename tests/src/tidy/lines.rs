@@ -81,7 +81,7 @@ fn width(source: &Source) -> Vec<Finding> {
 
 fn file_length(source: &Source) -> Vec<Finding> {
     let length = source.production().len();
-    if length <= FILE_LINES_AIM {
+    if length <= FILE_LINES_AIM || source.is_test() {
         return Vec::new();
     }
     let rule = if length > FILE_LINES_MAX {
@@ -143,7 +143,12 @@ fn header(source: &Source) -> Vec<Finding> {
         .take_while(|line| line.starts_with("//!"))
         .map(|line| line.trim_start_matches("//!").split_whitespace().count())
         .sum();
-    if words >= HEADER_WORDS_MIN {
+    let wanted = if source.is_test() {
+        1
+    } else {
+        HEADER_WORDS_MIN
+    };
+    if words >= wanted {
         return Vec::new();
     }
     let advice = "begin with //!: what it is, the invariant it keeps, what it does not promise";
@@ -280,7 +285,14 @@ fn is_doc(line: &str) -> bool {
 }
 
 fn rfc_source(source: &Source) -> Vec<Finding> {
-    if !source.path.starts_with("daemon/nfs/src/") || source.is_test() {
+    // The parts of the NFS crate that speak the wire; the rest has limits and names of its own.
+    let wire = ["rpc", "xdr", "v3", "mount", "portmap"];
+    let part = source
+        .path
+        .strip_prefix("daemon/nfs/src/")
+        .unwrap_or_default();
+    let part = part.split(['/', '.']).next().unwrap_or_default();
+    if !wire.contains(&part) || source.is_test() {
         return Vec::new();
     }
     let production = source.production();
@@ -407,7 +419,7 @@ mod tests {
             ("a/src/b.rs", "// let x = y;", "leftovers"),
             ("a/src/b.rs", "const QUEUE_MAX: usize = 4;", "limit-reason"),
             (
-                "daemon/nfs/src/b.rs",
+                "daemon/nfs/src/rpc/b.rs",
                 "const PROGRAM: u32 = 100_003;",
                 "rfc-source",
             ),
@@ -443,7 +455,7 @@ mod tests {
                 "/// Entries, as a count; more would pass 1 MiB.\nconst Q_MAX: usize = 4;",
             ),
             (
-                "daemon/nfs/src/b.rs",
+                "daemon/nfs/src/rpc/b.rs",
                 "/// RFC 1813 section 3.\nconst PROGRAM: u32 = 100_003;",
             ),
             (

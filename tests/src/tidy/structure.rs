@@ -65,7 +65,7 @@ fn names(sources: &[Source]) -> Vec<Finding> {
                 "name it after its subject".into(),
             ));
         }
-        if source.path.ends_with("/mod.rs") && !source.path.starts_with("tests/tests/") {
+        if source.path.ends_with("/mod.rs") && !source.path.contains("tests/") {
             findings.push(at(
                 &source.path,
                 "no-mod-rs",
@@ -84,7 +84,7 @@ fn is_crate_root(path: &str) -> bool {
         .and_then(|index| parts.get(index))
         .copied();
     path.ends_with("src/lib.rs")
-        || path.ends_with("src/main.rs")
+        || path.ends_with("/main.rs")
         || path.ends_with("build.rs")
         || matches!(
             parent,

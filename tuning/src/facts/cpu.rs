@@ -1,6 +1,7 @@
 //! Processors, memory nodes and what the kernel does with them.
 //!
 //! Not promised: per-core figures beyond what the rules need.
+//! Governed by `/sys/devices/system/cpu` and proc(5).
 
 use std::collections::BTreeMap;
 

@@ -19,7 +19,7 @@ const BLOCK_BYTES: usize = 256 << 10;
 /// Longest account of the other end in bytes: some hundred counters.
 const ACCOUNT_BYTES_MAX: u64 = 1 << 20;
 
-/// Longest wait for progress.
+/// Longest wait for progress, in seconds: a peer that stands still that long is gone.
 pub(super) const STALL_MAX: Duration = Duration::from_secs(5);
 
 /// Longest transfer that is served.

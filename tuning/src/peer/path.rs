@@ -31,8 +31,10 @@ const WAIT_MIN: Duration = Duration::from_millis(60);
 /// Smallest packet that every IPv4 path carries, in bytes (RFC 791: 576).
 const PACKET_BYTES_MIN: u32 = 576;
 
-/// Echoes of one round-trip measurement, and the time that they may take.
+/// Echoes of one round-trip measurement: enough for a 99th percentile.
 const ECHOES: u32 = 1000;
+
+/// Time that they may take, in milliseconds: within a transfer of two seconds.
 const ECHO_TIME_MAX: Duration = Duration::from_millis(1500);
 
 /// How a size fared.

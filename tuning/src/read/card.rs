@@ -1,6 +1,7 @@
 //! One interface in detail: the ethtool family, and what sysfs says about its device.
 //!
 //! Governed by `Documentation/ABI/testing/sysfs-class-net` and sysfs-bus-pci.
+//! Invariant: a driver that does not report something leaves the reason in its place.
 
 use std::io;
 

@@ -1,6 +1,7 @@
 //! NFS mounts with their effective options, connections and counters.
 //!
 //! Governed by `/proc/self/mountstats` (statvers 1.1) and `/proc/self/mountinfo` (proc(5)).
+//! Invariant: a line of another form is left out, never guessed at.
 
 use std::collections::BTreeMap;
 

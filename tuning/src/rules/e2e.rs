@@ -1,4 +1,7 @@
 //! Rules of the way to a peer (catalogue, section 3.5).
+//!
+//! Invariant: pure functions of both ends' facts; what was not measured is unknown and never
+//! counts as passed.
 
 use super::{Named, Rule, speed_text};
 use crate::case::Case;
@@ -104,7 +107,8 @@ fn black_hole(case: &Case<'_>, peer: &PeerFacts) -> Judged {
     };
     let key = "net.ipv4.tcp_mtu_probing";
     let verdict = Verdict::new(!hole, read, "none").fix(Fix::hands(
-        "let ICMP fragmentation-needed (IPv6: packet too big) pass, or set one MTU on the whole path",
+        "let ICMP fragmentation-needed (IPv6: packet too big) pass, or set one MTU on the whole \
+         path",
     ));
     let off = case.facts.sysctl(key) == Ok("0");
     Ok(if off {

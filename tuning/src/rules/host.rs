@@ -1,4 +1,7 @@
 //! Rules of processors, memory, disks, clock and listeners (catalogue, sections 3.3 and 3.7).
+//!
+//! Invariant: pure functions of the facts; what was not read is unknown and never counts as
+//! passed.
 
 use super::{Named, Rule};
 use crate::case::{Case, Profile};
@@ -73,9 +76,12 @@ fn balance(case: &Case<'_>) -> Judged {
     let multi_node = case.facts.cpu.nodes.len() > 1;
     let read = if runs { "runs" } else { "does not run" };
     let passed = !(runs && pinned && multi_node);
-    Ok(Verdict::new(passed, read, "owns the interrupts alone, or does not run").fix(Fix::hands(
-        "IRQBALANCE_BANNED_CPULIST in /etc/default/irqbalance, or systemctl disable --now irqbalance",
-    )))
+    Ok(
+        Verdict::new(passed, read, "owns the interrupts alone, or does not run").fix(Fix::hands(
+            "IRQBALANCE_BANNED_CPULIST in /etc/default/irqbalance, or systemctl disable --now \
+             irqbalance",
+        )),
+    )
 }
 
 fn throttling(case: &Case<'_>) -> Judged {

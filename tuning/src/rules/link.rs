@@ -1,4 +1,7 @@
 //! Rules of the link itself: state, speed, duplex, errors on the wire (catalogue, section 3.1).
+//!
+//! Invariant: pure functions of the facts; what was not read is unknown and never counts as
+//! passed.
 
 use super::{Named, Rule, speed_text};
 use crate::case::{Case, Profile};

@@ -1,4 +1,7 @@
 //! Rules over several links: MTU from top to bottom, subnets, Thunderbolt rings.
+//!
+//! Invariant: pure functions of the facts; a link alone is never judged by links that it does not
+//! carry.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,6 @@
 //! Rules of the card: rings, channels, coalescing, flow control, queues (catalogue, section 3.2).
+//!
+//! Invariant: pure functions of the facts; a target is never above what the driver takes.
 
 use super::link::no_growth;
 use super::{Named, Rule};

@@ -1,4 +1,7 @@
 //! Rules of interrupts and software queues: who serves the packets (catalogue, section 3.2).
+//!
+//! Invariant: pure functions of the facts; an interrupt is only moved to processors near the
+//! card.
 
 use super::{Named, Rule};
 use crate::case::Case;

@@ -1,4 +1,6 @@
 //! Rules of the PCIe link (catalogue, section 3.3).
+//!
+//! Invariant: pure functions of the facts; the slowest link on the way to the root decides.
 
 use super::link::no_growth;
 use super::{Named, Rule};

@@ -1,4 +1,6 @@
 //! Rules of the core network settings (catalogue, section 3.4).
+//!
+//! Invariant: pure functions of the facts; a larger value than needed is never lowered.
 
 use super::sysctl_tcp::{at_least, must_be};
 use super::{Named, Rule, size_text};

@@ -1,4 +1,6 @@
 //! Rules of TCP: windows, algorithms and the switches of old guides (catalogue, section 3.4).
+//!
+//! Invariant: pure functions of the facts; a window that is larger than needed is never lowered.
 
 use super::{Named, Rule, size_text};
 use crate::case::{Case, Profile};

@@ -1,4 +1,6 @@
 //! Tests of the request head: every refusal, both sides of every limit, and every cut.
+//!
+//! Not covered here: what is done with an accepted head; the serving tests do that.
 
 use super::*;
 

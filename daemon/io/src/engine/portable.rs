@@ -24,6 +24,11 @@ const EVENTS_MAX: usize = 1024;
 
 const MAIL: u64 = u64::MAX;
 
+const WATCHED: epoll::EventFlags = epoll::EventFlags::IN
+    .union(epoll::EventFlags::OUT)
+    .union(epoll::EventFlags::RDHUP)
+    .union(epoll::EventFlags::ET);
+
 /// Orders on their way to the threads, results on their way back. Bounded by the worker's pipes:
 /// an order holds one.
 #[derive(Default)]
@@ -117,18 +122,23 @@ impl Exchange {
 
 impl Engine for Portable {
     fn watch(&mut self, fd: BorrowedFd<'_>, token: Token) -> Result<(), Errno> {
-        use epoll::EventFlags as Flags;
-        let flags = Flags::IN | Flags::OUT | Flags::RDHUP | Flags::ET;
         epoll::add(
             &self.epoll,
             fd,
             epoll::EventData::new_u64(token.to_bits()),
-            flags,
+            WATCHED,
         )
     }
 
-    fn want_write(&mut self, _: BorrowedFd<'_>, _: Token) -> Result<(), Errno> {
-        Ok(()) // EPOLLOUT is watched all the time; its next edge is the event.
+    fn want_write(&mut self, fd: BorrowedFd<'_>, token: Token) -> Result<(), Errno> {
+        // Asking anew makes the kernel look now: a socket that takes bytes already has no edge
+        // to come.
+        epoll::modify(
+            &self.epoll,
+            fd,
+            epoll::EventData::new_u64(token.to_bits()),
+            WATCHED,
+        )
     }
 
     fn forget(&mut self, fd: BorrowedFd<'_>, _: Token) {

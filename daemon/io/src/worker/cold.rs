@@ -11,7 +11,7 @@ use super::sending::push_bytes;
 use super::{Fate, Held, Worker};
 use crate::engine::FillOrder;
 use crate::limits::INLINE_BYTES_MAX;
-use crate::outbox::Item;
+use crate::outbox::{Item, Seen};
 use crate::pipes::{PIPE_BYTES, Pipe};
 use crate::protocol::Service;
 use crate::span::{FileSpan, SpanFault};
@@ -183,7 +183,7 @@ impl<S: Service> Worker<S> {
         span.length = span.length.saturating_sub(count as u64);
         if span.length > 0 {
             // One page more than the pipe holds, when the span does not begin at one.
-            outbox.items.push_back(Item::Span(span, 0));
+            outbox.items.push_back(Item::Span(span, Seen::default()));
         }
         push_bytes(outbox, [0; 3].get(..usize::from(padding)).unwrap_or(&[]));
     }
@@ -251,7 +251,7 @@ impl<S: Service> Worker<S> {
 
 fn clone_span(item: &Item) -> Item {
     match item {
-        Item::Span(span, resident) => Item::Span(span.clone(), *resident),
+        Item::Span(span, seen) => Item::Span(span.clone(), *seen),
         Item::Bytes(..) | Item::Filling(_) | Item::Piped(..) => Item::Bytes(Vec::new(), 0),
     }
 }
@@ -266,7 +266,10 @@ fn piped_to_front<P: crate::protocol::Protocol>(
         span.offset += count as u64;
         span.length = span.length.saturating_sub(count as u64);
         if span.length > 0 {
-            connection.outbox.items.push_front(Item::Span(span, 0));
+            connection
+                .outbox
+                .items
+                .push_front(Item::Span(span, Seen::default()));
         }
         connection.outbox.items.push_front(Item::Piped(pipe, count));
     }

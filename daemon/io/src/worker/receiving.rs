@@ -14,8 +14,8 @@ use super::{DONTWAIT, Held, Worker};
 use crate::connection::{Connection, Receiving, Wants};
 use crate::identity::assume_nobody;
 use crate::limits::{
-    RECEIVE_BYTES_MAX, RECEIVE_BYTES_MIN, SPLICE_BYTES_MIN, UNDER_WAY_MAX, UNSENT_BYTES_MAX,
-    UNSENT_ITEMS_MAX,
+    RECEIVE_BYTES_MAX, RECEIVE_BYTES_MIN, SLICE_BYTES, SPLICE_BYTES_MIN, UNDER_WAY_MAX,
+    UNSENT_BYTES_MAX, UNSENT_ITEMS_MAX,
 };
 use crate::pipes::PIPE_BYTES;
 use crate::protocol::{Protocol, Service};
@@ -68,6 +68,10 @@ impl<S: Service> Worker<S> {
             return self.nothing_to_read(connection);
         }
         if self.must_starve(token, connection) {
+            if connection.is_last_edge {
+                // What it still holds would be kept for nobody.
+                return Received::Failed("the peer is gone while it waited for memory");
+            }
             connection.is_starved = true;
             return Received::Nothing;
         }
@@ -122,7 +126,7 @@ impl<S: Service> Worker<S> {
                 }
                 let bytes = scratch.get(..count).unwrap_or(&[]);
                 if connection.input.is_empty() {
-                    let taken = self.feed(token, connection, bytes);
+                    let taken = self.feed_in_slices(token, connection, bytes, budget);
                     connection
                         .input
                         .extend_from_slice(bytes.get(taken..).unwrap_or(&[]));
@@ -143,6 +147,40 @@ impl<S: Service> Worker<S> {
         };
         self.scratch = scratch;
         received
+    }
+
+    /// Gives a window of small requests to the core some at a time and sends between, so that
+    /// the peer works on the first answers while we work on the next. Returns how many bytes
+    /// were taken.
+    fn feed_in_slices(
+        &mut self,
+        token: Token,
+        connection: &mut Held<S>,
+        bytes: &[u8],
+        budget: &mut usize,
+    ) -> usize {
+        let (mut taken, mut slice) = (0, SLICE_BYTES);
+        loop {
+            let rest = bytes.get(taken..).unwrap_or(&[]);
+            let is_cut = connection.payload.is_none() && rest.len() > slice;
+            let part = if is_cut {
+                rest.get(..slice).unwrap_or(rest)
+            } else {
+                rest
+            };
+            let count = self.feed(token, connection, part);
+            taken += count;
+            // One request may be longer than a slice.
+            slice = if count == 0 { slice * 2 } else { SLICE_BYTES };
+            if !is_cut || connection.wants != Wants::Input || !may_read(connection) {
+                return taken;
+            }
+            if count > 0 && self.send(token, connection, budget).is_some() {
+                // The turn ends here, or the connection does: the caller's own send finds out.
+                connection.has_seen_all = false;
+                return taken;
+            }
+        }
     }
 
     /// Gives bytes to the payload and the core in turn; returns how many were taken.

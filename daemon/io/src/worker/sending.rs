@@ -10,7 +10,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 use super::cold::{ColdFramed, ColdRead};
 use super::{Held, Mail, Worker};
 use crate::limits::INLINE_BYTES_MAX;
-use crate::outbox::{Item, Outbox, is_resident};
+use crate::outbox::{Item, Outbox, Seen, is_all_resident};
 use crate::protocol::{Service, Unit};
 use crate::span::FileSpan;
 use crate::token::Token;
@@ -40,7 +40,10 @@ impl<S: Service> Worker<S> {
                     push_bytes(&mut connection.outbox, slice(&buffer, at, count));
                     at += count;
                 }
-                Unit::Span(span) => connection.outbox.items.push_back(Item::Span(span, 0)),
+                Unit::Span(span) => connection
+                    .outbox
+                    .items
+                    .push_back(Item::Span(span, Seen::default())),
                 Unit::Framed {
                     head_bytes,
                     span,
@@ -111,13 +114,13 @@ fn stage_hot(outbox: &mut Outbox, head: &[u8], span: &FileSpan, padding: u8) -> 
     if span.length <= INLINE_BYTES_MAX {
         return read_inline(outbox, head, span, padding);
     }
-    if !matches!(is_resident(span, 0, span.length), Ok(true)) {
+    if !is_all_resident(span) {
         return false;
     }
     push_bytes(outbox, head);
     outbox
         .items
-        .push_back(Item::Span(span.clone(), span.length));
+        .push_back(Item::Span(span.clone(), Seen::all(span)));
     push_bytes(outbox, slice(&PADDING, 0, usize::from(padding)));
     true
 }

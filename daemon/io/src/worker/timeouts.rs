@@ -1,9 +1,9 @@
 //! What time does: connections that idle or dribble are closed, memory is handed out fairly,
 //! and a worker that was told to stop ends.
 //!
-//! Invariant: a request or reply under way that moves less than
-//! [`WorkerLimits::progress_bytes_per_s`](crate::WorkerLimits) over the progress window is closed, unless this
-//! node is what it waits for. Not promised: precision better than a second.
+//! Invariant: a request or reply under way that moves less than `progress_bytes_per_s` of the
+//! [`WorkerLimits`](crate::WorkerLimits) over the progress window is closed, unless this node is
+//! what it waits for. Not promised: precision better than a second.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -15,6 +15,9 @@ use crate::token::Token;
 
 /// How long a closing connection may go on sending what nobody reads.
 const LINGER_MAX: Duration = Duration::from_secs(2);
+
+/// How long an unfinished request may hold memory while all of it is in use.
+const STARVED_MAX: Duration = Duration::from_secs(30);
 
 /// How often connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -101,8 +104,15 @@ impl<S: Service> Worker<S> {
                 Fate::Wait
             };
         }
-        // What this node itself is busy with is not the peer's fault.
+        // What this node itself is busy with is not the peer's fault; but a request that has
+        // waited this long for memory takes it from others.
         let is_ours = connection.under_way > 0 || connection.is_starved;
+        if connection.is_starved
+            && let Some(since) = connection.partial_since
+            && self.now - since >= STARVED_MAX
+        {
+            return Fate::Close("no memory for its request");
+        }
         if let Some(head_max) = connection.patience.head_max
             && let Some(since) = connection.partial_since
             && !is_ours

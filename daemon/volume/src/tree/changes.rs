@@ -10,20 +10,19 @@
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, Dev, FileType, Mode, OFlags, makedev};
 use towline_base::Name;
 use towline_io::identity::{Identity, assume};
 
-use crate::attributes::{Attributes, FileKind, Guard, SetAttributes, SetTime, Timestamp, Wcc};
+use crate::attributes::{Attributes, FileKind, Guard, SetAttributes, Wcc};
 use crate::error::VolumeError;
 use crate::node::{FileIdentity, Node};
-use crate::volume::{Created, Exclusive, How, Pace, Result, Special, Upload, WritableVolume};
+use crate::volume::{Created, How, Pace, Result, Special, Upload, WritableVolume};
 
 use super::ground::{Ground, attributes_at, live_attributes, proc_path};
-use super::{is_nothing_to_sync, open_file, open_for_sync, setting, upload};
+use super::{creating, is_nothing_to_sync, open_file, open_for_sync, setting, upload};
 
 /// Locks for directories, chosen by inode number. More would only cost memory: two changes that
 /// meet on one lock wait some microseconds for each other.
@@ -33,7 +32,6 @@ const LOCKS: usize = 256;
 /// volume fails, because a disk that loses so many is not to be trusted.
 const CONDEMNED_MAX: usize = 10_000;
 
-const FILE_MODE_DEFAULT: u32 = 0o644;
 const DIR_MODE_DEFAULT: u32 = 0o755;
 
 /// The writing half of one tree.
@@ -142,7 +140,7 @@ impl Changes {
         set: &SetAttributes,
     ) -> Result<Arc<Node>> {
         let node = self.ground.enter(dir, name, Pace::Blocking)?;
-        setting::apply(&node, who, &at_birth(set, who))?;
+        setting::apply(&node, who, &creating::at_birth(set, who))?;
         Ok(node)
     }
 
@@ -157,123 +155,6 @@ impl Changes {
             dir,
         })
     }
-
-    fn create_new(
-        &self,
-        dir: &Node,
-        name: &Name,
-        who: &Identity,
-        set: &SetAttributes,
-    ) -> Result<Arc<Node>> {
-        let mode = Mode::from_raw_mode(set.mode.unwrap_or(FILE_MODE_DEFAULT) & 0o7777);
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW;
-        let fd = rustix::fs::openat(dir.as_path(), name.as_bytes(), flags | CREATE_FLAGS, mode)?;
-        let node = self.adopt(dir, name, fd)?;
-        // The mode was given at birth; asking again would fail for set-id bits of others.
-        setting::apply(
-            &node,
-            who,
-            &SetAttributes {
-                mode: None,
-                ..at_birth(set, who)
-            },
-        )?;
-        Ok(node)
-    }
-
-    /// Makes a node of a file that was just created, and keeps the descriptor: its creator may
-    /// write to it even where its mode forbids everybody to.
-    fn adopt(&self, dir: &Node, name: &Name, fd: OwnedFd) -> Result<Arc<Node>> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let path = rustix::fs::open(proc_path(fd.as_fd()), flags, Mode::empty())?;
-        let node = self.ground.node(path)?;
-        self.ground.moved(&node, dir, name);
-        let file = Arc::new(File::from(fd));
-        let _ = node.writer.set(file.clone());
-        let _ = node.reader.set(file);
-        Ok(node)
-    }
-
-    fn create_unchecked(
-        &self,
-        dir: &Node,
-        name: &Name,
-        who: &Identity,
-        set: &SetAttributes,
-    ) -> Result<Arc<Node>> {
-        match self.create_new(dir, name, who, set) {
-            Err(VolumeError::Exists) => {}
-            other => return other,
-        }
-        let node = self.ground.enter(dir, name, Pace::Blocking)?;
-        if node.kind != FileKind::Regular {
-            return Err(VolumeError::Exists);
-        }
-        // RFC 1813 section 3.3.8: of a file that is there, only the size is set.
-        setting::apply(
-            &node,
-            who,
-            &SetAttributes {
-                size: set.size,
-                ..Default::default()
-            },
-        )?;
-        Ok(node)
-    }
-
-    fn create_exclusive(
-        &self,
-        dir: &Node,
-        name: &Name,
-        who: &Identity,
-        verifier: &Exclusive,
-    ) -> Result<Arc<Node>> {
-        let (accessed, modified) = verifier_times(verifier);
-        let set = SetAttributes {
-            accessed: SetTime::To(accessed),
-            modified: SetTime::To(modified),
-            ..Default::default()
-        };
-        match self.create_new(dir, name, who, &set) {
-            Err(VolumeError::Exists) => {}
-            other => return other,
-        }
-        let node = self.ground.enter(dir, name, Pace::Blocking)?;
-        let is = live_attributes(node.as_path())?;
-        let same = is.accessed == accessed && is.modified == modified && is.size == 0;
-        if node.kind == FileKind::Regular && same {
-            Ok(node)
-        } else {
-            Err(VolumeError::Exists)
-        }
-    }
-}
-
-/// Some clients send an owner or group along with a create because their own kernel would allow
-/// it. Only root may give files away, and a refusal would leave a half-made file behind.
-fn at_birth(set: &SetAttributes, who: &Identity) -> SetAttributes {
-    if who.uid == 0 {
-        *set
-    } else {
-        SetAttributes {
-            uid: None,
-            gid: None,
-            ..*set
-        }
-    }
-}
-
-const CREATE_FLAGS: OFlags = OFlags::CLOEXEC.union(OFlags::NOCTTY);
-
-/// Where an exclusive create keeps its verifier until the client sets real times: in the seconds
-/// of atime and mtime, 31 bits each, which every file system can hold.
-fn verifier_times(verifier: &Exclusive) -> (Timestamp, Timestamp) {
-    let [a, b, c, d, e, f, g, h] = *verifier;
-    let stamp = |bytes| Timestamp {
-        seconds: i64::from(u32::from_be_bytes(bytes) & 0x7fff_ffff),
-        nanoseconds: 0,
-    };
-    (stamp([a, b, c, d]), stamp([e, f, g, h]))
 }
 
 impl WritableVolume for Changes {
@@ -317,10 +198,11 @@ impl WritableVolume for Changes {
     }
 
     fn create(&self, dir: &Node, name: &Name, who: &Identity, how: &How) -> Result<Created> {
+        let ground = &self.ground;
         let made = self.change(dir, who, || match how {
-            How::Unchecked(set) => self.create_unchecked(dir, name, who, set),
-            How::Guarded(set) => self.create_new(dir, name, who, set),
-            How::Exclusive(verifier) => self.create_exclusive(dir, name, who, verifier),
+            How::Unchecked(set) => creating::unchecked(ground, dir, name, who, set),
+            How::Guarded(set) => creating::guarded(ground, dir, name, who, set),
+            How::Exclusive(verifier) => creating::exclusive(ground, dir, name, who, verifier),
         })?;
         self.created(made)
     }
@@ -391,7 +273,8 @@ impl WritableVolume for Changes {
             Special::Block(major, minor) => (FileType::BlockDevice, makedev(major, minor)),
         };
         let made = self.change(dir, who, || {
-            let mode = Mode::from_raw_mode(set.mode.unwrap_or(FILE_MODE_DEFAULT) & 0o7777);
+            let mode =
+                Mode::from_raw_mode(set.mode.unwrap_or(creating::FILE_MODE_DEFAULT) & 0o7777);
             rustix::fs::mknodat(dir.as_path(), name.as_bytes(), kind, mode, device)?;
             self.finish(
                 dir,

@@ -110,6 +110,9 @@ impl Ground {
             let mut dir = self.root();
             for name in above {
                 dir = self.enter(&dir, name, pace)?;
+                if dir.kind == FileKind::Symlink {
+                    return Err(VolumeError::WrongType);
+                }
             }
             return self.enter(&dir, last, pace);
         }

@@ -1,6 +1,8 @@
 //! GET and HEAD: whole files, ranges, conditions, access, and what may not be reached.
+//!
+//! Hot and cold answers are compared, because they take different ways to the same bytes.
 
-use crate::driver::{Node, Wants, split};
+use super::driver::{Node, Wants, split};
 
 const HOST: &str = "Host: n\r\n\r\n";
 
@@ -71,6 +73,22 @@ fn pipelined_requests_are_answered_in_order_at_every_cut() {
         }
         assert_eq!((rest, client.wants()), (&b""[..], Wants::Input));
     }
+}
+
+/// A few kilobytes of requests could otherwise become megabytes of replies in memory.
+#[test]
+fn a_flood_of_pipelined_requests_is_answered_in_bounded_bursts() {
+    let node = node();
+    let mut client = node.client();
+    let sent = client.send(get("/files/").repeat(1_000).as_bytes());
+    let (mut rest, mut count) = (&sent[..], 0);
+    while !rest.is_empty() {
+        rest = split(rest, false).1;
+        count += 1;
+    }
+    assert_eq!(count, 1_000);
+    let bound = crate::connection::REPLIES_BYTES_MAX + 4_096;
+    assert!(client.burst < bound, "{} bytes at once", client.burst);
 }
 
 #[test]
@@ -339,4 +357,44 @@ fn requests_are_counted() {
     assert_eq!(value("towline_http_requests_total", "class=\"4xx\""), 1);
     assert_eq!(value("towline_http_sent_bytes_total", ""), 20);
     assert_eq!(value("towline_http_hot_requests_total", ""), 1);
+}
+
+/// One file has as many spellings as its name has bytes to encode or not.
+#[test]
+fn the_spellings_of_a_path_cannot_fill_the_memory() {
+    use crate::worker::{PATH_KEY_BYTES_MAX, PATHS_MAX};
+
+    let node = Node::new();
+    node.write("models/abcdefghijklm", b"x");
+    let mut client = node.client();
+    let spelled = |number: usize| -> String {
+        let letters = ('a'..='m').enumerate();
+        let spell = |(bit, letter): (usize, char)| match number >> bit & 1 {
+            0 => letter.to_string(),
+            _ => format!("%{:02x}", letter as u32),
+        };
+        letters.map(spell).collect()
+    };
+    for number in 0..PATHS_MAX {
+        client.ask(&get(&format!("/files/models/{}", spelled(number))));
+    }
+    assert_eq!(node.factory.paths_known(), PATHS_MAX);
+    client.ask(&get(&format!("/files/models/{}", spelled(PATHS_MAX))));
+    assert_eq!(node.factory.paths_known(), 1);
+
+    let long = "n".repeat(200);
+    std::fs::create_dir(node.path(&format!("models/{long}"))).unwrap();
+    node.write(&format!("models/{long}/{long}"), b"x");
+    // "models/" and two names, of which so many bytes are written in three.
+    let plain = "models/".len() + 401;
+    let encoded = |bytes: usize| {
+        let spent = (bytes - plain) / 2;
+        let rest = "%6e".repeat(spent - 200) + &"n".repeat(400 - spent);
+        format!("/files/models/{}/{rest}", "%6e".repeat(200))
+    };
+    let longest = PATH_KEY_BYTES_MAX - PATH_KEY_BYTES_MAX % 2;
+    assert_eq!(client.ask(&get(&encoded(longest + 2))).status, 200);
+    assert_eq!(node.factory.paths_known(), 1);
+    assert_eq!(client.ask(&get(&encoded(longest))).status, 200);
+    assert_eq!(node.factory.paths_known(), 2);
 }

@@ -1,6 +1,8 @@
-//! DELETE, MKCOL, OPTIONS and the methods that there are not.
+//! DELETE, MKCOL, OPTIONS and the methods that there are not, on writable and read-only volumes.
+//!
+//! What stands in the directory afterwards is looked at through the file system.
 
-use crate::driver::Node;
+use super::driver::Node;
 
 fn ask(node: &Node, method: &str, path: &str) -> u16 {
     node.ask(&format!("{method} {path} HTTP/1.1\r\nHost: n\r\n\r\n"))

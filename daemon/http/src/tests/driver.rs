@@ -10,9 +10,9 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::{Connection, Factory, Limits, Server};
 use tempfile::TempDir;
 use towline_base::MacKey;
-use towline_http::{Connection, Factory, Limits, Server};
 use towline_io::protocol::{Payload, Unit};
 use towline_io::{Demand, Output, PayloadFault, Peer, Protocol};
 use towline_volume::export::Token;
@@ -23,28 +23,30 @@ use towline_volume::{
 };
 
 /// A node with volumes in a temporary folder.
-pub struct Node {
-    pub folder: TempDir,
-    pub server: Arc<Server>,
-    pub factory: Factory,
+pub(super) struct Node {
+    pub(super) folder: TempDir,
+    pub(super) server: Arc<Server>,
+    pub(super) factory: Factory,
 }
 
 /// One client's connection.
-pub struct Client {
+pub(super) struct Client {
     connection: Connection,
-    output: Output<towline_http::Done>,
+    output: Output<crate::Done>,
     input: Vec<u8>,
     payload: Option<Payload>,
     fault: Option<PayloadFault>,
     wants: Wants,
     /// The errno that every payload write gives from now on.
-    pub failing: Option<rustix::io::Errno>,
+    pub(super) failing: Option<rustix::io::Errno>,
     /// Jobs that were run.
-    pub jobs: usize,
+    pub(super) jobs: usize,
+    /// Most bytes that one call put out, spans not counted.
+    pub(super) burst: usize,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Wants {
+pub(super) enum Wants {
     Input,
     Close,
     HandOff,
@@ -52,21 +54,21 @@ pub enum Wants {
 
 /// A reply, taken apart.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: Vec<u8>,
 }
 
 impl Reply {
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (field, value) = line.split_once(": ")?;
             field.eq_ignore_ascii_case(name).then_some(value)
         })
     }
 
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
@@ -74,11 +76,11 @@ impl Reply {
 impl Node {
     /// `models` read-only, `projects` writable, `hidden` for another network, `locked` with
     /// tokens, all readable from 10.0.0.0/24 but `hidden`.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(Limits::default())
     }
 
-    pub fn with(limits: Limits) -> Self {
+    pub(super) fn with(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = HandleKeys::new(MacKey::new([1; 32]));
         let lan = "10.0.0.0/24";
@@ -113,19 +115,19 @@ impl Node {
         }
     }
 
-    pub fn path(&self, below: &str) -> std::path::PathBuf {
+    pub(super) fn path(&self, below: &str) -> std::path::PathBuf {
         self.folder.path().join(below)
     }
 
-    pub fn write(&self, below: &str, contents: &[u8]) {
+    pub(super) fn write(&self, below: &str, contents: &[u8]) {
         std::fs::write(self.path(below), contents).unwrap();
     }
 
-    pub fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Client {
         self.client_from("10.0.0.7:999")
     }
 
-    pub fn client_from(&self, address: &str) -> Client {
+    pub(super) fn client_from(&self, address: &str) -> Client {
         let address: SocketAddr = address.parse().unwrap();
         let peer = Peer {
             address,
@@ -140,11 +142,12 @@ impl Node {
             wants: Wants::Input,
             failing: None,
             jobs: 0,
+            burst: 0,
         }
     }
 
     /// One request on a connection of its own.
-    pub fn ask(&self, request: &str) -> Reply {
+    pub(super) fn ask(&self, request: &str) -> Reply {
         self.client().ask(request)
     }
 }
@@ -175,7 +178,7 @@ fn export(folder: &Path, keys: &HandleKeys, name: &str, kind: VolumeKind, allow:
 
 impl Client {
     /// Sends bytes; what comes back.
-    pub fn send(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.input.extend_from_slice(bytes);
         let mut sent = Vec::new();
         let mut last = None;
@@ -200,7 +203,7 @@ impl Client {
     }
 
     /// Sends a request and takes its one reply apart.
-    pub fn ask(&mut self, request: &str) -> Reply {
+    pub(super) fn ask(&mut self, request: &str) -> Reply {
         let is_head = request.starts_with("HEAD ");
         let bytes = self.send(request.as_bytes());
         let (reply, rest) = split(&bytes, is_head);
@@ -208,15 +211,15 @@ impl Client {
         reply
     }
 
-    pub fn wants(&self) -> Wants {
+    pub(super) fn wants(&self) -> Wants {
         self.wants
     }
 
-    pub fn unread(&self) -> &[u8] {
+    pub(super) fn unread(&self) -> &[u8] {
         &self.input
     }
 
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.connection.is_idle()
     }
 
@@ -259,11 +262,9 @@ impl Client {
         }
     }
 
-    fn collect(
-        &mut self,
-        sent: &mut Vec<u8>,
-    ) -> Vec<towline_io::protocol::Job<towline_http::Done>> {
+    fn collect(&mut self, sent: &mut Vec<u8>) -> Vec<towline_io::protocol::Job<crate::Done>> {
         let (buffer, units, jobs) = self.output.take();
+        self.burst = self.burst.max(buffer.len());
         let mut rest = &buffer[..];
         for unit in units {
             match unit {
@@ -284,7 +285,7 @@ impl Client {
 }
 
 /// Takes the first reply off a stream.
-pub fn split(bytes: &[u8], is_head: bool) -> (Reply, &[u8]) {
+pub(super) fn split(bytes: &[u8], is_head: bool) -> (Reply, &[u8]) {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
     let end = end.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(bytes))) + 4;
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();

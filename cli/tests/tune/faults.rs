@@ -1,13 +1,9 @@
 //! Planted faults in network namespaces: each is found by its id, repaired by `apply`, and the
 //! former state is exactly restored by `revert`, by the timer, and after a kill -9.
 
-#[path = "tune/lab.rs"]
-#[allow(dead_code, reason = "each test binary uses its part of the lab")]
-mod lab;
-
 use std::time::{Duration, Instant};
 
-use lab::Lab;
+use crate::lab::Lab;
 
 const PLANTED: [&str; 7] = [
     "link.mtu",
@@ -25,13 +21,13 @@ fn plant(lab: &Lab) {
     lab.sysctl(0, "net.ipv4.conf.va.rp_filter=1");
     lab.sysctl(0, "net.ipv4.tcp_sack=0");
     lab.sysctl(0, "net.ipv4.tcp_window_scaling=0");
-    if lab::has("ethtool") {
+    if crate::lab::has("ethtool") {
         lab.exec(0, "ethtool -K va gro off tso off");
     }
 }
 
 fn planted() -> Vec<&'static str> {
-    let with = lab::has("ethtool");
+    let with = crate::lab::has("ethtool");
     let kept = PLANTED
         .into_iter()
         .filter(|id| with || !matches!(*id, "nic.gro" | "nic.tso"));

@@ -1,15 +1,11 @@
 //! The verbs of `towline tune` beside check and apply: scripts, import, diff, bundle, persistence,
 //! and what a check costs without root.
 
-#[path = "tune/lab.rs"]
-#[allow(dead_code, reason = "each test binary uses its part of the lab")]
-mod lab;
-
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use lab::{Lab, has};
+use crate::lab::{Lab, has};
 
 fn tune(line: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_towline"))

@@ -2,15 +2,6 @@
 //!
 //! Every test speaks bytes and compares bytes. Not covered here: the driver, TLS, and speed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    unreachable_pub,
-    reason = "a test stops at the first surprise"
-)]
-
 mod changing;
 mod driver;
 mod listing;

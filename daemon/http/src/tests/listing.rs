@@ -1,6 +1,8 @@
 //! Directories and the index of volumes, for people and for programs.
+//!
+//! Both forms are compared with what was put into the directory, hostile names included.
 
-use crate::driver::Node;
+use super::driver::Node;
 
 fn get(path: &str, accept: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: n\r\nAccept: {accept}\r\n\r\n")

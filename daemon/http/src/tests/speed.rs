@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use towline_io::{Demand, Output, Protocol};
 
-use crate::driver::Node;
+use super::driver::Node;
 
 #[test]
 #[ignore = "prints a figure; run it in release mode"]
