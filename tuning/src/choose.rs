@@ -40,6 +40,23 @@ pub fn towards(facts: &HostFacts, peer: IpAddr) -> Result<&LinkFacts, TuneError>
     })
 }
 
+/// The link towards the server of an NFS mount.
+///
+/// # Errors
+/// When nothing of NFS is mounted there, or as [`towards`].
+pub fn towards_server<'a>(facts: &'a HostFacts, path: &str) -> Result<&'a LinkFacts, TuneError> {
+    let bare = path.trim_end_matches('/');
+    let Some(mount) = facts.mounts.iter().find(|mount| mount.path == bare) else {
+        return Err(TuneError::usage(format!("no NFS mount at {path}")));
+    };
+    // The mount's own address; an older kernel tells only the name in front of the path.
+    let named = mount.options.get("addr").map(String::as_str);
+    let server = named.or_else(|| mount.device.rsplit_once(":/").map(|(server, _)| server));
+    let server = server.unwrap_or("").trim_matches(['[', ']']);
+    let address = crate::peer::ask::resolve(server)?;
+    towards(facts, address.ip())
+}
+
 /// The address that this host would use towards the peer.
 fn own_address(peer: IpAddr) -> Result<IpAddr, TuneError> {
     let refused = |error| TuneError::system(format!("no route to {peer}"), error);

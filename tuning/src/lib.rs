@@ -35,6 +35,7 @@ pub mod script;
 pub mod snapshot;
 pub mod values;
 pub mod verdict;
+pub mod watch;
 
 pub use case::{Case, Profile};
 pub use catalogue::Catalogue;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use clap::Args;
 use towline_tuning::peer::ask;
-use towline_tuning::{Case, Catalogue, HostFacts, Report, Root, Values, choose, facts, read};
+use towline_tuning::{
+    Case, Catalogue, HostFacts, Report, Root, TuneError, Values, choose, facts, read,
+};
 
 use super::{ProfileName, code_of, show};
 use crate::failure::Failure;
@@ -44,6 +46,9 @@ pub(crate) struct Question {
     /// The interface to look at; all that are up if left out.
     #[arg(long, value_name = "IF")]
     interface: Option<String>,
+    /// An NFS mount: looks at the interface towards its server.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["interface", "peer"])]
+    mount: Option<String>,
     /// What the host is tuned for.
     #[arg(long, value_enum, default_value_t)]
     profile: ProfileName,
@@ -91,11 +96,18 @@ pub(crate) fn judge(question: &Question, facts: &HostFacts) -> Result<Report, Fa
         None => None,
         Some(name) => Some(ask::measure(facts, ask::resolve(name)?, !question.quick)?),
     };
-    let towards = peer.as_ref().and_then(|peer| peer.own_link.as_deref());
+    let towards = match &question.mount {
+        Some(path) => Some(choose::towards_server(facts, path)?.name.as_str()),
+        None => peer.as_ref().and_then(|peer| peer.own_link.as_deref()),
+    };
     let subjects: Vec<&facts::LinkFacts> = match question.interface.as_deref().or(towards) {
         Some(name) => choose::named(facts, name)?,
         None => choose::usual(facts),
     };
+    if subjects.is_empty() {
+        let why = "no interface is up and has an address: name one with --interface";
+        return Err(TuneError::usage(why).into());
+    }
     let preset = match &question.preset {
         None => None,
         Some(name) => Some(values.preset.get(name).ok_or_else(|| {

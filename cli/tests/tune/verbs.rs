@@ -24,7 +24,7 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> String {
 #[test]
 fn the_shell_scripts_pass_shellcheck() {
     if !has("shellcheck") {
-        eprintln!("left out: no shellcheck here");
+        crate::lab::left_out("no shellcheck here");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -40,7 +40,7 @@ fn the_shell_scripts_pass_shellcheck() {
 #[test]
 fn the_powershell_script_parses_where_powershell_is() {
     if !has("pwsh") {
-        eprintln!("left out: no pwsh here; a test of the crate counts brackets and quotes");
+        crate::lab::left_out("no pwsh here; a test of the crate counts brackets and quotes");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -60,7 +60,7 @@ fn the_powershell_script_parses_where_powershell_is() {
 fn the_linux_script_checks_applies_reverts_and_its_sheet_imports() {
     let Some(lab) = Lab::pair() else { return };
     if !has("ethtool") {
-        eprintln!("left out: no ethtool here");
+        crate::lab::left_out("no ethtool here");
         return;
     }
     lab.sysctl(0, "net.ipv4.tcp_sack=0");
@@ -178,7 +178,7 @@ fn what_stays_is_written_to_a_file_and_goes_with_the_revert() {
 fn a_check_is_quick_small_and_says_what_root_would_add() {
     let Some(lab) = Lab::pair() else { return };
     if !has("setpriv") {
-        eprintln!("left out: no setpriv here");
+        crate::lab::left_out("no setpriv here");
         return;
     }
     let folder = tempfile::tempdir_in("/tmp").unwrap();
