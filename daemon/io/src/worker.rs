@@ -24,7 +24,7 @@ use towline_base::clock;
 use crate::admission::Admission;
 pub use crate::connection::Patience;
 use crate::connection::{Connection, Wants};
-use crate::engine::{self, Engine, EngineChoice, Event};
+use crate::engine::{Engine, EngineChoice, Event};
 use crate::limits::{LINGER_BYTES_MAX, TURN_BYTES, WorkerLimits};
 use crate::listener::Congestion;
 use crate::mailbox::{Mailbox, Wake};
@@ -129,7 +129,7 @@ enum Fate {
 pub struct Worker<S: Service> {
     service: S,
     listeners: Vec<Option<Listening>>,
-    engine: Box<dyn Engine>,
+    engine: Engine,
     mailbox: Arc<Mailbox<Mail<Done<S>>>>,
     /// By listener; kept when a listener is closed.
     patience: Vec<Patience>,
@@ -174,7 +174,8 @@ impl<S: Service> Worker<S> {
         service: S,
     ) -> Result<(Self, WorkerHandle<Done<S>>, &'static str), Errno> {
         let wake = Arc::new(Wake::new()?);
-        let (mut engine, engine_name) = engine::make(parts.engine, &wake)?;
+        let mut engine = Engine::new(parts.engine, &wake)?;
+        let engine_name = engine.name();
         let mailbox = Arc::new(Mailbox::new(wake));
         let (mut listeners, mut patience) = (Vec::new(), Vec::new());
         for (index, listening) in parts.listeners.into_iter().enumerate() {
@@ -437,7 +438,7 @@ impl<S: Service> Worker<S> {
             return;
         };
         tracing::debug!(peer = %connection.peer.address, error = why, "connection closed");
-        self.engine.forget(connection.fd.as_fd(), token);
+        self.engine.forget(connection.fd.as_fd());
         connection.outbox.clear(&mut self.pipes);
         self.gone(&connection);
         self.serve_pipe_waiters();
@@ -454,7 +455,7 @@ impl<S: Service> Worker<S> {
         let Some(connection) = self.connections.remove(token) else {
             return;
         };
-        self.engine.forget(connection.fd.as_fd(), token);
+        self.engine.forget(connection.fd.as_fd());
         self.gone(&connection);
         let Connection {
             fd, peer, input, ..

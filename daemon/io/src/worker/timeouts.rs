@@ -178,16 +178,9 @@ impl<S: Service> Worker<S> {
             return;
         }
         self.drain_until = Some(self.now + self.limits.drain_max);
-        for (index, slot) in self.listeners.iter_mut().enumerate() {
+        for slot in &mut self.listeners {
             if let Some(listening) = slot.take() {
-                let index = super::LISTENER_BASE | index as u32;
-                self.engine.forget(
-                    listening.socket.as_fd(),
-                    Token {
-                        index,
-                        generation: 0,
-                    },
-                );
+                self.engine.forget(listening.socket.as_fd());
             }
         }
         self.sweep();
