@@ -100,7 +100,16 @@ fn put_back(machine: &mut Machine, items: &[Item]) -> Vec<String> {
     failed
 }
 
-/// Takes one snapshot back: live values if they are of this boot, then what was persisted.
+fn in_force(machine: &mut Machine, items: &[Item]) -> Vec<Item> {
+    let stands = |item: &&Item| {
+        let now = machine.read(&item.setting);
+        now.is_ok_and(|now| now == item.after)
+    };
+    items.iter().filter(stands).cloned().collect()
+}
+
+/// Takes one snapshot back: live values, then what was persisted. Of an earlier boot only the
+/// values that still stand are put back.
 ///
 /// # Errors
 /// When a value could not be put back, or the marker not written.
@@ -113,7 +122,9 @@ pub fn take_back(
     let failed = if store.is_ours(snapshot) {
         put_back(machine, &snapshot.items)
     } else {
-        Vec::new()
+        // After a reboot only what was kept is still in force, and it shows the written value.
+        let standing = in_force(machine, &snapshot.items);
+        put_back(machine, &standing)
     };
     if !failed.is_empty() {
         return Err(TuneError::TakenBack(format!(

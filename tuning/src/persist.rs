@@ -265,9 +265,9 @@ mod tests {
         };
         let one = snapshot(&[(mtu("eth5"), "9000"), (gro, "on")]);
         let outcome = write(&root, &[one], &owners).unwrap();
-        assert_eq!(outcome.files, ["/etc/systemd/network/70-towline-eth5.link"]);
+        assert_eq!(outcome.files, ["/etc/systemd/network/05-towline-eth5.link"]);
         let text = root
-            .text("etc/systemd/network/70-towline-eth5.link")
+            .text("etc/systemd/network/05-towline-eth5.link")
             .unwrap();
         for line in [
             "MACAddress=02:00:00:00:00:05",
@@ -278,7 +278,46 @@ mod tests {
             assert!(text.contains(line), "{text}");
         }
         write(&root, &[], &owners).unwrap();
-        assert!(!root.has("etc/systemd/network/70-towline-eth5.link"));
+        assert!(!root.has("etc/systemd/network/05-towline-eth5.link"));
+    }
+
+    #[test]
+    fn the_lines_of_the_file_that_applied_before_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        let owners = Owners {
+            udev: true,
+            ..Owners::default()
+        };
+        for (path, text) in [
+            ("sys/class/net/eth5/ifindex", "7\n"),
+            (
+                "run/udev/data/n7",
+                "E:ID_NET_LINK_FILE=/etc/systemd/network/20-nic.link\n",
+            ),
+            (
+                "etc/systemd/network/20-nic.link",
+                "[Match]\nDriver=ixgbe\n[Link]\nName=storage0\nMTUBytes=1500\n",
+            ),
+        ] {
+            fs::create_dir_all(root.path(path).parent().unwrap()).unwrap();
+            fs::write(root.path(path), text).unwrap();
+        }
+        let one = snapshot(&[(mtu("eth5"), "9000")]);
+        for _ in 0..2 {
+            write(&root, std::slice::from_ref(&one), &owners).unwrap();
+            let text = root
+                .text("etc/systemd/network/05-towline-eth5.link")
+                .unwrap();
+            assert!(
+                text.contains("Name=storage0\n") && text.contains("MTUBytes=9000\n"),
+                "{text}"
+            );
+            assert!(!text.contains("MTUBytes=1500"), "{text}");
+            // From the next boot on, udev names our own file.
+            let ours = "E:ID_NET_LINK_FILE=/etc/systemd/network/05-towline-eth5.link\n";
+            fs::write(root.path("run/udev/data/n7"), ours).unwrap();
+        }
     }
 
     #[test]
@@ -298,7 +337,7 @@ mod tests {
         let plan = root.text("etc/netplan/90-towline.yaml").unwrap();
         assert!(plan.contains("    eth5:\n      mtu: 9000\n"), "{plan}");
         let link = root
-            .text("etc/systemd/network/70-towline-eth5.link")
+            .text("etc/systemd/network/05-towline-eth5.link")
             .unwrap();
         assert!(
             link.contains("RxBufferSize=4096") && !link.contains("MTUBytes"),

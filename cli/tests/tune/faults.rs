@@ -107,6 +107,29 @@ fn two_applies_are_undone_to_the_first_state() {
 }
 
 #[test]
+fn what_was_kept_over_a_reboot_can_still_be_taken_back() {
+    let Some(lab) = Lab::pair() else { return };
+    lab.sysctl(0, "net.ipv4.tcp_sack=0");
+    lab.sysctl(0, "net.ipv4.tcp_window_scaling=0");
+    let line = "apply sys.sack sys.window_scaling --interface va --runtime-only --yes";
+    lab.expect(0, line, 0);
+    // Another boot: one of the values was kept, the other came up with something else.
+    let entries = std::fs::read_dir(lab.state.path()).unwrap();
+    let mut paths = entries.map(|entry| entry.unwrap().path());
+    let snapshot = paths
+        .find(|path| path.extension().is_some_and(|it| it == "json"))
+        .unwrap();
+    let mut value: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&snapshot).unwrap()).unwrap();
+    value["boot"] = "an earlier boot".into();
+    std::fs::write(&snapshot, value.to_string()).unwrap();
+    lab.sysctl(0, "net.ipv4.tcp_window_scaling=0");
+    lab.expect(0, "revert", 0);
+    assert_eq!(lab.exec(0, "sysctl -n net.ipv4.tcp_sack").trim(), "0");
+    assert!(lab.expect(0, "history", 0).contains("taken back"));
+}
+
+#[test]
 fn what_nobody_confirms_is_put_back_by_itself() {
     let Some(lab) = Lab::pair() else { return };
     let before = lab.whole(0);

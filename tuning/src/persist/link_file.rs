@@ -1,9 +1,9 @@
 //! Settings of a link: netplan where it rules, systemd .link files of our own for the rest, and
 //! commands for NetworkManager.
 //!
-//! Only the first .link file that matches a device applies, so a file of ours hides
-//! `99-default.link`: it repeats the naming and address policies of that file, or the interface
-//! could get another name at the next boot (systemd.link(5)).
+//! Only the first .link file that matches a device applies, so a file of ours hides the one that
+//! applied before, often `99-default.link`: it repeats that file's lines, or the interface could
+//! get another name at the next boot (systemd.link(5)).
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,17 @@ use crate::facts::Owners;
 use crate::root::Root;
 
 const FOLDER: &str = "etc/systemd/network";
-const PREFIX: &str = "70-towline-";
+/// Before netplan's own `10-netplan-*.link`: only the first file that matches counts.
+const PREFIX: &str = "05-towline-";
+
+/// Ends what was taken over from the file that applied before ours.
+const OURS_BELOW: &str = "# set by towline tune:";
+
+/// What `99-default.link` of systemd holds, for a host on which the file in force is not known.
+const DEFAULT_LINES: [&str; 2] = [
+    "NamePolicy=keep kernel database onboard slot path",
+    "MACAddressPolicy=persistent",
+];
 const NETPLAN_FILE: &str = "etc/netplan/90-towline.yaml";
 
 /// The files of this kind that lie there.
@@ -153,9 +163,33 @@ fn link_file(root: &Root, link: &str, lines: &[String]) -> String {
         Ok(address) if !address.is_empty() => format!("MACAddress={address}"),
         Ok(_) | Err(_) => format!("OriginalName={link}"),
     };
+    let key = |line: &str| line.split('=').next().unwrap_or(line).trim().to_owned();
+    let replaced: Vec<String> = lines.iter().map(|line| key(line)).collect();
+    let inherited: Vec<String> = inherited(root, link)
+        .into_iter()
+        .filter(|line| !replaced.contains(&key(line)))
+        .collect();
     format!(
-        "{HEADER}\n[Match]\n{matching}\n\n[Link]\nNamePolicy=keep kernel database onboard slot \
-         path\nMACAddressPolicy=persistent\n{}\n",
+        "{HEADER}\n[Match]\n{matching}\n\n[Link]\n{}\n{OURS_BELOW}\n{}\n",
+        inherited.join("\n"),
         lines.join("\n")
     )
+}
+
+/// The `[Link]` lines of the file that applies to the link now, which udev remembers.
+fn inherited(root: &Root, link: &str) -> Vec<String> {
+    let known = || -> Option<Vec<String>> {
+        let index = root.line(&format!("sys/class/net/{link}/ifindex")).ok()?;
+        let remembered = root.text(&format!("run/udev/data/n{index}")).ok()?;
+        let file = remembered
+            .lines()
+            .find_map(|line| line.strip_prefix("E:ID_NET_LINK_FILE="))?;
+        let text = root.text(file).ok()?;
+        let section = text.split("[Link]").nth(1)?;
+        let lines = section.lines().map(str::trim);
+        let own = lines.take_while(|line| !line.starts_with('[') && *line != OURS_BELOW);
+        let settings = own.filter(|line| line.contains('=') && !line.starts_with(['#', ';']));
+        Some(settings.map(str::to_owned).collect())
+    };
+    known().unwrap_or_else(|| DEFAULT_LINES.map(str::to_owned).to_vec())
 }
