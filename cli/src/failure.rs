@@ -17,6 +17,9 @@ pub(crate) enum Failure {
     /// The terminal or pipe cannot be written to.
     #[error("cannot write the output: {0}")]
     Output(#[from] std::io::Error),
+    /// A check or change of the tuning could not run at all.
+    #[error("{0}")]
+    Tune(#[from] towline_tuning::TuneError),
     /// The node did not start or did not stop well.
     #[error(transparent)]
     Node(#[from] towlined::NodeError),
@@ -34,6 +37,7 @@ impl Failure {
             Self::Unreachable(_) => 69,
             Self::Internal(_) => 70,
             Self::Output(_) => 74,
+            Self::Tune(_) => 2,
             Self::Node(error) => error.exit_code(),
         }
     }

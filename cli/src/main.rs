@@ -2,7 +2,8 @@
 //!
 //! Exit codes (sysexits(3)): 0 done; 64 wrong usage or configuration, before anything is opened;
 //! 69 a port cannot be had, or the node does not answer; 70 a fault of this program; 71 the
-//! system refused something; 74 a file cannot be read or written.
+//! system refused something; 74 a file cannot be read or written. `tune` has two of its own: 1 it
+//! found something, 2 it could not run.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ mod options;
 mod output;
 mod status;
 mod table;
+mod tune;
 mod up;
 
 use std::process::ExitCode;
@@ -27,6 +29,7 @@ use crate::options::{NodeOptions, NodeUrl};
 const AFTER: &str = "\
 Exit codes: 0 done, 64 usage or configuration, 69 port taken or node unreachable,
 70 internal, 71 the system refused something, 74 a file cannot be read or written.
+'tune' has two of its own: 1 it found something, 2 it could not run.
 
 Examples:
   towline up                                      serve ~/.local/share/towline to this host
@@ -64,6 +67,9 @@ enum Verb {
         /// The client's system; all of them if left out.
         system: Option<mounting::System>,
     },
+    /// Check the network card and the host, fix them, and take fixes back.
+    #[command(subcommand)]
+    Tune(tune::TuneVerb),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -90,10 +96,11 @@ fn main() -> ExitCode {
             let text = text.strip_prefix("error: ").unwrap_or(&text);
             Err(Failure::usage(text.trim_end()))
         }
-        Err(help) => output::print(&format!("{}\n", help.render().to_string().trim_end())),
+        Err(help) => output::print(&format!("{}\n", help.render().to_string().trim_end()))
+            .map(|()| ExitCode::SUCCESS),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             output::complain(&failure.to_string());
             ExitCode::from(failure.exit_code())
@@ -101,14 +108,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(verb: Verb) -> Result<(), Failure> {
-    match verb {
+fn run(verb: Verb) -> Result<ExitCode, Failure> {
+    let done = match verb {
+        Verb::Tune(verb) => return tune::run(&verb),
         Verb::Up(options) => up::run(&options),
         Verb::Status { node, json } => status::run(&node, json),
         Verb::MountHelp { node, system } => mount_help::run(&node, system),
         Verb::Config(ConfigVerb::Check { file }) => config::check(file),
         Verb::Config(ConfigVerb::Show(options)) => config::show(&options),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The control plane's pages: health, metrics, status. One request per connection.
+//! The control plane's pages: health, metrics, status, tuning. One request per connection.
 //!
 //! Connections come from the workers, which have already read the request's first bytes; the reply
 //! always says `Connection: close`, so a client's next file request goes to a worker again.
@@ -68,11 +68,18 @@ async fn answer(connection: HandOff, facts: Arc<Facts>) -> io::Result<()> {
     let peer = connection.peer.address;
     let stream = Rewound::new(connection)?;
     let service = hyper::service::service_fn(move |request| {
-        let mut reply = route(&request, peer, &facts);
-        reply
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
-        async move { Ok::<_, Infallible>(reply) }
+        let routed = route(&request, peer, &facts);
+        let facts = facts.clone();
+        async move {
+            let mut reply = match routed {
+                Routed::Reply(reply) => reply,
+                Routed::Tuning => tuning(&facts).await,
+            };
+            reply
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            Ok::<_, Infallible>(reply)
+        }
     });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -84,7 +91,48 @@ async fn answer(connection: HandOff, facts: Arc<Facts>) -> io::Result<()> {
         .map_err(io::Error::other)
 }
 
-fn route<B>(request: &Request<B>, peer: SocketAddr, facts: &Facts) -> Reply {
+/// A reply, or what takes a while to make.
+enum Routed {
+    Reply(Reply),
+    /// The report of `towline tune check`.
+    Tuning,
+}
+
+fn route<B>(request: &Request<B>, peer: SocketAddr, facts: &Facts) -> Routed {
+    if request.uri().path() == "/v1/tune" && *request.method() == Method::GET {
+        return match refusal(request, peer.ip(), facts) {
+            Some(reply) => Routed::Reply(reply),
+            None => Routed::Tuning,
+        };
+    }
+    Routed::Reply(page(request, peer, facts))
+}
+
+/// The report on card and host; reading them blocks for a second, so it is done on a thread that
+/// may block.
+async fn tuning(facts: &Facts) -> Reply {
+    let watch = facts.tuning.clone();
+    let made = tokio::task::spawn_blocking(move || {
+        let report = watch.refresh().map_err(|error| error.to_string())?;
+        serde_json::to_string(&*report).map_err(|error| error.to_string())
+    });
+    match made.await.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(body) => with_type(text(StatusCode::OK, body), "application/json"),
+        Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
+}
+
+/// The metrics, with the last report on card and host; a new one is begun where that is due.
+fn metrics(facts: &Facts) -> String {
+    if facts.tuning.is_due() {
+        let watch = facts.tuning.clone();
+        // Whoever asks next sees it; a failure is told at /v1/tune.
+        tokio::task::spawn_blocking(move || drop(watch.refresh()));
+    }
+    control_metrics::render(facts)
+}
+
+fn page<B>(request: &Request<B>, peer: SocketAddr, facts: &Facts) -> Reply {
     let path = request.uri().path();
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut reply = text(
@@ -109,13 +157,13 @@ fn route<B>(request: &Request<B>, peer: SocketAddr, facts: &Facts) -> Reply {
             Some(reply) => reply,
             None if path == "/metrics" => {
                 let kind = "text/plain; version=0.0.4; charset=utf-8";
-                with_type(text(StatusCode::OK, control_metrics::render(facts)), kind)
+                with_type(text(StatusCode::OK, metrics(facts)), kind)
             }
             None => status(peer.ip(), facts),
         },
         _ => text(
             StatusCode::NOT_FOUND,
-            "no such page: there are /files/, /healthz, /metrics and /v1/status\n".into(),
+            "no such page: there are /files/, /healthz, /metrics, /v1/status and /v1/tune\n".into(),
         ),
     }
 }

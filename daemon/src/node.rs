@@ -38,6 +38,7 @@ pub(crate) struct Facts {
     pub(crate) http: Arc<towline_http::Server>,
     pub(crate) nfs: Arc<towline_nfs::Server>,
     pub(crate) evicted: Arc<Evicted>,
+    pub(crate) tuning: Arc<towline_tuning::watch::Watch>,
     status: Status,
 }
 
@@ -134,6 +135,7 @@ impl Node {
             http: plant.http,
             nfs: plant.nfs,
             evicted: Arc::default(),
+            tuning: Arc::default(),
             status,
         });
         Ok(Self {

@@ -1,0 +1,237 @@
+//! The verbs of `towline tune` beside check and apply: scripts, import, diff, bundle, persistence,
+//! and what a check costs without root.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use crate::lab::{Lab, has};
+
+fn tune(line: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_towline"))
+        .arg("tune")
+        .args(line.split(' '))
+        .output()
+        .unwrap()
+}
+
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn the_shell_scripts_pass_shellcheck() {
+    if !has("shellcheck") {
+        crate::lab::left_out("no shellcheck here");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for system in ["linux", "macos"] {
+        let script = tune(&format!("script {system} --peer 10.0.0.1")).stdout;
+        let path = write(folder.path(), system, &script);
+        let checked = Command::new("shellcheck").arg(&path).output().unwrap();
+        let told = String::from_utf8_lossy(&checked.stdout);
+        assert!(checked.status.success(), "{told}");
+    }
+}
+
+#[test]
+fn the_powershell_script_parses_where_powershell_is() {
+    if !has("pwsh") {
+        crate::lab::left_out("no pwsh here; a test of the crate counts brackets and quotes");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = write(folder.path(), "tune.ps1", &tune("script windows").stdout);
+    let parse = format!(
+        "$e = $null; [void][System.Management.Automation.Language.Parser]::ParseFile('{script}', \
+         [ref]$null, [ref]$e); exit $e.Count"
+    );
+    let output = Command::new("pwsh")
+        .args(["-NoProfile", "-Command", &parse])
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+}
+
+#[test]
+fn the_linux_script_checks_applies_reverts_and_its_sheet_imports() {
+    let Some(lab) = Lab::pair() else { return };
+    if !has("ethtool") {
+        crate::lab::left_out("no ethtool here");
+        return;
+    }
+    lab.sysctl(0, "net.ipv4.tcp_sack=0");
+    lab.exec(0, "ethtool -K va gro off");
+    let before = lab.whole(0);
+    let script = tune("script linux --peer 10.77.0.2").stdout;
+    let script = write(lab.state.path(), "tune.sh", &script);
+    let store = lab.state.path().join("old");
+    let run = |mode: &str| {
+        let store = format!("TOWLINE_TUNE_FOLDER={}", store.display());
+        lab.exec(0, &format!("env {store} sh {script} {mode} va"))
+    };
+    let sheet = run("check");
+    assert_eq!(lab.whole(0), before);
+    let sheet = write(lab.state.path(), "sheet.json", sheet.as_bytes());
+    let judged = tune(&format!("import {sheet}"));
+    let told = String::from_utf8_lossy(&judged.stdout);
+    assert_eq!(judged.status.code(), Some(1), "{told}");
+    for id in ["sys.sack", "nic.gro", "link.mtu", "e2e.pmtu_fwd"] {
+        assert!(told.contains(id), "{id} not in {told}");
+    }
+    run("apply");
+    let sheet = write(lab.state.path(), "sheet.json", run("check").as_bytes());
+    let told = tune(&format!("import {sheet}")).stdout;
+    let told = String::from_utf8_lossy(&told);
+    assert!(
+        !told.contains("sys.sack") && !told.contains("nic.gro"),
+        "{told}"
+    );
+    run("revert");
+    assert_eq!(lab.whole(0), before);
+}
+
+#[test]
+fn two_hosts_are_compared() {
+    let Some(lab) = Lab::pair() else { return };
+    lab.ip(1, "link set vb mtu 9000");
+    lab.sysctl(1, "net.ipv4.tcp_sack=0");
+    let sheet = |host: usize, name: &str| {
+        let report = lab.tune(host, "check --json").stdout;
+        write(lab.state.path(), name, &report)
+    };
+    let (first, second) = (sheet(0, "a.json"), sheet(1, "b.json"));
+    let differ = tune(&format!("diff {first} {second}"));
+    let told = String::from_utf8_lossy(&differ.stdout);
+    assert_eq!(differ.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("mtu") && told.contains("net.ipv4.tcp_sack"),
+        "{told}"
+    );
+    assert_eq!(
+        tune(&format!("diff {first} {first}")).status.code(),
+        Some(0)
+    );
+    assert_eq!(
+        tune(&format!("diff {first} /nowhere")).status.code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn a_bundle_holds_no_address() {
+    let Some(lab) = Lab::pair() else { return };
+    let text = lab.expect(0, "bundle --output -", 0);
+    for title in ["=== report", "=== facts", "=== tc -s qdisc"] {
+        assert!(text.contains(title), "{title}");
+    }
+    let own = lab.ip(0, "-o link show va");
+    let mac = own
+        .split("link/ether ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+    assert!(
+        !text.contains("10.77.0.1") && !text.contains(mac),
+        "an address is left"
+    );
+    let raw = lab.expect(0, "bundle --raw --output -", 0);
+    assert!(raw.contains("10.77.0.1") && raw.contains(mac));
+}
+
+#[test]
+fn what_stays_is_written_to_a_file_and_goes_with_the_revert() {
+    let Some(lab) = Lab::pair() else { return };
+    lab.sysctl(0, "net.ipv4.tcp_sack=0");
+    // The mounts of `ip netns exec` are its own: the files land in memory and are gone after it.
+    let towline = env!("CARGO_BIN_EXE_towline");
+    let state = lab.state.path().display();
+    let file = "/etc/sysctl.d/90-towline.conf";
+    let script = write(
+        lab.state.path(),
+        "persist.sh",
+        format!(
+            "set -e\nmount -t tmpfs none /etc/sysctl.d\n\
+             {towline} tune apply sys.sack --interface va --yes --state {state}\ncat {file}\n\
+             {towline} tune revert --state {state}\ntest ! -e {file} && echo gone\n"
+        )
+        .as_bytes(),
+    );
+    let told = lab.exec(0, &format!("sh {script}"));
+    assert!(
+        told.contains("kept in /etc/sysctl.d/90-towline.conf"),
+        "{told}"
+    );
+    assert!(
+        told.contains("net.ipv4.tcp_sack = 1") && told.contains("gone"),
+        "{told}"
+    );
+    assert!(!Path::new(file).exists());
+}
+
+#[test]
+fn a_check_is_quick_small_and_says_what_root_would_add() {
+    let Some(lab) = Lab::pair() else { return };
+    if !has("setpriv") {
+        crate::lab::left_out("no setpriv here");
+        return;
+    }
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    // Others must be able to reach the program.
+    let program = folder.path().join("towline");
+    std::fs::copy(env!("CARGO_BIN_EXE_towline"), &program).unwrap();
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), readable).unwrap();
+    let begun = Instant::now();
+    let mut child = Command::new("ip")
+        .args([
+            "netns",
+            "exec",
+            &lab.hosts[0],
+            "setpriv",
+            "--reuid",
+            "65534",
+            "--regid",
+            "65534",
+        ])
+        .arg("--clear-groups")
+        .arg(&program)
+        .args(["tune", "check"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak_kib = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with("VmHWM"));
+        let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        peak_kib = peak_kib.max(number.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let elapsed = begun.elapsed();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("as root also: "), "{told}");
+    assert!(elapsed < Duration::from_secs(2), "{elapsed:?}");
+    assert!(peak_kib > 0 && peak_kib < 50 << 10, "{peak_kib} KiB");
+}
+
+#[test]
+fn what_cannot_run_ends_with_two_and_wrong_usage_with_64() {
+    assert_eq!(tune("check --interface nowhere0").status.code(), Some(2));
+    assert_eq!(
+        tune("apply no.such_check --dry-run --state /proc/nowhere")
+            .status
+            .code(),
+        Some(2)
+    );
+    assert_eq!(tune("check --profile fast").status.code(), Some(64));
+    assert_eq!(tune("script linux --peer $(reboot)").status.code(), Some(2));
+}

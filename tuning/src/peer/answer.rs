@@ -1,0 +1,191 @@
+//! The answering side of a measurement: echoes, transfers and this host's fact sheet.
+//!
+//! Invariant: only addresses of the given list are answered; connections, time and sizes are
+//! bounded; nothing on this host is changed. Stops when the flag is raised. Not promised: secrecy
+//! of the fact sheet towards those addresses.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use towline_base::MacKey;
+
+use super::datagram::{Datagram, HEAD_BYTES, Kind, PAYLOAD_BYTES_MAX, unfragmented};
+use super::load::{self, STALL_MAX};
+use crate::error::TuneError;
+use crate::read::{self, Meter};
+use crate::{Root, choose};
+
+/// Connections that are served at the same time; one peer needs one.
+const CONNECTIONS_MAX: usize = 4;
+
+/// Longest request line in bytes: a word and a number.
+const LINE_BYTES_MAX: u64 = 64;
+
+/// Between two looks at the stop flag.
+const STEP: Duration = Duration::from_millis(200);
+
+/// An answering side, before it runs.
+#[derive(Debug)]
+pub struct Answerer {
+    datagrams: UdpSocket,
+    listener: TcpListener,
+    allow: Vec<IpNet>,
+    key: MacKey,
+}
+
+impl Answerer {
+    /// Opens both sockets on that address. Loopback and `allow` are answered, nobody else.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub fn open(address: SocketAddr, allow: Vec<IpNet>) -> Result<Self, TuneError> {
+        let failed = |error| TuneError::system(format!("{address}"), error);
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        // The same port for both, also where the system chose it.
+        let address = listener.local_addr().map_err(failed)?;
+        let datagrams = unfragmented(address).map_err(failed)?;
+        datagrams.set_read_timeout(Some(STEP)).map_err(failed)?;
+        Ok(Self {
+            datagrams,
+            listener,
+            allow,
+            key: MacKey::random().map_err(failed)?,
+        })
+    }
+
+    /// The address in use.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` is raised.
+    pub fn run(self, stop: &Arc<AtomicBool>) {
+        let Self {
+            datagrams,
+            listener,
+            allow,
+            key,
+        } = self;
+        thread::scope(|scope| {
+            scope.spawn(|| echo(&datagrams, &allow, &key, stop));
+            accept(&listener, &allow, stop);
+        });
+    }
+}
+
+fn is_allowed(allow: &[IpNet], peer: IpAddr) -> bool {
+    let peer = peer.to_canonical();
+    peer.is_loopback() || allow.iter().any(|net| net.contains(&peer))
+}
+
+fn echo(socket: &UdpSocket, allow: &[IpNet], key: &MacKey, stop: &AtomicBool) {
+    let mut buffer = vec![0; PAYLOAD_BYTES_MAX];
+    while !stop.load(Ordering::Relaxed) {
+        let Ok((count, peer)) = socket.recv_from(&mut buffer) else {
+            continue;
+        };
+        let Some(asked) = Datagram::decode(&buffer[..count]) else {
+            continue;
+        };
+        if !is_allowed(allow, peer.ip()) {
+            continue;
+        }
+        let code = key.sign(peer.to_string().as_bytes());
+        let (reply, bytes) = match asked.kind {
+            Kind::Hello if count > HEAD_BYTES => (
+                Datagram {
+                    kind: Kind::Welcome,
+                    code: code.0,
+                    ..asked
+                },
+                count.min(super::datagram::SMALL_BYTES),
+            ),
+            Kind::Echo if code.matches(&asked.code) => (
+                Datagram {
+                    kind: Kind::Reply,
+                    ..asked
+                },
+                usize::from(asked.reply_bytes),
+            ),
+            Kind::Hello | Kind::Welcome | Kind::Echo | Kind::Reply | Kind::TooLarge => continue,
+        };
+        let sent = socket.send_to(&reply.encode(bytes), peer);
+        let too_large = rustix::io::Errno::MSGSIZE.raw_os_error();
+        if sent.is_err_and(|error| error.raw_os_error() == Some(too_large)) {
+            let refusal = Datagram {
+                kind: Kind::TooLarge,
+                ..asked
+            };
+            // Lost, it counts as vanished; the asker tries again.
+            let _ = socket.send_to(&refusal.encode(HEAD_BYTES), peer);
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, allow: &[IpNet], stop: &Arc<AtomicBool>) {
+    let busy = Arc::new(AtomicUsize::new(0));
+    while !stop.load(Ordering::Relaxed) {
+        let Ok((stream, peer)) = listener.accept() else {
+            thread::sleep(STEP / 4);
+            continue;
+        };
+        if !is_allowed(allow, peer.ip()) || busy.load(Ordering::Relaxed) >= CONNECTIONS_MAX {
+            continue;
+        }
+        busy.fetch_add(1, Ordering::Relaxed);
+        let busy = busy.clone();
+        thread::spawn(move || {
+            // A peer that breaks off has its own message; there is nobody here to tell.
+            let _ = serve(stream, peer.ip());
+            busy.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+/// One request: `FACTS`, `SINK` or `SOURCE milliseconds`.
+fn serve(mut stream: TcpStream, peer: IpAddr) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(STALL_MAX))?;
+    stream.set_write_timeout(Some(STALL_MAX))?;
+    let mut line = String::new();
+    let mut head = io::Read::take(stream.try_clone()?, LINE_BYTES_MAX);
+    // One octet at a time: what follows the line is the transfer's.
+    BufReader::with_capacity(1, &mut head).read_line(&mut line)?;
+    let mut words = line.split_whitespace();
+    let root = Root::default();
+    match (words.next(), words.next()) {
+        (Some("FACTS"), None) => {
+            let facts = read::host(&root, Duration::ZERO).map_err(io::Error::other)?;
+            let link = choose::towards(&facts, peer.to_canonical());
+            let name = link.map(|link| link.name.clone()).ok();
+            let text = serde_json::to_vec(&(name, facts)).map_err(io::Error::other)?;
+            stream.write_all(&text)
+        }
+        (Some("SINK"), None) => {
+            let meter = meter(&root, peer)?;
+            load::drain(&mut stream)?;
+            load::tell(&mut stream, &meter.stop())
+        }
+        (Some("SOURCE"), Some(time)) => {
+            let time = time.parse().map_err(io::Error::other)?;
+            let meter = meter(&root, peer)?;
+            load::pour(&mut stream, Duration::from_millis(time))?;
+            load::tell(&mut stream, &meter.stop())
+        }
+        _ => stream.write_all(b"towline tune answers FACTS, SINK and SOURCE\n"),
+    }
+}
+
+fn meter(root: &Root, peer: IpAddr) -> io::Result<Meter> {
+    let link = choose::name_towards(root, peer.to_canonical()).map_err(io::Error::other)?;
+    Ok(Meter::start(root, &link))
+}
