@@ -1,8 +1,9 @@
 //! What a worker waits with: readiness of sockets, and file data read into pipes meanwhile.
 //!
-//! Sockets are watched by epoll(7) in every engine; cold file data is read by a [`Filler`]: io_uring
-//! ([`ring`]), or a few threads ([`threads`]) where that is forbidden. Readiness through io_uring was
-//! tried and took 7 to 11 % more CPU than nginx on a large hot GET where epoll takes 1 %.
+//! Sockets are watched by epoll(7) in every engine; cold file data is read by a [`Filler`]:
+//! io_uring ([`ring`]), or a few threads ([`threads`]) where that is forbidden. Readiness through
+//! io_uring was tried and took 7 to 11 % more CPU than nginx on a large hot GET where epoll takes
+//! 1 %.
 //! Readiness is edge-triggered: an event says that something changed, and the worker goes on until
 //! the kernel refuses. Invariant: the same worker code runs on both, so both give the same bytes.
 //! Not promised: an order among events.
