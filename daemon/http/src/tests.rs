@@ -6,5 +6,4 @@ mod changing;
 mod driver;
 mod listing;
 mod reading;
-mod speed;
 mod uploading;
