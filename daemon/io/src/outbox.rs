@@ -336,10 +336,23 @@ fn is_resident(span: &FileSpan, start: u64, window: u64, step: u64) -> Result<bo
         match rustix::io::preadv2(file, &mut buffers, offset, ReadWriteFlags::NOWAIT) {
             Ok(0) => return Err(SpanFault::Short { bytes: start + at }),
             Ok(_) => {}
-            // Not every file system can tell (OPNOTSUPP); there everything is cold.
-            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => return Ok(false),
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
+            // Not every file system can tell; there everything is cold, except in memory.
+            Err(Errno::OPNOTSUPP) => {
+                let end = span.offset + start + window;
+                let is_there = span.file.metadata().is_ok_and(|data| data.len() >= end);
+                return Ok(is_there && lives_in_memory(&span.file));
+            }
             Err(error) => return Err(SpanFault::Read(error)),
         }
     }
     Ok(true)
+}
+
+/// Whether a file lies on tmpfs, which has no disk to wait for and, before Linux 6.6, does not know
+/// RWF_NOWAIT either. Pages that were swapped out are read while the worker waits.
+pub(crate) fn lives_in_memory(file: &std::fs::File) -> bool {
+    /// `TMPFS_MAGIC`, statfs(2).
+    const TMPFS: u64 = 0x0102_1994;
+    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u64 == TMPFS)
 }
