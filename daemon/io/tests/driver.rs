@@ -276,6 +276,11 @@ fn make_cold(file: &File) {
     rustix::fs::fadvise(file.as_fd(), 0, None, advice).unwrap();
 }
 
+/// Where the temporary directory is memory, nothing can be made cold.
+fn is_on_tmpfs(file: &File) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u64 == 0x0102_1994)
+}
+
 #[test]
 fn spans_come_in_order_hot_and_cold() {
     let all = content();
@@ -294,7 +299,7 @@ fn spans_come_in_order_hot_and_cold() {
             assert!(reply == expected, "{} of {}", reply.len(), expected.len());
         }
         assert!(
-            server.metrics.cold_reads.get() > 0,
+            server.metrics.cold_reads.get() > 0 || is_on_tmpfs(&server.file),
             "a cold file must have been read aside"
         );
     });
