@@ -60,7 +60,7 @@ pub(crate) const UNDER_WAY_MAX: usize = 128;
 pub(crate) const INLINE_BYTES_MAX: u64 = 32 << 10;
 
 /// Shortest rest of a payload that is spliced instead of copied.
-pub(crate) const SPLICE_BYTES_MIN: u64 = 64 << 10;
+pub(crate) const SPLICE_BYTES_MIN: u64 = 16 << 10;
 
 /// Bytes of a file that one residency test answers for, and so the largest piece that one
 /// sendfile sends: with 1 MiB it took 8 % more CPU than with 2 MiB.

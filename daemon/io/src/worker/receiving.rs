@@ -105,7 +105,11 @@ impl<S: Service> Worker<S> {
         budget: &mut usize,
     ) -> Received {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let asked = connection.receive_bytes.min(scratch.len());
+        // The rest of a payload is read in one go, and nothing behind it.
+        let asked = match &connection.payload {
+            Some(payload) => payload.left.min(scratch.len() as u64) as usize,
+            None => connection.receive_bytes.min(scratch.len()),
+        };
         let room = scratch.get_mut(..asked).unwrap_or(&mut []);
         let result = rustix::net::recv(&connection.fd, room, DONTWAIT);
         let received = match result {
@@ -118,7 +122,9 @@ impl<S: Service> Worker<S> {
                 connection.moved += count as u64;
                 connection.active_at = self.now;
                 *budget = budget.saturating_sub(count);
-                if count == asked {
+                if connection.payload.is_some() {
+                    // How much is read of a payload says nothing of what comes behind it.
+                } else if count == asked {
                     connection.receive_bytes = (asked * 2).min(RECEIVE_BYTES_MAX);
                 } else if !connection.is_last_edge {
                     // The socket was emptied; what comes later is a new edge.
