@@ -94,7 +94,7 @@ pub enum Engine {
     Auto,
     /// io_uring or no start.
     Uring,
-    /// epoll and pread.
+    /// Threads read cold data instead of io_uring.
     Portable,
 }
 

@@ -1,5 +1,5 @@
 //! The data plane: one worker thread per core, each with its own listeners, connections and
-//! readiness engine (io_uring, or epoll where that is forbidden).
+//! engine: epoll for sockets, io_uring (or threads where that is forbidden) for cold file data.
 //!
 //! Promised: a protocol core ([`Protocol`]) never sees a socket; it takes bytes and answers with
 //! bytes and [`FileSpan`]s, and this crate alone moves them. Workers share nothing but the pool

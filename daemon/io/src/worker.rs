@@ -161,7 +161,7 @@ pub struct Worker<S: Service> {
     drain_until: Option<Instant>,
 }
 
-/// Listeners have tokens of this generation, which no connection of theirs can have.
+/// Tokens of listeners have this bit in their index; no worker holds 2^31 connections.
 const LISTENER_BASE: u32 = 1 << 31;
 
 impl<S: Service> Worker<S> {
