@@ -3,9 +3,9 @@
 //! Invariant: nothing here refers to the request's bytes; the head is read again when the job
 //! is done. Every variant answers exactly one kind of job.
 
-use std::fs::File;
 use std::sync::Arc;
 
+use towline_io::OpenFile;
 use towline_volume::view::Located;
 use towline_volume::{Attributes, Upload, VolumeError};
 
@@ -44,7 +44,7 @@ pub struct Opened {
     /// Read before the file was opened.
     pub seen: Attributes,
     /// Open for reading.
-    pub file: Arc<File>,
+    pub file: Arc<OpenFile>,
 }
 
 /// How an upload begins.

@@ -7,12 +7,11 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs::File;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use towline_base::clock;
-use towline_io::Peer;
+use towline_io::{OpenFile, Peer};
 use towline_volume::node::FileIdentity;
 use towline_volume::view::{Hot, Right};
 use towline_volume::{Attributes, Export, FileHandle, FileKind, Name, View};
@@ -87,7 +86,7 @@ pub(crate) struct Known {
 
 /// A file that can be sent now.
 pub(crate) struct Ready {
-    pub(crate) file: Arc<File>,
+    pub(crate) file: Arc<OpenFile>,
     pub(crate) attributes: Attributes,
     pub(crate) media: &'static str,
 }

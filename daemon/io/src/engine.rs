@@ -55,7 +55,7 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct FillOrder {
     pub(crate) token: Token,
-    pub(crate) file: Arc<std::fs::File>,
+    pub(crate) file: Arc<crate::span::OpenFile>,
     pub(crate) offset: u64,
     pub(crate) bytes: usize,
     pub(crate) pipe: Arc<OwnedFd>,

@@ -326,6 +326,10 @@ pub(crate) fn is_all_resident(span: &FileSpan) -> bool {
 /// Whether `window` bytes of a span from `start` are in the page cache. One byte is read at the
 /// start, at every `step` bytes, and at the end (large folios leave holes between).
 fn is_resident(span: &FileSpan, start: u64, window: u64, step: u64) -> Result<bool, SpanFault> {
+    if span.file.lives_in_memory() {
+        let end = span.offset + start + window;
+        return Ok(span.file.metadata().is_ok_and(|data| data.len() >= end));
+    }
     let last = window.saturating_sub(1);
     let steps = (0..last).step_by(step as usize);
     for at in steps.chain(std::iter::once(last)) {
@@ -337,22 +341,10 @@ fn is_resident(span: &FileSpan, start: u64, window: u64, step: u64) -> Result<bo
             Ok(0) => return Err(SpanFault::Short { bytes: start + at }),
             Ok(_) => {}
             Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
-            // Not every file system can tell; there everything is cold, except in memory.
-            Err(Errno::OPNOTSUPP) => {
-                let end = span.offset + start + window;
-                let is_there = span.file.metadata().is_ok_and(|data| data.len() >= end);
-                return Ok(is_there && lives_in_memory(&span.file));
-            }
+            // Not every file system can tell; there everything is cold.
+            Err(Errno::OPNOTSUPP) => return Ok(false),
             Err(error) => return Err(SpanFault::Read(error)),
         }
     }
     Ok(true)
-}
-
-/// Whether a file lies on tmpfs, which has no disk to wait for and, before Linux 6.6, does not know
-/// RWF_NOWAIT either. Pages that were swapped out are read while the worker waits.
-pub(crate) fn lives_in_memory(file: &std::fs::File) -> bool {
-    /// `TMPFS_MAGIC`, statfs(2).
-    const TMPFS: u64 = 0x0102_1994;
-    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u64 == TMPFS)
 }

@@ -52,7 +52,7 @@ pub struct Payload {
 #[derive(Clone, Debug)]
 pub struct PayloadSink {
     /// The file, open for writing.
-    pub file: std::sync::Arc<std::fs::File>,
+    pub file: std::sync::Arc<crate::span::OpenFile>,
     /// Bytes from the start of the file, at most 2^63-1.
     pub offset: u64,
 }

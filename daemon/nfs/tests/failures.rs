@@ -10,7 +10,6 @@
 
 mod harness;
 
-use std::fs::File;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,6 +20,7 @@ use nfs3_types::xdr_codec::Opaque;
 use rustix::io::Errno;
 use towline_base::Name;
 use towline_io::Identity;
+use towline_io::OpenFile;
 use towline_volume::volume::Result;
 use towline_volume::{
     Access, Attributes, Created, Detail, DirEntry, FileHandle, Guard, How, Node, Pace,
@@ -68,7 +68,7 @@ impl Volume for Faulty {
     fn access(&self, node: &Node, who: &Identity, asked: Access) -> Result<Access> {
         self.tree.access(node, who, asked)
     }
-    fn open_read(&self, node: &Node, who: &Identity) -> Result<Arc<File>> {
+    fn open_read(&self, node: &Node, who: &Identity) -> Result<Arc<OpenFile>> {
         self.tree.open_read(node, who)
     }
     fn read_link(&self, node: &Node, who: &Identity) -> Result<Vec<u8>> {
@@ -93,7 +93,7 @@ impl Volume for Faulty {
 }
 
 impl WritableVolume for Faulty {
-    fn open_write(&self, node: &Node, who: &Identity) -> Result<Arc<File>> {
+    fn open_write(&self, node: &Node, who: &Identity) -> Result<Arc<OpenFile>> {
         self.changes().open_write(node, who)
     }
     fn sync(&self, node: &Node) -> Result<()> {

@@ -3,7 +3,7 @@
 //! Field for field what RFC 1813 section 2.6 (`fattr3`, `sattr3`, `wcc_data`) and statx(2) have
 //! in common. Not promised: that two reads a moment apart agree.
 
-use rustix::fs::Statx;
+use rustix::fs::{Stat, Statx};
 
 /// A point in time, as statx(2) gives it.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -90,6 +90,36 @@ impl Attributes {
             modified: time(&statx.stx_mtime),
             changed: time(&statx.stx_ctime),
             born: time(&statx.stx_btime),
+        }
+    }
+}
+
+impl Attributes {
+    /// Reads what fstat(2) returned of a file whose time of birth is known: it costs less than
+    /// statx(2), which before Linux 6.11 looks an empty path up.
+    #[must_use]
+    pub fn from_stat(stat: &Stat, born: Timestamp) -> Self {
+        let time = |seconds: i64, nanoseconds: u64| Timestamp {
+            seconds,
+            nanoseconds: nanoseconds as u32,
+        };
+        let device = |number: u64| (rustix::fs::major(number), rustix::fs::minor(number));
+        let (major, minor) = device(stat.st_dev);
+        Self {
+            kind: FileKind::from_mode(stat.st_mode),
+            mode: stat.st_mode & 0o7777,
+            links: u32::try_from(stat.st_nlink).unwrap_or(u32::MAX),
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            size: stat.st_size as u64,
+            used: (stat.st_blocks as u64).saturating_mul(512),
+            device: device(stat.st_rdev),
+            file_system: u64::from(major) << 32 | u64::from(minor),
+            file_id: stat.st_ino,
+            accessed: time(stat.st_atime, stat.st_atime_nsec),
+            modified: time(stat.st_mtime, stat.st_mtime_nsec),
+            changed: time(stat.st_ctime, stat.st_ctime_nsec),
+            born,
         }
     }
 }

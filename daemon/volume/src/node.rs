@@ -6,11 +6,13 @@
 //! lies beneath its volume's root at the moment of opening. Not promised: that the file still has
 //! a name; `links == 0` in its attributes tells.
 
-use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
-use crate::attributes::{FileKind, Timestamp};
+use towline_io::OpenFile;
+
+use crate::attributes::{Attributes, FileKind, Timestamp};
+use crate::error::VolumeError;
 use crate::handle::{FileHandle, VolumeId};
 
 /// What tells one file from every other on this host, over time.
@@ -36,10 +38,10 @@ pub struct Node {
     /// What the host calls it.
     pub identity: FileIdentity,
     pub(crate) path: OwnedFd,
-    pub(crate) reader: OnceLock<Arc<File>>,
-    pub(crate) writer: OnceLock<Arc<File>>,
+    pub(crate) reader: OnceLock<Arc<OpenFile>>,
+    pub(crate) writer: OnceLock<Arc<OpenFile>>,
     /// For fsync only: opened without asking for anybody's rights, so never read from.
-    pub(crate) syncer: OnceLock<Arc<File>>,
+    pub(crate) syncer: OnceLock<Arc<OpenFile>>,
 }
 
 impl Node {
@@ -65,6 +67,17 @@ impl Node {
         }
     }
 
+    /// Its attributes now; `Stale` once it has no name any more.
+    pub(crate) fn attributes(&self) -> Result<Attributes, VolumeError> {
+        let stat = rustix::fs::fstat(&self.path)?;
+        let attributes = Attributes::from_stat(&stat, self.identity.born);
+        if attributes.links == 0 {
+            Err(VolumeError::Stale)
+        } else {
+            Ok(attributes)
+        }
+    }
+
     /// The `O_PATH` descriptor.
     #[must_use]
     pub fn as_path(&self) -> BorrowedFd<'_> {
@@ -75,8 +88,8 @@ impl Node {
 impl FileIdentity {
     /// What attributes say about which file it is.
     #[must_use]
-    pub fn of(attributes: &crate::Attributes) -> Self {
-        let crate::Attributes {
+    pub fn of(attributes: &Attributes) -> Self {
+        let Attributes {
             file_system,
             file_id,
             born,

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 use towline_base::Name;
+use towline_io::OpenFile;
 use towline_io::identity::{Identity, assume, assume_daemon};
 use towline_io::sys;
 
@@ -110,7 +111,7 @@ impl Volume for Tree {
     }
 
     fn attributes(&self, node: &Node) -> Result<Attributes> {
-        ground::live_attributes(node.as_path())
+        node.attributes()
     }
 
     fn access(&self, node: &Node, who: &Identity, asked: Access) -> Result<Access> {
@@ -125,7 +126,7 @@ impl Volume for Tree {
         })
     }
 
-    fn open_read(&self, node: &Node, who: &Identity) -> Result<Arc<File>> {
+    fn open_read(&self, node: &Node, who: &Identity) -> Result<Arc<OpenFile>> {
         open_file(node, who, OFlags::RDONLY)
     }
 
@@ -164,7 +165,7 @@ impl Volume for Tree {
 /// Opens a regular file for `who`. The owner may always read and write, whatever the mode says,
 /// and who may execute may read: a client checks at open time only, and a server that is stricter
 /// breaks `open(..., O_CREAT, 0444)` followed by a write (RFC 1813 section 4.4).
-fn open_file(node: &Node, who: &Identity, flags: OFlags) -> Result<Arc<File>> {
+fn open_file(node: &Node, who: &Identity, flags: OFlags) -> Result<Arc<OpenFile>> {
     match node.kind {
         FileKind::Regular => {}
         FileKind::Directory => return Err(VolumeError::IsDirectory),
@@ -193,19 +194,19 @@ fn open_file(node: &Node, who: &Identity, flags: OFlags) -> Result<Arc<File>> {
     assume_daemon()?;
     let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
     let opened = rustix::fs::open(proc_path(node.as_path()), flags, rustix::fs::Mode::empty());
-    let file = Arc::new(File::from(opened?));
+    let file = Arc::new(OpenFile::new(File::from(opened?)));
     // Another thread may have been faster: one descriptor per node is enough.
     Ok(kept.get_or_init(|| file).clone())
 }
 
 fn may_override(node: &Node, who: &Identity, is_writing: bool) -> Result<bool> {
-    let attributes = ground::live_attributes(node.as_path())?;
+    let attributes = node.attributes()?;
     let execute = 1;
     Ok(attributes.uid == who.uid || (!is_writing && sys::access(node.as_path(), execute).is_ok()))
 }
 
 /// A descriptor to fsync the node with; `O_PATH` descriptors cannot.
-fn open_for_sync(node: &Node) -> Result<Arc<File>> {
+fn open_for_sync(node: &Node) -> Result<Arc<OpenFile>> {
     for kept in [&node.writer, &node.syncer, &node.reader] {
         if let Some(file) = kept.get() {
             return Ok(file.clone());
@@ -214,11 +215,8 @@ fn open_for_sync(node: &Node) -> Result<Arc<File>> {
     assume_daemon()?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
     let path = proc_path(node.as_path());
-    let file = Arc::new(File::from(rustix::fs::open(
-        path,
-        flags,
-        rustix::fs::Mode::empty(),
-    )?));
+    let opened = rustix::fs::open(path, flags, rustix::fs::Mode::empty())?;
+    let file = Arc::new(OpenFile::new(File::from(opened)));
     Ok(node.syncer.get_or_init(|| file).clone())
 }
 

@@ -11,11 +11,11 @@
 //! the view holds a node that was admitted; it is a cache with a bound.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use towline_base::Name;
+use towline_io::OpenFile;
 use towline_io::identity::Identity;
 
 use crate::attributes::{Attributes, Timestamp};
@@ -214,7 +214,7 @@ impl View {
         attributes: &Attributes,
         who: &Identity,
         right: Right,
-    ) -> Option<Arc<File>> {
+    ) -> Option<Arc<OpenFile>> {
         let entry = self.nodes.get(&node.handle)?;
         let granted = entry.grants.iter().any(|grant| {
             let fresh =

@@ -5,11 +5,11 @@
 //! and lets the kernel decide; none returns success for what is not done. `who` is the caller
 //! after squashing. Implementations are shared by all threads.
 
-use std::fs::File;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use towline_base::Name;
+use towline_io::OpenFile;
 use towline_io::identity::Identity;
 
 use crate::attributes::{Attributes, Guard, SetAttributes, Space, Wcc};
@@ -112,7 +112,7 @@ pub struct Upload {
     /// so a crash leaves nothing behind.
     pub is_named: bool,
     /// Open for writing.
-    pub file: Arc<File>,
+    pub file: Arc<OpenFile>,
     /// Bytes that are there already (a resumed upload), else 0.
     pub bytes_held: u64,
 }
@@ -158,7 +158,7 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
 
     /// Opens for reading. The owner may always read, and who may execute may read (RFC 1813
     /// section 4.4). `IsDirectory`, `WrongType` for what is not a regular file.
-    fn open_read(&self, node: &Node, who: &Identity) -> Result<Arc<File>>;
+    fn open_read(&self, node: &Node, who: &Identity) -> Result<Arc<OpenFile>>;
 
     /// The target of a symbolic link, as it was made. `Invalid` for other types.
     fn read_link(&self, node: &Node, who: &Identity) -> Result<Vec<u8>>;
@@ -186,7 +186,7 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
 pub trait WritableVolume: Send + Sync + std::fmt::Debug {
     /// Opens for writing. The owner may always write. Not durable by itself: see
     /// [`WritableVolume::sync`].
-    fn open_write(&self, node: &Node, who: &Identity) -> Result<Arc<File>>;
+    fn open_write(&self, node: &Node, who: &Identity) -> Result<Arc<OpenFile>>;
 
     /// Makes the contents of `node` durable, as far as the volume promises (COMMIT, stable
     /// writes). After one failure it fails for that file until the node restarts.

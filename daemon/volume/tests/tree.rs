@@ -194,7 +194,7 @@ fn an_upload_replaces_its_target_whole_or_not_at_all() {
     let plain = changes(&tree)
         .begin_upload(&root, &name("t"), &me(), None)
         .unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&*plain.file, b"new bytes", 0).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&**plain.file, b"new bytes", 0).unwrap();
     assert_eq!(std::fs::read(dir.path().join("t")).unwrap(), b"old");
     let published = changes(&tree).publish(&plain, &name("t"), &me()).unwrap();
     assert_eq!(
@@ -208,7 +208,7 @@ fn an_upload_replaces_its_target_whole_or_not_at_all() {
     let part = changes(&tree)
         .begin_upload(&root, &name("u"), &me(), Some(b"5"))
         .unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&*part.file, b"ab", 0).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&**part.file, b"ab", 0).unwrap();
     let rival = changes(&tree).begin_upload(&root, &name("u"), &me(), Some(b"5"));
     assert!(matches!(rival, Err(VolumeError::Busy(_))));
     drop(part);

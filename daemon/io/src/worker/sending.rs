@@ -10,7 +10,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 use super::cold::{ColdFramed, ColdRead};
 use super::{Held, Mail, Worker};
 use crate::limits::INLINE_BYTES_MAX;
-use crate::outbox::{Item, Outbox, Seen, is_all_resident, lives_in_memory};
+use crate::outbox::{Item, Outbox, Seen, is_all_resident};
 use crate::protocol::{Service, Unit};
 use crate::span::FileSpan;
 use crate::token::Token;
@@ -133,7 +133,12 @@ fn read_inline(outbox: &mut Outbox, head: &[u8], span: &FileSpan, padding: u8) -
     tail.extend_from_slice(head);
     let data = tail.len();
     tail.resize(data + length, 0);
-    let (mut filled, mut flags) = (0, ReadWriteFlags::NOWAIT);
+    let mut filled = 0;
+    let flags = if span.file.lives_in_memory() {
+        ReadWriteFlags::empty()
+    } else {
+        ReadWriteFlags::NOWAIT
+    };
     while filled < length {
         let room = tail
             .get_mut(data + filled..data + length)
@@ -144,9 +149,6 @@ fn read_inline(outbox: &mut Outbox, head: &[u8], span: &FileSpan, padding: u8) -
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(Errno::INTR) => {}
-            Err(Errno::OPNOTSUPP) if !flags.is_empty() && lives_in_memory(&span.file) => {
-                flags = ReadWriteFlags::empty();
-            }
             Err(_) => break,
         }
     }

@@ -6,10 +6,9 @@
 //! the end that the attributes in the same reply show. Not promised: that all bytes of one
 //! reply are of one instant, if somebody writes meanwhile.
 
-use std::fs::File;
 use std::sync::Arc;
 
-use towline_io::{FileSpan, Framed, Output, SpanFault};
+use towline_io::{FileSpan, Framed, OpenFile, Output, SpanFault};
 use towline_volume::view::{Located, Right};
 use towline_volume::{Attributes, FileHandle, FileKind};
 
@@ -32,7 +31,7 @@ pub(crate) struct Wanted {
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) target: Target,
-    pub(crate) file: Arc<File>,
+    pub(crate) file: Arc<OpenFile>,
     pub(crate) seen: Attributes,
 }
 

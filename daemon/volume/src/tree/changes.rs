@@ -9,11 +9,11 @@
 
 use std::collections::HashSet;
 use std::ffi::CString;
-use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, Dev, FileType, Mode, OFlags, makedev};
 use towline_base::Name;
+use towline_io::OpenFile;
 use towline_io::identity::{Identity, assume};
 
 use crate::attributes::{Attributes, FileKind, Guard, SetAttributes, Wcc};
@@ -21,7 +21,7 @@ use crate::error::VolumeError;
 use crate::node::{FileIdentity, Node};
 use crate::volume::{Created, How, Pace, Result, Special, Upload, WritableVolume};
 
-use super::ground::{Ground, attributes_at, live_attributes, proc_path};
+use super::ground::{Ground, attributes_at, proc_path};
 use super::{creating, is_nothing_to_sync, open_file, open_for_sync, setting, upload};
 
 /// Locks for directories, chosen by inode number. More would only cost memory: two changes that
@@ -79,10 +79,10 @@ impl Changes {
         }
         let result = {
             let _held = self.lock(Self::lock_index(dir));
-            let before = live_attributes(dir.as_path())?;
+            let before = dir.attributes()?;
             assume(who)?;
             let value = act()?;
-            let after = live_attributes(dir.as_path()).ok();
+            let after = dir.attributes().ok();
             (
                 value,
                 Wcc {
@@ -148,7 +148,7 @@ impl Changes {
         if self.is_synchronous {
             self.sync_always(&node)?;
         }
-        let attributes = live_attributes(node.as_path())?;
+        let attributes = node.attributes()?;
         Ok(Created {
             node,
             attributes,
@@ -158,7 +158,7 @@ impl Changes {
 }
 
 impl WritableVolume for Changes {
-    fn open_write(&self, node: &Node, who: &Identity) -> Result<Arc<File>> {
+    fn open_write(&self, node: &Node, who: &Identity) -> Result<Arc<OpenFile>> {
         open_file(node, who, OFlags::WRONLY)
     }
 
@@ -183,14 +183,14 @@ impl WritableVolume for Changes {
     ) -> Result<Wcc> {
         let wcc = {
             let _held = self.lock(Self::lock_index(node));
-            let before = live_attributes(node.as_path())?;
+            let before = node.attributes()?;
             if guard.is_some_and(|time| time != before.changed) {
                 return Err(VolumeError::GuardFailed);
             }
             setting::apply(node, who, changes)?;
             Wcc {
                 before: Some(before),
-                after: live_attributes(node.as_path()).ok(),
+                after: node.attributes().ok(),
             }
         };
         self.sync(node)?;
@@ -329,10 +329,7 @@ impl WritableVolume for Changes {
             } else {
                 self.lock(second)
             };
-            let before = (
-                live_attributes(from_dir.as_path())?,
-                live_attributes(to_dir.as_path())?,
-            );
+            let before = (from_dir.attributes()?, to_dir.attributes()?);
             assume(who)?;
             rustix::fs::renameat(
                 from_dir.as_path(),
@@ -345,7 +342,7 @@ impl WritableVolume for Changes {
             }
             let wcc = |dir: &Node, before| Wcc {
                 before: Some(before),
-                after: live_attributes(dir.as_path()).ok(),
+                after: dir.attributes().ok(),
             };
             (wcc(from_dir, before.0), wcc(to_dir, before.1))
         };
@@ -381,7 +378,7 @@ impl WritableVolume for Changes {
             )?)
         })?;
         self.sync(node)?;
-        Ok((live_attributes(node.as_path())?, wcc))
+        Ok((node.attributes()?, wcc))
     }
 
     fn begin_upload(

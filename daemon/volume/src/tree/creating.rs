@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 use towline_base::Name;
+use towline_io::OpenFile;
 use towline_io::identity::Identity;
 
 use crate::attributes::{FileKind, SetAttributes, SetTime, Timestamp};
@@ -17,7 +18,7 @@ use crate::error::VolumeError;
 use crate::node::Node;
 use crate::volume::{Exclusive, Pace, Result};
 
-use super::ground::{Ground, live_attributes, proc_path};
+use super::ground::{Ground, proc_path};
 use super::setting;
 
 /// Mode of a file whose creator names none.
@@ -53,7 +54,7 @@ fn adopt(ground: &Ground, dir: &Node, name: &Name, fd: OwnedFd) -> Result<Arc<No
     let path = rustix::fs::open(proc_path(fd.as_fd()), flags, Mode::empty())?;
     let node = ground.node(path)?;
     ground.moved(&node, dir, name);
-    let file = Arc::new(File::from(fd));
+    let file = Arc::new(OpenFile::new(File::from(fd)));
     let _ = node.writer.set(file.clone());
     let _ = node.reader.set(file);
     Ok(node)
@@ -104,7 +105,7 @@ pub(super) fn exclusive(
         other => return other,
     }
     let node = ground.enter(dir, name, Pace::Blocking)?;
-    let is = live_attributes(node.as_path())?;
+    let is = node.attributes()?;
     let same = is.accessed == accessed && is.modified == modified && is.size == 0;
     if node.kind == FileKind::Regular && same {
         Ok(node)

@@ -140,7 +140,7 @@ impl Ground {
         }
         let path = joined.get(..length).unwrap_or(&[]);
         if path.is_empty() {
-            return live_attributes(self.root.as_path());
+            return self.root.attributes();
         }
         let fd = open_beneath(self.root.as_path(), path, Pace::Cached)?;
         statx_at(fd.as_fd(), b"", AtFlags::EMPTY_PATH)

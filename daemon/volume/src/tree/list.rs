@@ -17,7 +17,7 @@ use crate::handle::FileHandle;
 use crate::node::Node;
 use crate::volume::{Detail, DirEntry, Result};
 
-use super::ground::{Ground, live_attributes, proc_path};
+use super::ground::{Ground, proc_path};
 
 /// Bytes of entries that are asked for at once: about 1,000 names.
 const BATCH_BYTES: usize = 32 * 1024;
@@ -72,10 +72,10 @@ fn describe(
     name: &[u8],
 ) -> Option<(FileHandle, Attributes)> {
     match name {
-        b"." => Some((dir.handle, live_attributes(dir.as_path()).ok()?)),
+        b"." => Some((dir.handle, dir.attributes().ok()?)),
         b".." => {
             let parent = ground.parent(dir).ok()?;
-            Some((parent.handle, live_attributes(parent.as_path()).ok()?))
+            Some((parent.handle, parent.attributes().ok()?))
         }
         _ => ground.describe(dir, fd, &Name::new(name).ok()?),
     }

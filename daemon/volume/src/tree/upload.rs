@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use towline_base::{MacKey, Name};
+use towline_io::OpenFile;
 use towline_io::identity::{Identity, assume};
 
 use crate::attributes::FileKind;
@@ -106,7 +107,7 @@ fn upload(dir: &Arc<Node>, name: Name, is_named: bool, fd: OwnedFd, bytes_held: 
         dir: dir.clone(),
         name,
         is_named,
-        file: Arc::new(File::from(fd)),
+        file: Arc::new(OpenFile::new(File::from(fd))),
         bytes_held,
     }
 }
