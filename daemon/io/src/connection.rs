@@ -36,6 +36,17 @@ pub(crate) enum Wants {
     HandOff,
 }
 
+/// Whether a payload is let come together in the socket before it is taken out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Gathering {
+    /// Nothing was asked of the socket for this payload.
+    Untried,
+    /// The socket tells of input only when so many bytes of it wait; since when.
+    For(u32, Instant),
+    /// The socket tells of every byte again, until the payload is over.
+    Over,
+}
+
 /// A payload on its way from the socket into a file.
 #[derive(Debug)]
 pub(crate) struct Receiving {
@@ -55,6 +66,11 @@ pub(crate) struct Connection<P: Protocol> {
     /// Whether the core has seen all of `input` and asked for more.
     pub(crate) has_seen_all: bool,
     pub(crate) receive_bytes: usize,
+    /// Length of the last head that a payload followed. Behind a payload just so much is asked for,
+    /// so that the next one begins on a boundary and goes into its file without a copy.
+    pub(crate) head_bytes: usize,
+    /// A payload has just ended: the next read is for a head.
+    pub(crate) is_behind_payload: bool,
     pub(crate) outbox: Outbox,
     pub(crate) payload: Option<Receiving>,
     pub(crate) wants: Wants,
@@ -65,6 +81,8 @@ pub(crate) struct Connection<P: Protocol> {
     pub(crate) is_readable: bool,
     /// No further edge will tell of input: read until the end shows.
     pub(crate) is_last_edge: bool,
+    /// How the present payload is let come together in the socket.
+    pub(crate) gathering: Gathering,
     pub(crate) is_write_blocked: bool,
     /// The peer has sent all that it will.
     pub(crate) has_ended: bool,
@@ -102,6 +120,8 @@ impl<P: Protocol> Connection<P> {
             input: Vec::new(),
             has_seen_all: true,
             receive_bytes: crate::limits::RECEIVE_BYTES_MIN,
+            head_bytes: crate::limits::RECEIVE_BYTES_MIN,
+            is_behind_payload: false,
             outbox: Outbox::default(),
             payload: None,
             wants: Wants::Input,
@@ -109,6 +129,7 @@ impl<P: Protocol> Connection<P> {
             stalled: VecDeque::new(),
             is_readable: true,
             is_last_edge: false,
+            gathering: Gathering::Untried,
             is_write_blocked: false,
             has_ended: false,
             linger: None,

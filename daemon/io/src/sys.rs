@@ -159,6 +159,30 @@ pub fn is_open_elsewhere(file: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(false)
 }
 
+/// Lets a socket count as readable only when so many bytes wait in it (socket(7), SO_RCVLOWAT);
+/// if they wait already, that is told as new input. The end of input always counts.
+///
+/// # Errors
+/// What setsockopt(2) reports for something that is not a socket.
+pub(crate) fn wake_at(socket: BorrowedFd<'_>, bytes: u32) -> Result<(), Errno> {
+    let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the kernel reads one int from `value`, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVLOWAT,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(last_errno())
+    }
+}
+
 /// Bytes that a socket has taken and its peer has not acknowledged (tcp(7), SIOCOUTQ).
 ///
 /// # Errors

@@ -9,6 +9,7 @@
 
 mod accepting;
 mod cold;
+mod gathering;
 mod receiving;
 mod sending;
 mod timeouts;

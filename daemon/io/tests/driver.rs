@@ -19,14 +19,14 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use towline_io::{
-    Admission, Congestion, Demand, EngineChoice, FileSpan, Framed, HandOff, Listening, Output,
-    Patience, Payload, PayloadFault, PayloadSink, Peer, Pool, PoolLimits, Protocol, Service,
-    SpanFault, Worker, WorkerHandle, WorkerLimits, WorkerMetrics, WorkerParts, listen_all,
+    Admission, Congestion, Demand, EngineChoice, FileSpan, Framed, HandOff, Listening, OpenFile,
+    Output, Patience, Payload, PayloadFault, PayloadSink, Peer, Pool, PoolLimits, Protocol,
+    Service, SpanFault, Worker, WorkerHandle, WorkerLimits, WorkerMetrics, WorkerParts, listen_all,
 };
 
 struct Toy {
-    file: Arc<File>,
-    sink: Arc<File>,
+    file: Arc<OpenFile>,
+    sink: Arc<OpenFile>,
 }
 
 impl Toy {
@@ -131,8 +131,8 @@ impl Protocol for Toy {
 }
 
 struct ToyService {
-    file: Arc<File>,
-    sink: Arc<File>,
+    file: Arc<OpenFile>,
+    sink: Arc<OpenFile>,
     handed_off: mpsc::SyncSender<HandOff>,
 }
 
@@ -155,8 +155,8 @@ impl Service for ToyService {
 
 struct Server {
     address: SocketAddr,
-    file: Arc<File>,
-    sink: Arc<File>,
+    file: Arc<OpenFile>,
+    sink: Arc<OpenFile>,
     handle: WorkerHandle<String>,
     handed_off: mpsc::Receiver<HandOff>,
     metrics: Arc<WorkerMetrics>,
@@ -175,7 +175,8 @@ fn serve(engine: EngineChoice, idle_max: Duration) -> Server {
     let file = tempfile::tempfile().unwrap();
     (&file).write_all(&content()).unwrap();
     file.sync_all().unwrap();
-    let (file, sink) = (Arc::new(file), Arc::new(tempfile::tempfile().unwrap()));
+    let shared = |file| Arc::new(OpenFile::new(file));
+    let (file, sink) = (shared(file), shared(tempfile::tempfile().unwrap()));
     let any = "127.0.0.1:0".parse().unwrap();
     let socket = listen_all(any, 1).unwrap().pop().unwrap();
     let address = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
@@ -276,11 +277,6 @@ fn make_cold(file: &File) {
     rustix::fs::fadvise(file.as_fd(), 0, None, advice).unwrap();
 }
 
-/// Where the temporary directory is memory, nothing can be made cold.
-fn is_on_tmpfs(file: &File) -> bool {
-    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u64 == 0x0102_1994)
-}
-
 #[test]
 fn spans_come_in_order_hot_and_cold() {
     let all = content();
@@ -299,7 +295,7 @@ fn spans_come_in_order_hot_and_cold() {
             assert!(reply == expected, "{} of {}", reply.len(), expected.len());
         }
         assert!(
-            server.metrics.cold_reads.get() > 0 || is_on_tmpfs(&server.file),
+            server.metrics.cold_reads.get() > 0 || server.file.lives_in_memory(),
             "a cold file must have been read aside"
         );
     });
@@ -378,10 +374,41 @@ fn payloads_of_every_size_land_where_they_belong() {
             request.extend_from_slice(b"text behind\n");
             assert_eq!(ask(server, &request), b"storedbehind", "{length}");
             let mut stored = vec![0; length];
-            std::os::unix::fs::FileExt::read_exact_at(&*server.sink, &mut stored, at).unwrap();
+            std::os::unix::fs::FileExt::read_exact_at(&**server.sink, &mut stored, at).unwrap();
             assert!(stored == all[..length], "{length}");
             at += length as u64;
         }
+    });
+}
+
+/// A long payload is let come together in the socket, but not for ever: what a slow peer has sent
+/// is taken, and what comes later still lands behind it.
+#[test]
+fn a_payload_that_stops_on_its_way_is_taken_as_far_as_it_came() {
+    let all = content();
+    let (length, first) = (1 << 20, 400_000);
+    on_both_engines(|server| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream
+            .write_all(format!("put 0 {length}\n").as_bytes())
+            .unwrap();
+        stream.write_all(&all[..first]).unwrap();
+        let patience = std::time::Instant::now();
+        while server.metrics.bytes_received.get() < first as u64 {
+            assert!(
+                patience.elapsed() < Duration::from_secs(5),
+                "it was left there"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        stream.write_all(&all[first..length]).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).unwrap();
+        assert_eq!(reply, b"stored");
+        let mut stored = vec![0; length];
+        std::os::unix::fs::FileExt::read_exact_at(&**server.sink, &mut stored, 0).unwrap();
+        assert!(stored == all[..length]);
     });
 }
 

@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use rustix::io::Errno;
 use rustix::pipe::{SpliceFlags, splice};
 
+use super::gathering::{gather_rest, gathers, stop_gathering};
 use super::{DONTWAIT, Held, Worker};
 use crate::connection::{Connection, Receiving, Wants};
 use crate::identity::assume_nobody;
@@ -80,7 +81,12 @@ impl<S: Service> Worker<S> {
                 left,
                 fault: None,
                 sink: Some(_),
-            }) if *left >= SPLICE_BYTES_MIN => self.splice_payload(connection, budget),
+            }) if *left >= SPLICE_BYTES_MIN => {
+                if gathers(connection, self.now) {
+                    return Received::Nothing;
+                }
+                self.splice_payload(connection, budget)
+            }
             _ => self.read_bytes(token, connection, budget),
         }
     }
@@ -108,6 +114,7 @@ impl<S: Service> Worker<S> {
         // The rest of a payload is read in one go, and nothing behind it.
         let asked = match &connection.payload {
             Some(payload) => payload.left.min(scratch.len() as u64) as usize,
+            None if std::mem::take(&mut connection.is_behind_payload) => connection.head_bytes,
             None => connection.receive_bytes.min(scratch.len()),
         };
         let room = scratch.get_mut(..asked).unwrap_or(&mut []);
@@ -122,8 +129,8 @@ impl<S: Service> Worker<S> {
                 connection.moved += count as u64;
                 connection.active_at = self.now;
                 *budget = budget.saturating_sub(count);
-                if connection.payload.is_some() {
-                    // How much is read of a payload says nothing of what comes behind it.
+                if connection.payload.is_some() || asked < RECEIVE_BYTES_MIN {
+                    // How much there is of a payload or a head says nothing of what follows.
                 } else if count == asked {
                     connection.receive_bytes = (asked * 2).min(RECEIVE_BYTES_MAX);
                 } else if !connection.is_last_edge {
@@ -214,6 +221,9 @@ impl<S: Service> Worker<S> {
             let before = rest.len();
             let demand = connection.core.advance(&mut rest, &mut self.output);
             connection.obey(demand);
+            if connection.payload.is_some() {
+                connection.head_bytes = (before - rest.len()).clamp(1, RECEIVE_BYTES_MIN);
+            }
             self.stage(token, connection);
             let asks_more = connection.wants == Wants::Input && connection.payload.is_none();
             connection.has_seen_all = asks_more;
@@ -228,6 +238,8 @@ impl<S: Service> Worker<S> {
         let Some(payload) = connection.payload.take() else {
             return;
         };
+        stop_gathering(connection);
+        connection.is_behind_payload = connection.input.is_empty();
         let outcome = payload.fault.map_or(Ok(()), Err);
         let demand = connection.core.received(outcome, &mut self.output);
         connection.has_seen_all = false;
@@ -263,6 +275,7 @@ impl<S: Service> Worker<S> {
             }
             Err(Errno::AGAIN) => {
                 connection.is_readable = false;
+                gather_rest(connection, self.now);
                 Received::Nothing
             }
             Err(Errno::INTR) => Received::Some,

@@ -8,6 +8,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use super::gathering::give_up_gathering;
 use super::{Fate, Held, Worker};
 use crate::connection::Wants;
 use crate::protocol::{Protocol, Service};
@@ -47,6 +48,9 @@ impl<S: Service> Worker<S> {
         for token in self.connections.tokens() {
             let pool = &self.pool;
             let is_stalled = |c: &mut Held<S>| !c.stalled.is_empty();
+            if let Some(connection) = self.connections.get_mut(token) {
+                give_up_gathering(connection, self.now);
+            }
             if let Some(connection) = self.connections.get_mut(token)
                 && is_stalled(connection)
                 && connection.submit_stalled(pool)
