@@ -10,6 +10,7 @@
 //! This is the only crate of the workspace with `unsafe` code. Every other root forbids it.
 
 pub mod admission;
+pub mod backend;
 mod connection;
 mod engine;
 pub mod identity;

@@ -183,6 +183,33 @@ pub(crate) fn wake_at(socket: BorrowedFd<'_>, bytes: u32) -> Result<(), Errno> {
     }
 }
 
+/// Lets `length` bytes of `to` at `to_offset` share the blocks of `from` at `from_offset`
+/// (ioctl_ficlonerange(2)). A length of 0 means: up to the end of `from`.
+///
+/// # Errors
+/// `OPNOTSUPP` where the file system cannot, `INVAL` when not aligned to its blocks.
+pub fn clone_range(
+    to: BorrowedFd<'_>,
+    from: BorrowedFd<'_>,
+    from_offset: u64,
+    to_offset: u64,
+    length: u64,
+) -> Result<(), Errno> {
+    let range = libc::file_clone_range {
+        src_fd: i64::from(from.as_raw_fd()),
+        src_offset: from_offset,
+        src_length: length,
+        dest_offset: to_offset,
+    };
+    // SAFETY: FICLONERANGE reads one `file_clone_range` from the pointer and writes no memory.
+    let result = unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONERANGE, &raw const range) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(last_errno())
+    }
+}
+
 /// Bytes that a socket has taken and its peer has not acknowledged (tcp(7), SIOCOUTQ).
 ///
 /// # Errors

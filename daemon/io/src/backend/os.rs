@@ -1,0 +1,280 @@
+//! The real machine: every call resolved beneath one open directory with openat2(2).
+//!
+//! Invariant: no call leaves the directory or follows a symbolic link, whatever stands on the
+//! disk (`RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`). A file is changed as the daemon itself, not
+//! as the caller that a thread has served before. Not promised: a kernel before 5.6.
+
+use std::any::Any;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{
+    AtFlags, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags,
+    ResolveFlags, SeekFrom,
+};
+use rustix::io::Errno;
+
+use super::{Backend, Entry, File, Kind, Lock, Metadata, Open, Result, Space, split};
+use crate::identity::assume_daemon;
+use crate::sys;
+
+/// A directory of this machine.
+#[derive(Debug)]
+pub struct Directory {
+    root: OwnedFd,
+}
+
+impl Directory {
+    /// Opens the directory at `path`, which must exist.
+    ///
+    /// # Errors
+    /// What open(2) reports.
+    pub fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(path, flags, Mode::empty())?;
+        Ok(Self { root })
+    }
+
+    fn resolve(&self, path: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
+        assume_daemon().map_err(|_| Errno::PERM)?;
+        let path = if path.is_empty() { "." } else { path };
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        loop {
+            match rustix::fs::openat2(&self.root, path, flags | OFlags::CLOEXEC, mode, how) {
+                // A rename somewhere on the way made the kernel unsure (openat2(2), EAGAIN).
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn parent<'a>(&self, path: &'a str) -> Result<(OwnedFd, &'a str)> {
+        let (directory, name) = split(path);
+        if matches!(name, "" | "." | "..") {
+            return Err(Errno::INVAL);
+        }
+        let fd = self.resolve(directory, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+        Ok((fd, name))
+    }
+}
+
+impl Backend for Directory {
+    fn open(&self, path: &str, how: Open) -> Result<Arc<dyn File>> {
+        let (flags, mode) = match how {
+            Open::Read => (OFlags::RDONLY, Mode::empty()),
+            Open::Write => (OFlags::RDWR, Mode::empty()),
+            Open::Create => (
+                OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+                Mode::from_raw_mode(0o644),
+            ),
+        };
+        let fd = self.resolve(path, flags | OFlags::NOFOLLOW | OFlags::NONBLOCK, mode)?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
+            return Err(Errno::ISDIR);
+        }
+        Ok(Arc::new(OsFile {
+            fd,
+            condemned: AtomicBool::new(false),
+        }))
+    }
+
+    fn metadata(&self, path: &str) -> Result<Metadata> {
+        let fd = self.resolve(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
+        let stat = rustix::fs::fstat(&fd)?;
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Directory,
+            _ => Kind::Other,
+        };
+        Ok(Metadata {
+            kind,
+            length: u64::try_from(stat.st_size).unwrap_or(0),
+            inode: stat.st_ino,
+            links: u64::from(stat.st_nlink as u32),
+            allocated: u64::try_from(stat.st_blocks).unwrap_or(0) * 512,
+        })
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<Entry>> {
+        let fd = self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        let mut entries = Vec::new();
+        for entry in Dir::new(fd)? {
+            let entry = entry?;
+            let name: &CStr = entry.file_name();
+            let Ok(name) = name.to_str() else { continue };
+            if matches!(name, "." | "..") {
+                continue;
+            }
+            let is_directory = match entry.file_type() {
+                FileType::Unknown => {
+                    let path = format!("{path}/{name}");
+                    self.metadata(path.trim_start_matches('/'))?.kind == Kind::Directory
+                }
+                kind => kind == FileType::Directory,
+            };
+            entries.push(Entry {
+                name: name.to_owned(),
+                is_directory,
+            });
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    fn make_directory(&self, path: &str) -> Result<()> {
+        let (parent, name) = self.parent(path)?;
+        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
+        // Whatever the process's umask says: clients read through these directories.
+        rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(0o755), AtFlags::empty())
+    }
+
+    fn link(&self, from: &str, to: &str) -> Result<()> {
+        let (from, from_name) = self.parent(from)?;
+        let (to, to_name) = self.parent(to)?;
+        rustix::fs::linkat(&from, from_name, &to, to_name, AtFlags::empty())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (from, from_name) = self.parent(from)?;
+        let (to, to_name) = self.parent(to)?;
+        rustix::fs::renameat(&from, from_name, &to, to_name)
+    }
+
+    fn exchange(&self, one: &str, other: &str) -> Result<()> {
+        let (one, one_name) = self.parent(one)?;
+        let (other, other_name) = self.parent(other)?;
+        rustix::fs::renameat_with(&one, one_name, &other, other_name, RenameFlags::EXCHANGE)
+    }
+
+    fn remove_file(&self, path: &str) -> Result<()> {
+        let (parent, name) = self.parent(path)?;
+        rustix::fs::unlinkat(&parent, name, AtFlags::empty())
+    }
+
+    fn remove_directory(&self, path: &str) -> Result<()> {
+        let (parent, name) = self.parent(path)?;
+        rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)
+    }
+
+    fn sync_directory(&self, path: &str) -> Result<()> {
+        let fd = self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        rustix::fs::fsync(&fd)
+    }
+
+    fn lock(&self, path: &str) -> Result<Lock> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW;
+        let fd = self.resolve(path, flags, Mode::from_raw_mode(0o600))?;
+        rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Box::new(fd))
+    }
+
+    fn space(&self) -> Result<Space> {
+        let found = rustix::fs::fstatvfs(&self.root)?;
+        Ok(Space {
+            free: found.f_bavail.saturating_mul(found.f_frsize),
+            total: found.f_blocks.saturating_mul(found.f_frsize),
+        })
+    }
+
+    fn is_open(&self, path: &str) -> Result<bool> {
+        let fd = self.resolve(path, OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty())?;
+        sys::is_open_elsewhere(fd.as_fd())
+    }
+}
+
+/// A file of this machine.
+#[derive(Debug)]
+struct OsFile {
+    fd: OwnedFd,
+    condemned: AtomicBool,
+}
+
+impl File for OsFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match rustix::io::pread(&self.fd, rest, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        let mut written = 0;
+        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            match rustix::io::pwrite(&self.fd, rest, offset + written as u64) {
+                Ok(0) => return Err(Errno::IO),
+                Ok(count) => written += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn length(&self) -> Result<u64> {
+        let stat = rustix::fs::fstat(&self.fd)?;
+        u64::try_from(stat.st_size).map_err(|_| Errno::IO)
+    }
+
+    fn set_length(&self, length: u64) -> Result<()> {
+        rustix::fs::ftruncate(&self.fd, length)
+    }
+
+    fn reserve(&self, length: u64) -> Result<()> {
+        if length == 0 {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(&self.fd, FallocateFlags::KEEP_SIZE, 0, length) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn sync_data(&self) -> Result<()> {
+        if self.condemned.load(Ordering::Acquire) {
+            return Err(Errno::IO);
+        }
+        let result = rustix::fs::fdatasync(&self.fd);
+        if result.is_err() {
+            self.condemned.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    fn make_read_only(&self) -> Result<()> {
+        rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(0o444))
+    }
+
+    fn clone_range(&self, other: &dyn File, from: u64, to: u64, length: u64) -> Result<()> {
+        let other = other.as_any().downcast_ref::<Self>().ok_or(Errno::XDEV)?;
+        sys::clone_range(self.fd.as_fd(), other.fd.as_fd(), from, to, length)
+    }
+
+    fn next_data(&self, offset: u64) -> Result<Option<(u64, u64)>> {
+        let start = match rustix::fs::seek(&self.fd, SeekFrom::Data(offset)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => return Ok(None),
+            // No notion of holes: all of it is data.
+            Err(Errno::INVAL) => offset,
+            Err(error) => return Err(error),
+        };
+        let end = match rustix::fs::seek(&self.fd, SeekFrom::Hole(start)) {
+            Ok(end) => end,
+            Err(Errno::INVAL) => self.length()?,
+            Err(error) => return Err(error),
+        };
+        Ok((start < end).then_some((start, end)))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

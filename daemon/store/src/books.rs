@@ -1,0 +1,577 @@
+//! The small tables of the store, held in memory whole: which revisions exist, where tags point,
+//! what is pinned, leased and marked for removal.
+//!
+//! Each row is kept twice: in the index, and in the *ledger*, one file that is replaced as a whole
+//! after every change and carries its own BLAKE3. So either can be lost and rebuilt from the
+//! other. Invariant: a row read back is the row that was written, under its own key: every row
+//! carries a check and its key. Not promised: rows for a million revisions; all are in memory.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decoder, Encoder};
+
+use crate::name::{FileId, ManifestId, RepoName, RevisionId, TagName};
+use crate::sign::{PublicKey, Reference, Signature};
+
+/// Longest text in a row (an origin, a holder), in bytes.
+pub(crate) const TEXT_BYTES_MAX: usize = 2_048;
+
+const MAGIC: &[u8; 8] = b"TOWLEDGR";
+const VERSION: u64 = 1;
+const CHECK_BYTES: usize = 8;
+
+/// What the store knows of a revision besides its manifest.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct RevisionRow {
+    /// The repository.
+    pub(crate) repo: RepoName,
+    /// The revision.
+    pub(crate) rev: RevisionId,
+    /// Its content.
+    pub(crate) manifest: ManifestId,
+    /// Where it can be fetched again; `None`: published here, so this is the only copy.
+    pub(crate) origin: Option<String>,
+    /// When the origin last answered, in seconds since 1970-01-01 UTC.
+    pub(crate) origin_seen: u64,
+    /// When it came here.
+    pub(crate) published: u64,
+    /// When it was last used, to within [`crate::space::USE_GRAIN_SECONDS`].
+    pub(crate) last_use: u64,
+    /// Whether its directories are known to show it.
+    pub(crate) visible: bool,
+    /// Since when garbage collection has found nothing that refers to it; 0: something does.
+    pub(crate) unused_since: u64,
+}
+
+/// Where a tag points.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ReferenceRow {
+    /// The word itself.
+    pub(crate) reference: Reference,
+    /// Who gave it.
+    pub(crate) signature: Option<Signature>,
+    /// Whether the tag's directory is known to show that revision.
+    pub(crate) visible: bool,
+}
+
+/// One row.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Row {
+    /// A revision.
+    Revision(RevisionRow),
+    /// A tag.
+    Reference(ReferenceRow),
+    /// A tag that was removed: its number must not be given again.
+    Untagged {
+        /// The repository.
+        repo: RepoName,
+        /// The tag.
+        tag: TagName,
+        /// The last number.
+        seq: u64,
+    },
+    /// A pinned revision.
+    Pin {
+        /// The repository.
+        repo: RepoName,
+        /// The revision.
+        rev: RevisionId,
+        /// Since when.
+        time: u64,
+    },
+    /// A revision that somebody needs until a time.
+    Lease {
+        /// Who.
+        holder: String,
+        /// The repository.
+        repo: RepoName,
+        /// The revision.
+        rev: RevisionId,
+        /// Until when.
+        expiry: u64,
+    },
+    /// A file that nothing refers to.
+    Unused {
+        /// The file.
+        file: FileId,
+        /// Since when.
+        time: u64,
+    },
+}
+
+impl Row {
+    /// What the row is about: a later row with the same key replaces it.
+    #[must_use]
+    pub(crate) fn key(&self) -> Vec<u8> {
+        let (kind, parts): (u8, Vec<&[u8]>) = match self {
+            Self::Revision(row) => (1, vec![row.repo.as_str().as_bytes(), &row.rev.0]),
+            Self::Reference(row) => {
+                let at = &row.reference;
+                (
+                    2,
+                    vec![at.repo.as_str().as_bytes(), at.tag.as_str().as_bytes()],
+                )
+            }
+            Self::Untagged { repo, tag, .. } => {
+                (2, vec![repo.as_str().as_bytes(), tag.as_str().as_bytes()])
+            }
+            Self::Pin { repo, rev, .. } => (3, vec![repo.as_str().as_bytes(), &rev.0]),
+            Self::Lease {
+                holder, repo, rev, ..
+            } => (4, vec![holder.as_bytes(), repo.as_str().as_bytes(), &rev.0]),
+            Self::Unused { file, .. } => (5, vec![&file.0]),
+        };
+        let mut key = vec![kind];
+        for part in parts {
+            key.extend_from_slice(part);
+            key.push(0);
+        }
+        key
+    }
+
+    /// The bytes of the row, with its check.
+    #[must_use]
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // Writing to a vector cannot fail: the error type has no value.
+        let _ = self.write(&mut Encoder::new(&mut bytes));
+        let check = blake3::hash(&bytes);
+        bytes.extend(check.as_bytes().iter().take(CHECK_BYTES));
+        bytes
+    }
+
+    fn write(&self, to: &mut Encoder<&mut Vec<u8>>) -> Written {
+        match self {
+            Self::Revision(row) => {
+                to.array(10)?
+                    .u8(1)?
+                    .str(row.repo.as_str())?
+                    .bytes(&row.rev.0)?;
+                to.bytes(&row.manifest.0)?;
+                match &row.origin {
+                    Some(origin) => to.str(origin)?,
+                    None => to.null()?,
+                };
+                to.u64(row.origin_seen)?
+                    .u64(row.published)?
+                    .u64(row.last_use)?;
+                to.bool(row.visible)?.u64(row.unused_since)?;
+            }
+            Self::Reference(row) => {
+                let at = &row.reference;
+                to.array(9)?
+                    .u8(2)?
+                    .str(at.repo.as_str())?
+                    .str(at.tag.as_str())?;
+                to.bytes(&at.rev.0)?
+                    .bytes(&at.manifest.0)?
+                    .u64(at.seq)?
+                    .u64(at.time)?;
+                match &row.signature {
+                    Some(signature) => to.bytes(&crate::sign::encode(&[*signature]))?,
+                    None => to.null()?,
+                };
+                to.bool(row.visible)?;
+            }
+            Self::Untagged { repo, tag, seq } => {
+                to.array(4)?
+                    .u8(6)?
+                    .str(repo.as_str())?
+                    .str(tag.as_str())?
+                    .u64(*seq)?;
+            }
+            Self::Pin { repo, rev, time } => {
+                to.array(4)?
+                    .u8(3)?
+                    .str(repo.as_str())?
+                    .bytes(&rev.0)?
+                    .u64(*time)?;
+            }
+            Self::Lease {
+                holder,
+                repo,
+                rev,
+                expiry,
+            } => {
+                to.array(5)?.u8(4)?.str(holder)?.str(repo.as_str())?;
+                to.bytes(&rev.0)?.u64(*expiry)?;
+            }
+            Self::Unused { file, time } => {
+                to.array(3)?.u8(5)?.bytes(&file.0)?.u64(*time)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a row back; `None` if it is not what was written.
+    #[must_use]
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (body, check) = bytes.split_at_checked(bytes.len().checked_sub(CHECK_BYTES)?)?;
+        if blake3::hash(body).as_bytes().get(..CHECK_BYTES)? != check {
+            return None;
+        }
+        let mut from = Decoder::new(body);
+        from.array().ok()??;
+        let row = Self::read(&mut from)?;
+        (from.position() == body.len()).then_some(row)
+    }
+
+    fn read(from: &mut Decoder<'_>) -> Option<Self> {
+        Some(match from.u8().ok()? {
+            1 => Self::Revision(RevisionRow {
+                repo: name(from)?,
+                rev: RevisionId(array(from)?),
+                manifest: ManifestId(array(from)?),
+                origin: optional(from, |from| text(from))?,
+                origin_seen: from.u64().ok()?,
+                published: from.u64().ok()?,
+                last_use: from.u64().ok()?,
+                visible: from.bool().ok()?,
+                unused_since: from.u64().ok()?,
+            }),
+            2 => Self::Reference(ReferenceRow {
+                reference: Reference {
+                    repo: name(from)?,
+                    tag: name(from)?,
+                    rev: RevisionId(array(from)?),
+                    manifest: ManifestId(array(from)?),
+                    seq: from.u64().ok()?,
+                    time: from.u64().ok()?,
+                },
+                signature: optional(from, signature)?,
+                visible: from.bool().ok()?,
+            }),
+            3 => Self::Pin {
+                repo: name(from)?,
+                rev: RevisionId(array(from)?),
+                time: from.u64().ok()?,
+            },
+            4 => Self::Lease {
+                holder: text(from)?,
+                repo: name(from)?,
+                rev: RevisionId(array(from)?),
+                expiry: from.u64().ok()?,
+            },
+            5 => Self::Unused {
+                file: FileId(array(from)?),
+                time: from.u64().ok()?,
+            },
+            6 => Self::Untagged {
+                repo: name(from)?,
+                tag: name(from)?,
+                seq: from.u64().ok()?,
+            },
+            _ => return None,
+        })
+    }
+}
+
+type Written = Result<(), minicbor::encode::Error<std::convert::Infallible>>;
+
+fn name<T: std::str::FromStr>(from: &mut Decoder<'_>) -> Option<T> {
+    from.str().ok()?.parse().ok()
+}
+
+fn text(from: &mut Decoder<'_>) -> Option<String> {
+    let text = from.str().ok()?;
+    (text.len() <= TEXT_BYTES_MAX).then(|| text.to_owned())
+}
+
+fn array<const N: usize>(from: &mut Decoder<'_>) -> Option<[u8; N]> {
+    from.bytes().ok()?.try_into().ok()
+}
+
+fn signature(from: &mut Decoder<'_>) -> Option<Signature> {
+    let bytes: [u8; 96] = array(from)?;
+    let (key, rest) = bytes.split_first_chunk::<32>()?;
+    Some(Signature {
+        key: PublicKey(*key),
+        bytes: *rest.first_chunk()?,
+    })
+}
+
+fn optional<'b, T>(
+    from: &mut Decoder<'b>,
+    read: impl FnOnce(&mut Decoder<'b>) -> Option<T>,
+) -> Option<Option<T>> {
+    if from.datatype().ok()? == minicbor::data::Type::Null {
+        from.null().ok()?;
+        return Some(None);
+    }
+    read(from).map(Some)
+}
+
+/// Every row, by its key.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Books {
+    /// Grows by one with every durable change.
+    pub(crate) generation: u64,
+    pub(crate) rows: BTreeMap<Vec<u8>, Row>,
+}
+
+/// A change of rows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Edit {
+    /// Writes a row over the one with the same key.
+    Put(Row),
+    /// Removes the row with the same key.
+    Remove(Row),
+}
+
+impl Books {
+    /// Makes a change.
+    pub(crate) fn apply(&mut self, edit: &Edit) {
+        match edit {
+            Edit::Put(row) => self.rows.insert(row.key(), row.clone()),
+            Edit::Remove(row) => self.rows.remove(&row.key()),
+        };
+    }
+
+    /// All rows.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values()
+    }
+
+    /// All revisions, by repository.
+    pub(crate) fn revisions(&self) -> impl Iterator<Item = &RevisionRow> {
+        self.rows().filter_map(|row| match row {
+            Row::Revision(row) => Some(row),
+            _ => None,
+        })
+    }
+
+    /// All tags, by repository.
+    pub(crate) fn references(&self) -> impl Iterator<Item = &ReferenceRow> {
+        self.rows().filter_map(|row| match row {
+            Row::Reference(row) => Some(row),
+            _ => None,
+        })
+    }
+
+    /// One revision.
+    #[must_use]
+    pub(crate) fn revision(&self, repo: &RepoName, rev: &RevisionId) -> Option<&RevisionRow> {
+        let mut key = vec![1];
+        key.extend_from_slice(repo.as_str().as_bytes());
+        key.push(0);
+        key.extend_from_slice(&rev.0);
+        key.push(0);
+        match self.rows.get(&key)? {
+            Row::Revision(row) => Some(row),
+            _ => None,
+        }
+    }
+
+    fn tag_row(&self, repo: &RepoName, tag: &TagName) -> Option<&Row> {
+        let (repo, tag) = (repo.clone(), tag.clone());
+        self.rows.get(&Row::Untagged { repo, tag, seq: 0 }.key())
+    }
+
+    /// One tag.
+    #[must_use]
+    pub(crate) fn reference(&self, repo: &RepoName, tag: &TagName) -> Option<&ReferenceRow> {
+        match self.tag_row(repo, tag)? {
+            Row::Reference(row) => Some(row),
+            _ => None,
+        }
+    }
+
+    /// The number that the next move of a tag must have.
+    #[must_use]
+    pub(crate) fn next_seq(&self, repo: &RepoName, tag: &TagName) -> u64 {
+        match self.tag_row(repo, tag) {
+            Some(Row::Reference(row)) => row.reference.seq + 1,
+            Some(Row::Untagged { seq, .. }) => seq + 1,
+            _ => 1,
+        }
+    }
+
+    /// Since when a revision is pinned.
+    #[must_use]
+    pub(crate) fn pinned(&self, repo: &RepoName, rev: &RevisionId) -> Option<u64> {
+        let key = Row::Pin {
+            repo: repo.clone(),
+            rev: *rev,
+            time: 0,
+        }
+        .key();
+        match self.rows.get(&key)? {
+            Row::Pin { time, .. } => Some(*time),
+            _ => None,
+        }
+    }
+
+    /// Who leases a revision after `now`, and until when.
+    pub(crate) fn leases<'a>(
+        &'a self,
+        repo: &'a RepoName,
+        rev: &'a RevisionId,
+        now: u64,
+    ) -> impl Iterator<Item = (&'a str, u64)> {
+        self.rows
+            .range(vec![4]..vec![5])
+            .filter_map(move |(_, row)| match row {
+                Row::Lease {
+                    holder,
+                    repo: of,
+                    rev: at,
+                    expiry,
+                } if of == repo && at == rev && *expiry > now => Some((holder.as_str(), *expiry)),
+                _ => None,
+            })
+    }
+
+    /// Files marked as unused, and since when.
+    pub(crate) fn unused(&self) -> impl Iterator<Item = (FileId, u64)> {
+        self.rows
+            .range(vec![5]..vec![6])
+            .filter_map(|(_, row)| match row {
+                Row::Unused { file, time } => Some((*file, *time)),
+                _ => None,
+            })
+    }
+
+    /// The bytes of the ledger.
+    #[must_use]
+    pub(crate) fn to_ledger(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        let mut to = Encoder::new(&mut bytes);
+        let written = (|| -> Written {
+            to.array(3)?.u64(VERSION)?.u64(self.generation)?;
+            to.array(self.rows.len() as u64)?;
+            self.rows
+                .values()
+                .try_for_each(|row| to.bytes(&row.encode()).map(drop))
+        })();
+        debug_assert!(written.is_ok(), "a vector takes everything");
+        let check = blake3::hash(&bytes);
+        bytes.extend_from_slice(check.as_bytes());
+        bytes
+    }
+
+    /// Reads a ledger; `None` if any bit of it is wrong.
+    #[must_use]
+    pub(crate) fn from_ledger(bytes: &[u8]) -> Option<Self> {
+        let (body, check) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
+        if blake3::hash(body).as_bytes() != check {
+            return None;
+        }
+        let mut from = Decoder::new(body.strip_prefix(MAGIC)?);
+        from.array().ok()??;
+        if from.u64().ok()? != VERSION {
+            return None;
+        }
+        let mut books = Self {
+            generation: from.u64().ok()?,
+            ..Self::default()
+        };
+        for _ in 0..from.array().ok()?? {
+            let row = Row::decode(from.bytes().ok()?)?;
+            books.apply(&Edit::Put(row));
+        }
+        Some(books)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Vec<Row> {
+        let repo: RepoName = "org/model".parse().unwrap();
+        let rev = RevisionId([1; 20]);
+        let reference = Reference {
+            repo: repo.clone(),
+            tag: TagName::main(),
+            rev,
+            manifest: ManifestId([2; 32]),
+            seq: 3,
+            time: 4,
+        };
+        let signer = crate::sign::Signer::from_seed(&[5; 32]).unwrap();
+        let signature = Some(signer.sign_reference(&reference));
+        vec![
+            Row::Revision(RevisionRow {
+                repo: repo.clone(),
+                rev,
+                manifest: ManifestId([2; 32]),
+                origin: Some("hf://org/model".into()),
+                origin_seen: 1,
+                published: 2,
+                last_use: 3,
+                visible: true,
+                unused_since: 0,
+            }),
+            Row::Reference(ReferenceRow {
+                reference,
+                signature,
+                visible: false,
+            }),
+            Row::Untagged {
+                repo: repo.clone(),
+                tag: "old".parse().unwrap(),
+                seq: 9,
+            },
+            Row::Pin {
+                repo: repo.clone(),
+                rev,
+                time: 5,
+            },
+            Row::Lease {
+                holder: "job-1".into(),
+                repo,
+                rev,
+                expiry: 60,
+            },
+            Row::Unused {
+                file: FileId([7; 32]),
+                time: 8,
+            },
+        ]
+    }
+
+    #[test]
+    fn rows_and_the_ledger_come_back_as_they_were() {
+        let mut books = Books {
+            generation: 12,
+            ..Books::default()
+        };
+        for row in rows() {
+            assert_eq!(Row::decode(&row.encode()), Some(row.clone()));
+            books.apply(&Edit::Put(row));
+        }
+        assert_eq!(Books::from_ledger(&books.to_ledger()), Some(books.clone()));
+        let repo = "org/model".parse().unwrap();
+        let rev = RevisionId([1; 20]);
+        assert_eq!(books.pinned(&repo, &rev), Some(5));
+        assert_eq!(
+            books.leases(&repo, &rev, 59).collect::<Vec<_>>(),
+            [("job-1", 60)]
+        );
+        assert_eq!(books.leases(&repo, &rev, 60).count(), 0);
+        assert_eq!(books.next_seq(&repo, &TagName::main()), 4);
+        assert_eq!(books.next_seq(&repo, &"old".parse().unwrap()), 10);
+        assert!(books.revision(&repo, &rev).is_some());
+    }
+
+    #[test]
+    fn no_byte_of_a_row_or_ledger_can_be_changed_unnoticed() {
+        let mut books = Books::default();
+        for row in rows() {
+            let bytes = row.encode();
+            for at in 0..bytes.len() {
+                let mut bad = bytes.clone();
+                bad[at] ^= 0x10;
+                assert_eq!(Row::decode(&bad), None, "{row:?} {at}");
+            }
+            books.apply(&Edit::Put(row));
+        }
+        let bytes = books.to_ledger();
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 0x10;
+            assert_eq!(Books::from_ledger(&bad), None, "{at}");
+            assert_eq!(Books::from_ledger(&bytes[..at]), None);
+        }
+    }
+}

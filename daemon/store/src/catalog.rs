@@ -1,0 +1,189 @@
+//! What can be read from the store right now: an immutable picture for those who serve it.
+//!
+//! Invariant: a catalog never changes; a new one replaces it as a whole after every change, so
+//! a reader sees a tag and its files from the same moment. A revision in it is complete, its
+//! manifest was hashed when it was loaded, and where the store demands a signature it has one.
+//! Not promised: that a file named here still exists a second later; hold a lease for that.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::books::{Books, ReferenceRow, RevisionRow};
+use crate::layout;
+use crate::manifest::Manifest;
+use crate::name::{FileId, GitId, ManifestId, RepoName, RepoPath, RevisionId, Sha256, TagName};
+use crate::sign::PublicKey;
+
+/// Everything that can be read.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// Which picture this is: grows with every change of this process.
+    pub generation: u64,
+    /// The repositories.
+    pub repos: BTreeMap<RepoName, CatalogRepo>,
+}
+
+/// One repository.
+#[derive(Clone, Debug, Default)]
+pub struct CatalogRepo {
+    /// Its tags, and where they point.
+    pub tags: BTreeMap<TagName, CatalogTag>,
+    /// Its revisions.
+    pub revisions: BTreeMap<RevisionId, Arc<CatalogRevision>>,
+}
+
+/// One tag.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CatalogTag {
+    /// The revision that it points to.
+    pub rev: RevisionId,
+    /// How often it was moved.
+    pub seq: u64,
+    /// When it was moved last, in seconds since 1970-01-01 UTC.
+    pub time: u64,
+}
+
+/// One revision.
+#[derive(Clone, Debug)]
+pub struct CatalogRevision {
+    /// Its repository.
+    pub repo: RepoName,
+    /// Its id.
+    pub rev: RevisionId,
+    /// Its content.
+    pub manifest: ManifestId,
+    /// The revision before it.
+    pub parent: Option<RevisionId>,
+    /// When it was made, in seconds since 1970-01-01 UTC.
+    pub created: u64,
+    /// What was said about it.
+    pub message: String,
+    /// Where it came from; `None`: published here.
+    pub origin: Option<String>,
+    /// Length of all files together, in bytes.
+    pub bytes: u64,
+    /// Who signed it, trusted or not.
+    pub signed_by: Vec<PublicKey>,
+    /// Its files, sorted by path bytes.
+    pub files: Vec<CatalogFile>,
+    /// The git tree ids of its directories, sorted by path; "" is the root.
+    pub directories: BTreeMap<Box<str>, GitId>,
+}
+
+/// One file of a revision.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CatalogFile {
+    /// Where it lies in the revision.
+    pub path: RepoPath,
+    /// Length in bytes.
+    pub size: u64,
+    /// Its git blob id; for an LFS file that of the pointer.
+    pub git_oid: GitId,
+    /// SHA-256 of its bytes, where it is known.
+    pub sha256: Option<Sha256>,
+    /// Whether git would hold a pointer in its place.
+    pub lfs: bool,
+    /// Its identity in the store.
+    pub id: FileId,
+}
+
+impl CatalogFile {
+    /// What a hub sends as ETag, without quotes: SHA-256 of an LFS file, else the blob id.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        match (self.lfs, self.sha256) {
+            (true, Some(sha256)) => sha256.to_string(),
+            _ => self.git_oid.to_string(),
+        }
+    }
+}
+
+impl CatalogRevision {
+    pub(crate) fn new(row: &RevisionRow, manifest: Manifest, signed_by: Vec<PublicKey>) -> Self {
+        let directories = manifest.trees().directories;
+        let bytes = manifest.bytes();
+        let files = manifest.files.into_iter().map(|file| CatalogFile {
+            lfs: file.is_lfs(),
+            path: file.path,
+            size: file.size,
+            git_oid: file.git_oid,
+            sha256: file.sha256,
+            id: file.table,
+        });
+        Self {
+            repo: manifest.repo,
+            rev: manifest.rev,
+            manifest: row.manifest,
+            parent: manifest.parent,
+            created: manifest.created,
+            message: manifest.message,
+            origin: row.origin.clone(),
+            bytes,
+            signed_by,
+            files: files.collect(),
+            directories,
+        }
+    }
+
+    /// The file at a path.
+    #[must_use]
+    pub fn file(&self, path: &RepoPath) -> Option<&CatalogFile> {
+        let at = self
+            .files
+            .binary_search_by(|file| file.path.cmp(path))
+            .ok()?;
+        self.files.get(at)
+    }
+
+    /// Where a file of this revision lies, relative to the store's root.
+    #[must_use]
+    pub fn place(&self, file: &CatalogFile) -> String {
+        format!("{}/{}", layout::revision(&self.repo, &self.rev), file.path)
+    }
+}
+
+impl Catalog {
+    /// A repository.
+    #[must_use]
+    pub fn repo(&self, repo: &RepoName) -> Option<&CatalogRepo> {
+        self.repos.get(repo)
+    }
+
+    /// The revision that a tag or forty hex digits name.
+    #[must_use]
+    pub fn resolve(&self, repo: &RepoName, name: &str) -> Option<&Arc<CatalogRevision>> {
+        let repo = self.repos.get(repo)?;
+        let rev = match name.parse::<RevisionId>() {
+            Ok(rev) => rev,
+            Err(_) => repo.tags.get(&name.parse::<TagName>().ok()?)?.rev,
+        };
+        repo.revisions.get(&rev)
+    }
+
+    pub(crate) fn build(
+        generation: u64,
+        books: &Books,
+        revisions: &BTreeMap<(RepoName, RevisionId), Arc<CatalogRevision>>,
+    ) -> Self {
+        let mut repos: BTreeMap<RepoName, CatalogRepo> = BTreeMap::new();
+        for ((repo, rev), revision) in revisions {
+            let repo = repos.entry(repo.clone()).or_default();
+            repo.revisions.insert(*rev, Arc::clone(revision));
+        }
+        for ReferenceRow { reference, .. } in books.references() {
+            let Some(repo) = repos.get_mut(&reference.repo) else {
+                continue;
+            };
+            if !repo.revisions.contains_key(&reference.rev) {
+                continue;
+            }
+            let tag = CatalogTag {
+                rev: reference.rev,
+                seq: reference.seq,
+                time: reference.time,
+            };
+            repo.tags.insert(reference.tag.clone(), tag);
+        }
+        Self { generation, repos }
+    }
+}

@@ -1,0 +1,172 @@
+//! The few ways in which the store changes its directories, each durable when it returns.
+//!
+//! Invariant: a file appears under its name whole or not at all: it is written beside, synced,
+//! renamed, and the directory synced (threat S7). A file whose sync failed is removed and never
+//! used. Not promised: that temporary files are gone after a crash; opening the store clears them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::io::Errno;
+use towline_io::backend::{Backend, File, Kind, Open, split};
+
+use crate::error::{Result, StorageFault, io};
+use crate::layout;
+
+/// Deepest directory that is removed with all it holds: the longest path has at most 512 names.
+const DEPTH_MAX: usize = 600;
+
+/// A backend with the store's habits.
+#[derive(Clone, Debug)]
+pub(crate) struct DiskAccess {
+    pub(crate) backend: Arc<dyn Backend>,
+    next: Arc<AtomicU64>,
+}
+
+/// A file that is removed again unless it is placed.
+#[derive(Debug)]
+pub(crate) struct Temporary {
+    disk: DiskAccess,
+    pub(crate) path: String,
+    pub(crate) file: Arc<dyn File>,
+    placed: bool,
+}
+
+impl DiskAccess {
+    pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
+        Self {
+            backend,
+            next: Arc::new(AtomicU64::new(0)),
+        }
+    }
+
+    /// A path in the directory for temporary things that nobody else uses.
+    pub(crate) fn temporary_path(&self) -> String {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        format!("{}/{number}", layout::TEMPORARY)
+    }
+
+    pub(crate) fn temporary(&self) -> Result<Temporary> {
+        let path = self.temporary_path();
+        let file = self
+            .backend
+            .open(&path, Open::Create)
+            .map_err(io("create", &path))?;
+        Ok(Temporary {
+            disk: self.clone(),
+            path,
+            file,
+            placed: false,
+        })
+    }
+
+    /// Writes a small file so that it is there whole, or as it was before. The directory is
+    /// synced too.
+    pub(crate) fn write_whole(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let temporary = self.temporary()?;
+        temporary
+            .file
+            .write_at(bytes, 0)
+            .map_err(io("write", path))?;
+        temporary.place(path)?;
+        self.sync_parent(path)
+    }
+
+    /// All of a file, which may be at most `limit` bytes long.
+    pub(crate) fn read_whole(&self, path: &str, limit: usize) -> Result<Vec<u8>> {
+        let file = self
+            .backend
+            .open(path, Open::Read)
+            .map_err(io("open", path))?;
+        let length = file.length().map_err(io("read", path))?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > limit {
+            let (path, reason) = (path.to_owned(), format!("{length} bytes, too long"));
+            return Err(StorageFault::Damaged { path, reason }.into());
+        }
+        let mut bytes = vec![0; length];
+        let count = file.read_at(&mut bytes, 0).map_err(io("read", path))?;
+        bytes.truncate(count);
+        Ok(bytes)
+    }
+
+    pub(crate) fn sync_parent(&self, path: &str) -> Result<()> {
+        let (directory, _) = split(path);
+        self.backend
+            .sync_directory(directory)
+            .map_err(io("sync", directory))
+    }
+
+    /// Makes a directory and those above it; `true` if it was not there.
+    pub(crate) fn make_directories(&self, path: &str) -> Result<bool> {
+        match self.backend.make_directory(path) {
+            Ok(()) => {
+                self.sync_parent(path)?;
+                Ok(true)
+            }
+            Err(Errno::EXIST) => Ok(false),
+            Err(Errno::NOENT) => {
+                let (parent, _) = split(path);
+                if parent.is_empty() {
+                    return Err(io("make directory", path)(Errno::NOENT));
+                }
+                self.make_directories(parent)?;
+                self.make_directories(path)
+            }
+            Err(errno) => Err(io("make directory", path)(errno)),
+        }
+    }
+
+    /// Removes whatever is at a path; nothing there is fine.
+    pub(crate) fn remove_all(&self, path: &str) -> Result<()> {
+        self.remove_below(path, DEPTH_MAX)
+    }
+
+    fn remove_below(&self, path: &str, depth: usize) -> Result<()> {
+        let kind = match self.backend.metadata(path) {
+            Ok(metadata) => metadata.kind,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(io("look at", path)(errno)),
+        };
+        if kind != Kind::Directory {
+            return self.backend.remove_file(path).map_err(io("remove", path));
+        }
+        if depth == 0 {
+            return Err(io("remove", path)(Errno::NAMETOOLONG));
+        }
+        for entry in self.backend.list(path).map_err(io("list", path))? {
+            self.remove_below(&format!("{path}/{}", entry.name), depth - 1)?;
+        }
+        self.backend
+            .remove_directory(path)
+            .map_err(io("remove", path))
+    }
+
+    pub(crate) fn exists(&self, path: &str) -> bool {
+        self.backend.metadata(path).is_ok()
+    }
+}
+
+impl Temporary {
+    /// Makes the bytes durable and moves the file to its name. The directory is not synced.
+    pub(crate) fn place(mut self, path: &str) -> Result<()> {
+        self.file
+            .make_read_only()
+            .map_err(io("change the mode of", path))?;
+        self.file.sync_data().map_err(io("sync", path))?;
+        self.disk
+            .backend
+            .rename(&self.path, path)
+            .map_err(io("rename", path))?;
+        self.placed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.placed {
+            let _ = self.disk.backend.remove_file(&self.path);
+        }
+    }
+}

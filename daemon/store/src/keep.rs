@@ -1,0 +1,259 @@
+//! What is kept and what may go: tags, pins, leases, and the removal of revisions.
+//!
+//! Invariant: a revision that is pinned or leased is not removed, and removing one never takes
+//! bytes that another revision shares; bytes go with garbage collection only. Not promised: that
+//! a lease outlives its expiry by a second.
+
+use crate::books::{Edit, Row, TEXT_BYTES_MAX};
+use crate::error::{ClientFault, Result};
+use crate::index::Changes;
+use crate::name::{RepoName, RevisionId, TagName};
+use crate::publish::move_tag;
+use crate::sign::Signer;
+use crate::store::{State, Store};
+use crate::visible;
+
+impl State {
+    pub(crate) fn known(&self, repo: &RepoName, rev: &RevisionId) -> Result<()> {
+        let fault = || ClientFault::NoRevision {
+            repo: repo.clone(),
+            rev: *rev,
+        };
+        self.books
+            .revision(repo, rev)
+            .map(drop)
+            .ok_or_else(|| fault().into())
+    }
+}
+
+impl Store {
+    /// The revision that a tag, or forty hex digits, name.
+    ///
+    /// # Errors
+    /// [`ClientFault::NoRepo`], [`ClientFault::NoTag`] or [`ClientFault::NoRevision`].
+    pub fn resolve(&self, repo: &RepoName, name: &str) -> Result<RevisionId> {
+        let catalog = self.catalog();
+        let found = catalog
+            .repo(repo)
+            .ok_or_else(|| ClientFault::NoRepo(repo.clone()))?;
+        if let Ok(rev) = name.parse::<RevisionId>() {
+            let repo = repo.clone();
+            let known = found.revisions.contains_key(&rev);
+            return if known {
+                Ok(rev)
+            } else {
+                Err(ClientFault::NoRevision { repo, rev }.into())
+            };
+        }
+        let tag: TagName = name.parse()?;
+        let at = found.tags.get(&tag).map(|tag| tag.rev);
+        let repo = repo.clone();
+        at.ok_or_else(|| ClientFault::NoTag { repo, tag }.into())
+    }
+
+    /// Lets a tag point to a revision that is here.
+    ///
+    /// # Errors
+    /// [`ClientFault::NoRevision`] if it is not here.
+    pub fn tag(
+        &self,
+        repo: &RepoName,
+        tag: &TagName,
+        rev: &RevisionId,
+        signer: Option<&Signer>,
+    ) -> Result<()> {
+        let mut state = self.inner.state();
+        state.known(repo, rev)?;
+        if state
+            .books
+            .reference(repo, tag)
+            .is_some_and(|row| row.reference.rev == *rev)
+        {
+            return Ok(());
+        }
+        let Some(id) = state.books.revision(repo, rev).map(|row| row.manifest) else {
+            return Ok(());
+        };
+        let manifest = self.inner.manifest(&id)?;
+        move_tag(&self.inner, &mut state, (&manifest, id), tag, signer)?;
+        self.inner.publish_catalog(&mut state);
+        Ok(())
+    }
+
+    /// Removes a tag; the revision stays until garbage collection finds it unused.
+    ///
+    /// # Errors
+    /// [`ClientFault::NoTag`] if there is none.
+    pub fn untag(&self, repo: &RepoName, tag: &TagName) -> Result<()> {
+        let mut state = self.inner.state();
+        let Some(row) = state.books.reference(repo, tag) else {
+            let (repo, tag) = (repo.clone(), tag.clone());
+            return Err(ClientFault::NoTag { repo, tag }.into());
+        };
+        // The row stays without a revision, so that a later tag of this name has a higher number.
+        let edits = vec![Edit::Put(Row::Untagged {
+            repo: repo.clone(),
+            tag: tag.clone(),
+            seq: row.reference.seq,
+        })];
+        self.edit(&mut state, edits)?;
+        visible::hide_tag(&self.inner.disk, repo, tag)?;
+        self.inner.publish_catalog(&mut state);
+        Ok(())
+    }
+
+    /// Keeps a revision until it is unpinned.
+    ///
+    /// # Errors
+    /// [`ClientFault::NoRevision`] if it is not here.
+    pub fn pin(&self, repo: &RepoName, rev: &RevisionId) -> Result<()> {
+        let mut state = self.inner.state();
+        state.known(repo, rev)?;
+        let (repo, rev, time) = (repo.clone(), *rev, self.inner.now());
+        self.edit(&mut state, vec![Edit::Put(Row::Pin { repo, rev, time })])
+    }
+
+    /// Takes a pin away; none there is fine.
+    ///
+    /// # Errors
+    /// [`ClientFault::NoRevision`] if the revision is not here.
+    pub fn unpin(&self, repo: &RepoName, rev: &RevisionId) -> Result<()> {
+        let mut state = self.inner.state();
+        state.known(repo, rev)?;
+        let (repo, rev) = (repo.clone(), *rev);
+        self.edit(
+            &mut state,
+            vec![Edit::Remove(Row::Pin { repo, rev, time: 0 })],
+        )
+    }
+
+    /// Since when a revision is pinned, in seconds since 1970-01-01 UTC.
+    #[must_use]
+    pub fn pinned_since(&self, repo: &RepoName, rev: &RevisionId) -> Option<u64> {
+        self.inner.state().books.pinned(repo, rev)
+    }
+
+    /// Keeps a revision for a holder until `expiry`, in seconds since 1970-01-01 UTC; the same
+    /// holder's lease before is replaced.
+    ///
+    /// # Errors
+    /// [`ClientFault::NoRevision`] if it is not here.
+    pub fn lease(
+        &self,
+        holder: &str,
+        repo: &RepoName,
+        rev: &RevisionId,
+        expiry: u64,
+    ) -> Result<()> {
+        if holder.is_empty() || holder.len() > TEXT_BYTES_MAX {
+            return Err(ClientFault::Argument("a lease needs a holder of 1 to 2048 bytes").into());
+        }
+        let mut state = self.inner.state();
+        state.known(repo, rev)?;
+        let row = Row::Lease {
+            holder: holder.to_owned(),
+            repo: repo.clone(),
+            rev: *rev,
+            expiry,
+        };
+        self.edit(&mut state, vec![Edit::Put(row)])
+    }
+
+    /// Gives a lease back; none there is fine.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn release(&self, holder: &str, repo: &RepoName, rev: &RevisionId) -> Result<()> {
+        let mut state = self.inner.state();
+        let row = Row::Lease {
+            holder: holder.to_owned(),
+            repo: repo.clone(),
+            rev: *rev,
+            expiry: 0,
+        };
+        self.edit(&mut state, vec![Edit::Remove(row)])
+    }
+
+    /// Who leases a revision now, and until when.
+    #[must_use]
+    pub fn leases(&self, repo: &RepoName, rev: &RevisionId) -> Vec<(String, u64)> {
+        let state = self.inner.state();
+        let leases = state.books.leases(repo, rev, self.inner.now());
+        leases
+            .map(|(holder, expiry)| (holder.to_owned(), expiry))
+            .collect()
+    }
+
+    /// Removes a revision and the tags that point to it. Its bytes go with garbage collection.
+    ///
+    /// # Errors
+    /// [`ClientFault::Held`] if it is pinned or leased, [`ClientFault::NoRevision`] if it is not
+    /// here.
+    pub fn remove(&self, repo: &RepoName, rev: &RevisionId) -> Result<Vec<TagName>> {
+        let mut state = self.inner.state();
+        state.known(repo, rev)?;
+        self.check_free(&state, repo, rev)?;
+        self.drop_revision(&mut state, repo, rev)
+    }
+
+    fn check_free(&self, state: &State, repo: &RepoName, rev: &RevisionId) -> Result<()> {
+        let held = if state.books.pinned(repo, rev).is_some() {
+            Some(("pinned".to_owned(), "unpin it first"))
+        } else {
+            let now = self.inner.now();
+            let lease = state.books.leases(repo, rev, now).next();
+            lease.map(|(holder, _)| (format!("leased by {holder}"), "wait until it is given back"))
+        };
+        let Some((held, remedy)) = held else {
+            return Ok(());
+        };
+        Err(ClientFault::Held {
+            repo: repo.clone(),
+            rev: *rev,
+            held,
+            remedy,
+        }
+        .into())
+    }
+
+    /// Removes rows and directories of a revision that may go.
+    pub(crate) fn drop_revision(
+        &self,
+        state: &mut State,
+        repo: &RepoName,
+        rev: &RevisionId,
+    ) -> Result<Vec<TagName>> {
+        let Some(row) = state.books.revision(repo, rev).cloned() else {
+            return Ok(Vec::new());
+        };
+        let mut edits = vec![Edit::Remove(Row::Revision(row))];
+        let mut tags = Vec::new();
+        for row in state.books.references() {
+            let at = &row.reference;
+            if at.repo == *repo && at.rev == *rev {
+                tags.push(at.tag.clone());
+                edits.push(Edit::Put(Row::Untagged {
+                    repo: repo.clone(),
+                    tag: at.tag.clone(),
+                    seq: at.seq,
+                }));
+            }
+        }
+        self.edit(state, edits)?;
+        state.shown.remove(&(repo.clone(), *rev));
+        self.inner.publish_catalog(state);
+        for tag in &tags {
+            visible::hide_tag(&self.inner.disk, repo, tag)?;
+        }
+        visible::hide_revision(&self.inner.disk, repo, rev)?;
+        Ok(tags)
+    }
+
+    pub(crate) fn edit(&self, state: &mut State, edits: Vec<Edit>) -> Result<()> {
+        let changes = Changes {
+            edits,
+            ..Changes::default()
+        };
+        self.inner.commit(state, &changes)
+    }
+}

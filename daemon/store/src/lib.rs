@@ -1,0 +1,49 @@
+//! Content-addressed models: published or pulled once, cut into named chunks, kept as contiguous
+//! files that everything can read in place, and checked against their names.
+//!
+//! Promised: a revision that was acknowledged survives a crash of process or machine; what is
+//! shown of it is complete and hashed to its names when it was stored, and again whenever
+//! [`Store::verify`] passes; no name from outside leads out of the store; a limit of room is
+//! judged before the first byte. Not promised: that a read of a materialised file checks its
+//! bytes (they go from the page cache to the network without passing through here), and that
+//! damage is found before a verification looks.
+//!
+//! Hard links: what is shown shares its inode with the store's own file, so whoever may write
+//! below the store's root as root can damage it; the mode is 0444, and `verify` tells.
+#![forbid(unsafe_code)]
+
+mod books;
+pub mod catalog;
+pub mod cut;
+mod disk;
+pub mod error;
+pub mod git;
+mod hasher;
+mod index;
+mod ingest;
+mod keep;
+pub mod layout;
+pub mod manifest;
+pub mod name;
+pub mod progress;
+pub mod publish;
+mod recover;
+mod reflink;
+pub mod sign;
+pub mod source;
+mod space;
+mod store;
+pub mod table;
+mod visible;
+
+pub use catalog::{Catalog, CatalogFile, CatalogRepo, CatalogRevision, CatalogTag};
+pub use error::{BusyFault, ClientFault, PeerFault, Result, StorageFault, StoreError};
+pub use ingest::Stored;
+pub use name::{
+    ChunkId, FileId, GitId, ManifestId, NameFault, RepoName, RepoPath, RevisionId, Sha256, TagName,
+};
+pub use progress::{Progress, ProgressView};
+pub use publish::{Parent, PublishOptions, Published};
+pub use sign::{PublicKey, Signature, Signer};
+pub use source::{DirectorySource, Source, SourceEntry};
+pub use store::{Clock, Options, Store};

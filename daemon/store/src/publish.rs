@@ -1,0 +1,409 @@
+//! Publishing: a source becomes an immutable revision, and a tag moves to it in one step.
+//!
+//! Order: files durable and in place, then the manifest, then the directories that will be seen,
+//! built beside; then the index commits, which is the moment from which the revision exists; then
+//! the directories take their names. Invariant: when [`Store::publish`] has returned, the revision
+//! survives any crash; when it fails, readers see what they saw before. The same content under the
+//! same tag again stores nothing and changes nothing. Not promised: that a failed publishing leaves
+//! no bytes behind until the next garbage collection.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::books::{Edit, ReferenceRow, RevisionRow, Row};
+use crate::catalog::CatalogRevision;
+use crate::error::{ClientFault, Result, StorageFault};
+use crate::git;
+use crate::hasher::Hasher;
+use crate::index::{Changes, IndexedFile};
+use crate::ingest::{Ingested, Stored, ingest};
+use crate::layout;
+use crate::manifest::{Manifest, ManifestFile, check_paths};
+use crate::name::{ManifestId, RepoName, RevisionId, TagName};
+use crate::progress::Progress;
+use crate::sign::{self, Reference, Signer};
+use crate::source::{Source, SourceEntry};
+use crate::store::{Inner, State, Store};
+use crate::visible::{self, Staged, StagedHub};
+
+/// Most files that are read at once.
+const WORKERS_MAX: usize = 8;
+
+/// Which revision the new one follows.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Parent {
+    /// Whatever the tag points to now.
+    #[default]
+    Head,
+    /// None: history begins here.
+    Nothing,
+    /// This one; if the tag has moved on, nothing is published.
+    Exactly(RevisionId),
+}
+
+/// What may be said about a publishing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PublishOptions<'a> {
+    /// A message, like that of a commit; empty: `publish`.
+    pub message: &'a str,
+    /// When it was made, in seconds since 1970-01-01 UTC; `None`: now.
+    pub created: Option<u64>,
+    /// What it follows.
+    pub parent: Parent,
+    /// Whose word is added.
+    pub signer: Option<&'a Signer>,
+    /// The id that it has elsewhere, for a mirrored revision; `None`: computed as git does.
+    pub rev: Option<RevisionId>,
+    /// Where it can be had again; `None`: nowhere, so it is never evicted.
+    pub origin: Option<&'a str>,
+}
+
+/// What came of a publishing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Published {
+    /// The revision.
+    pub rev: RevisionId,
+    /// Its content.
+    pub manifest: ManifestId,
+    /// How many files it has.
+    pub files: u64,
+    /// How many of them were here before, whole.
+    pub files_linked: u64,
+    /// Length of all files together, in bytes.
+    pub bytes: u64,
+    /// How the bytes came to be here.
+    pub stored: Stored,
+    /// The tag pointed to the same content already; nothing was changed.
+    pub unchanged: bool,
+}
+
+/// A revision that is complete but not known yet.
+pub(crate) struct Complete<'a> {
+    pub(crate) manifest: Manifest,
+    pub(crate) files: Vec<Ingested>,
+    pub(crate) tag: Option<&'a TagName>,
+    pub(crate) signer: Option<&'a Signer>,
+    pub(crate) signatures: Vec<sign::Signature>,
+    pub(crate) origin: Option<String>,
+    pub(crate) parent: Parent,
+}
+
+impl Store {
+    /// Publishes the files of a source and lets the tag point to them.
+    ///
+    /// # Errors
+    /// [`ClientFault`] if the source cannot be published, has changed meanwhile, does not fit, or
+    /// its signature is missing; [`StorageFault`] if the disk fails.
+    pub fn publish(
+        &self,
+        repo: &RepoName,
+        tag: &TagName,
+        source: &dyn Source,
+        options: &PublishOptions<'_>,
+        progress: &Progress,
+    ) -> Result<Published> {
+        let inner = &self.inner;
+        let entries = source.entries()?;
+        check_entries(&entries)?;
+        progress.expect(
+            entries.len() as u64,
+            entries.iter().map(|entry| entry.size).sum(),
+        );
+        let files = ingest_all(inner, source, &entries, progress)?;
+        let head = inner
+            .state()
+            .books
+            .reference(repo, tag)
+            .map(|row| row.reference.rev);
+        let parent = match options.parent {
+            Parent::Head => head,
+            Parent::Nothing => None,
+            Parent::Exactly(rev) => Some(rev),
+        };
+        let mut manifest = Manifest {
+            repo: repo.clone(),
+            rev: RevisionId([0; 20]),
+            parent,
+            created: options.created.unwrap_or_else(|| inner.now()),
+            message: options.message.to_owned(),
+            files: files.iter().zip(&entries).map(manifest_file).collect(),
+        };
+        if manifest.message.is_empty() {
+            "publish".clone_into(&mut manifest.message);
+        }
+        manifest.arrange()?;
+        let tree = manifest.trees().root();
+        if let Some(same) = unchanged(inner, (repo, tag), options, &tree) {
+            return Ok(published(&same, &files, true));
+        }
+        let computed = git::commit_id(&tree, parent.as_ref(), manifest.created, &manifest.message);
+        manifest.rev = options.rev.unwrap_or(computed);
+        let complete = Complete {
+            manifest,
+            files,
+            tag: Some(tag),
+            signer: options.signer,
+            signatures: Vec::new(),
+            origin: options.origin.map(str::to_owned),
+            parent: options.parent,
+        };
+        commit(inner, complete)
+    }
+}
+
+fn manifest_file((file, entry): (&Ingested, &SourceEntry)) -> ManifestFile {
+    ManifestFile {
+        path: entry.path.clone(),
+        size: file.size,
+        git_oid: file.git_oid,
+        sha256: Some(file.sha256),
+        format: file.format,
+        table: file.id,
+    }
+}
+
+/// What the tag points to, if it has the same tree and nothing else was asked for.
+fn unchanged(
+    inner: &Inner,
+    (repo, tag): (&RepoName, &TagName),
+    options: &PublishOptions<'_>,
+    tree: &crate::name::GitId,
+) -> Option<Arc<CatalogRevision>> {
+    let state = inner.state();
+    let head = state.books.reference(repo, tag)?.reference.rev;
+    let revision = state.shown.get(&(repo.clone(), head))?;
+    let same = revision.directories.get("") == Some(tree);
+    let asked = options.rev.is_none_or(|rev| rev == head);
+    // A key that has not given its word yet makes a difference.
+    let signed = options
+        .signer
+        .is_none_or(|key| revision.signed_by.contains(&key.public_key()));
+    let follows = match options.parent {
+        Parent::Head | Parent::Nothing => true,
+        Parent::Exactly(parent) => parent == head || revision.parent == Some(parent),
+    };
+    (same && asked && signed && follows).then(|| Arc::clone(revision))
+}
+
+fn published(revision: &CatalogRevision, files: &[Ingested], unchanged: bool) -> Published {
+    let mut stored = Stored::default();
+    files.iter().for_each(|file| stored.add(&file.stored));
+    Published {
+        rev: revision.rev,
+        manifest: revision.manifest,
+        files: revision.files.len() as u64,
+        files_linked: files
+            .iter()
+            .filter(|file| file.stored.linked == file.size)
+            .count() as u64,
+        bytes: revision.bytes,
+        stored,
+        unchanged,
+    }
+}
+
+fn check_entries(entries: &[SourceEntry]) -> Result<()> {
+    if entries.is_empty() {
+        return Err(ClientFault::Empty.into());
+    }
+    let mut paths: Vec<_> = entries.iter().map(|entry| &entry.path).collect();
+    paths.sort();
+    Ok(check_paths(paths.into_iter())?)
+}
+
+/// Stores every file, several at once, largest first.
+fn ingest_all(
+    inner: &Arc<Inner>,
+    source: &dyn Source,
+    entries: &[SourceEntry],
+    progress: &Progress,
+) -> Result<Vec<Ingested>> {
+    let mut order: Vec<usize> = (0..entries.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(entries.get(*index).map(|entry| entry.size)));
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    let work = || -> Result<()> {
+        let hasher = Hasher::start()?;
+        while let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let Some(entry) = entries.get(*index) else {
+                continue;
+            };
+            let file = ingest(inner, &hasher, source, (*index, entry), progress)?;
+            progress.finish_file();
+            done.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((*index, file));
+        }
+        Ok(())
+    };
+    let guarded = || {
+        let result = work();
+        if result.is_err() {
+            // The others stop at their next file.
+            next.store(entries.len(), Ordering::Relaxed);
+        }
+        result
+    };
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    let workers = inner.options.workers.unwrap_or(processors / 2);
+    let workers = workers.clamp(1, WORKERS_MAX).min(entries.len());
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..workers).map(|_| scope.spawn(guarded)).collect();
+        let own = guarded();
+        let all = threads.into_iter().map(|thread| {
+            let died = || StorageFault::Thread("a publishing thread panicked").into();
+            thread.join().unwrap_or_else(|_| Err(died()))
+        });
+        let results: Vec<Result<()>> = all.collect();
+        results.into_iter().fold(own, Result::and)
+    })?;
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    Ok(done.into_iter().map(|(_, file)| file).collect())
+}
+
+/// Makes a complete revision known. One at a time.
+pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Published> {
+    let mut state = inner.state();
+    let Complete {
+        manifest,
+        files,
+        tag,
+        signer,
+        mut signatures,
+        origin,
+        parent,
+    } = complete;
+    if let (Parent::Exactly(expected), Some(tag)) = (parent, tag) {
+        check_head(&state, (&manifest.repo, tag), expected)?;
+    }
+    let encoded = manifest.encode();
+    let id = Manifest::id_of(&encoded);
+    signatures.extend(inner.signatures(&id));
+    signatures.extend(signer.map(|signer| signer.sign_manifest(&id)));
+    signatures.retain(|signature| signature.vouches_for(&id));
+    let mut seen = HashSet::new();
+    signatures.retain(|signature| seen.insert(signature.key));
+    let keys: Vec<_> = signatures.iter().map(|signature| signature.key).collect();
+    if !inner.is_trusted(&keys) {
+        let (repo, rev) = (manifest.repo, manifest.rev);
+        return Err(ClientFault::Unsigned { repo, rev }.into());
+    }
+    inner.sync_files(files.iter().map(|file| &file.id))?;
+    if !signatures.is_empty() {
+        inner
+            .disk
+            .write_whole(&layout::signatures(&id), &sign::encode(&signatures))?;
+    }
+    inner.disk.write_whole(&layout::manifest(&id), &encoded)?;
+    let now = inner.now();
+    let row = RevisionRow {
+        repo: manifest.repo.clone(),
+        rev: manifest.rev,
+        manifest: id,
+        origin_seen: if origin.is_some() { now } else { 0 },
+        origin,
+        published: now,
+        last_use: now,
+        visible: false,
+        unused_since: 0,
+    };
+    let mut changes = Changes {
+        edits: vec![Edit::Put(Row::Revision(row.clone()))],
+        manifests: vec![(id, encoded)],
+        files: indexed(&files),
+        ..Changes::default()
+    };
+    // A file that was marked for removal is in use again.
+    let used: HashSet<_> = files.iter().map(|file| file.id).collect();
+    let revived = state.books.unused().filter(|(file, _)| used.contains(file));
+    changes
+        .edits
+        .extend(revived.map(|(file, time)| Edit::Remove(Row::Unused { file, time })));
+    let staged = Staged::revision(&inner.disk, &manifest)?;
+    let hub = match inner.options.hub_view {
+        true => Some(StagedHub::new(&inner.disk, &manifest)?),
+        false => None,
+    };
+    inner.commit(&mut state, &changes)?;
+    inner.settle(files.iter().map(|file| &file.id));
+    staged.place(&layout::revision(&manifest.repo, &manifest.rev))?;
+    if let Some(hub) = hub {
+        hub.place(&manifest)?;
+    }
+    let mut seen = row.clone();
+    seen.visible = true;
+    inner.note(&mut state, vec![Edit::Put(Row::Revision(seen))])?;
+    let key = (manifest.repo.clone(), manifest.rev);
+    let revision = Arc::new(CatalogRevision::new(&row, manifest.clone(), keys));
+    let outcome = published(&revision, &files, false);
+    state.shown.insert(key, revision);
+    if let Some(tag) = tag {
+        move_tag(inner, &mut state, (&manifest, id), tag, signer)?;
+    }
+    inner.publish_catalog(&mut state);
+    Ok(outcome)
+}
+
+fn indexed(files: &[Ingested]) -> Vec<IndexedFile> {
+    let fresh = files.iter().filter_map(|file| {
+        Some(IndexedFile {
+            id: file.id,
+            sha256: Some(file.sha256),
+            table: file.table.clone()?,
+        })
+    });
+    fresh.collect()
+}
+
+fn check_head(
+    state: &State,
+    (repo, tag): (&RepoName, &TagName),
+    expected: RevisionId,
+) -> Result<()> {
+    match state.books.reference(repo, tag) {
+        Some(row) if row.reference.rev != expected => Err(ClientFault::HeadMoved {
+            repo: repo.clone(),
+            tag: tag.clone(),
+            head: row.reference.rev,
+        }
+        .into()),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Lets a tag point to a revision that is known, in the index and for everybody to see.
+pub(crate) fn move_tag(
+    inner: &Arc<Inner>,
+    state: &mut State,
+    (manifest, id): (&Manifest, ManifestId),
+    tag: &TagName,
+    signer: Option<&Signer>,
+) -> Result<()> {
+    let reference = Reference {
+        repo: manifest.repo.clone(),
+        tag: tag.clone(),
+        rev: manifest.rev,
+        manifest: id,
+        seq: state.books.next_seq(&manifest.repo, tag),
+        time: inner.now(),
+    };
+    let mut row = ReferenceRow {
+        signature: signer.map(|signer| signer.sign_reference(&reference)),
+        reference,
+        visible: false,
+    };
+    let staged = Staged::revision(&inner.disk, manifest)?;
+    let changes = Changes {
+        edits: vec![Edit::Put(Row::Reference(row.clone()))],
+        ..Changes::default()
+    };
+    inner.commit(state, &changes)?;
+    staged.place(&layout::tag(&manifest.repo, tag))?;
+    if inner.options.hub_view {
+        visible::point(&inner.disk, &manifest.repo, tag, &manifest.rev)?;
+    }
+    row.visible = true;
+    inner.note(state, vec![Edit::Put(Row::Reference(row))])
+}

@@ -1,0 +1,182 @@
+//! Publishing a folder and reading it back, as a user of the store sees it.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use towline_store::{
+    ClientFault, DirectorySource, Options, Progress, PublishOptions, Published, RepoName, Store,
+    StoreError, TagName,
+};
+
+fn repo() -> RepoName {
+    "org/model".parse().unwrap()
+}
+
+fn store(root: &Path) -> Store {
+    Store::open_directory(root, Options::default()).unwrap()
+}
+
+fn push(store: &Store, from: &Path) -> Result<Published, StoreError> {
+    let source = DirectorySource::open(from)?;
+    let options = PublishOptions {
+        message: "publish",
+        created: Some(1_767_225_600),
+        ..PublishOptions::default()
+    };
+    store.publish(
+        &repo(),
+        &TagName::main(),
+        &source,
+        &options,
+        &Progress::default(),
+    )
+}
+
+/// The three files whose ids git has computed.
+fn vector(at: &Path) {
+    fs::create_dir_all(at.join("sub")).unwrap();
+    fs::write(at.join("config.json"), "{\"a\":1}\n").unwrap();
+    fs::write(at.join("sub/a.txt"), "hi\n").unwrap();
+    fs::write(at.join("model.safetensors"), b"\x08\0\0\0\0\0\0\0{}      ").unwrap();
+}
+
+#[test]
+fn a_folder_becomes_the_revision_that_git_would_make_of_it() {
+    let (root, from) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    vector(from.path());
+    let store = store(root.path());
+    let published = push(&store, from.path()).unwrap();
+    assert_eq!(
+        published.rev.to_string(),
+        "a06c5e52021e6efa8445fd69202014b34c6b94bc"
+    );
+    assert_eq!((published.files, published.bytes), (3, 27));
+    let catalog = store.catalog();
+    let revision = catalog.resolve(&repo(), "main").unwrap();
+    let weights = revision
+        .file(&"model.safetensors".parse().unwrap())
+        .unwrap();
+    assert!(weights.lfs);
+    assert_eq!(
+        weights.etag(),
+        "9bbcbf73561f6bc5d0a17ea6a2081feed2d1304e87602d8c502d9a5c4bd85576"
+    );
+    for place in ["org/model/main", &format!("org/model/{}", published.rev)] {
+        let shown = root.path().join(place);
+        assert_eq!(fs::read(shown.join("sub/a.txt")).unwrap(), b"hi\n");
+        let metadata = fs::symlink_metadata(shown.join("config.json")).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o7777, 0o444);
+        assert_eq!(metadata.nlink(), 4, "store, revision, tag and hub");
+        let directory = fs::symlink_metadata(shown.join("sub")).unwrap();
+        assert!(directory.is_dir() && directory.permissions().mode() & 0o7777 == 0o755);
+    }
+    let hub = root.path().join(".towline/hub/models--org--model");
+    assert_eq!(
+        fs::read_to_string(hub.join("refs/main")).unwrap(),
+        published.rev.to_string()
+    );
+    let snapshot = hub.join(format!("snapshots/{}", published.rev));
+    assert_eq!(
+        fs::read(snapshot.join("config.json")).unwrap(),
+        b"{\"a\":1}\n"
+    );
+}
+
+#[test]
+fn the_same_content_again_stores_nothing_and_changes_nothing() {
+    let (root, from) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    vector(from.path());
+    fs::write(from.path().join("big.bin"), vec![3; 9 << 20]).unwrap();
+    let store = store(root.path());
+    let first = push(&store, from.path()).unwrap();
+    assert_eq!(first.stored.linked, 0);
+    let generation = store.catalog().generation;
+    let again = push(&store, from.path()).unwrap();
+    assert!(again.unchanged);
+    assert_eq!((again.rev, again.stored.written), (first.rev, 0));
+    assert_eq!(again.stored.linked, again.bytes);
+    assert_eq!(store.catalog().generation, generation);
+}
+
+#[test]
+fn a_changed_folder_moves_the_tag_and_keeps_the_old_revision() {
+    let (root, from) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    vector(from.path());
+    let store = store(root.path());
+    let first = push(&store, from.path()).unwrap();
+    fs::write(from.path().join("sub/a.txt"), "changed\n").unwrap();
+    let second = push(&store, from.path()).unwrap();
+    assert_ne!(first.rev, second.rev);
+    assert_eq!(second.files_linked, 2);
+    let main = root.path().join("org/model/main/sub/a.txt");
+    assert_eq!(fs::read(main).unwrap(), b"changed\n");
+    let old = root
+        .path()
+        .join(format!("org/model/{}/sub/a.txt", first.rev));
+    assert_eq!(fs::read(old).unwrap(), b"hi\n");
+    let catalog = store.catalog();
+    let found = catalog.resolve(&repo(), "main").unwrap();
+    assert_eq!((found.rev, found.parent), (second.rev, Some(first.rev)));
+}
+
+#[test]
+fn everything_is_there_after_opening_again() {
+    let (root, from) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    vector(from.path());
+    let published = push(&store(root.path()), from.path()).unwrap();
+    let store = store(root.path());
+    assert_eq!(store.resolve(&repo(), "main").unwrap(), published.rev);
+    let busy = Store::open_directory(root.path(), Options::default());
+    assert!(
+        matches!(busy, Err(StoreError::Busy(_))),
+        "one process at a time"
+    );
+    store.untag(&repo(), &TagName::main()).unwrap();
+    assert!(!root.path().join("org/model/main").exists());
+    store
+        .tag(&repo(), &"v1".parse().unwrap(), &published.rev, None)
+        .unwrap();
+    assert!(root.path().join("org/model/v1/config.json").exists());
+    store.pin(&repo(), &published.rev).unwrap();
+    let held = store.remove(&repo(), &published.rev);
+    assert!(matches!(
+        held,
+        Err(StoreError::Client(ClientFault::Held { .. }))
+    ));
+    store.unpin(&repo(), &published.rev).unwrap();
+    store.remove(&repo(), &published.rev).unwrap();
+    assert!(!root.path().join("org/model/v1").exists());
+    assert!(store.catalog().repos.is_empty());
+}
+
+#[test]
+fn links_out_of_the_folder_are_refused_and_those_of_a_hub_snapshot_followed() {
+    let (root, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = store(root.path());
+    fs::write(place.path().join("secret"), "outside").unwrap();
+    let from = place.path().join("folder");
+    fs::create_dir(&from).unwrap();
+    symlink("../secret", from.join("a")).unwrap();
+    let refused = push(&store, &from).unwrap_err();
+    assert!(
+        refused.to_string().contains("leads out of the folder"),
+        "{refused}"
+    );
+    fs::remove_file(from.join("a")).unwrap();
+    assert!(matches!(
+        push(&store, &from),
+        Err(StoreError::Client(ClientFault::Empty))
+    ));
+    let hub = place.path().join("models--org--model");
+    let snapshot = hub.join("snapshots/0123");
+    fs::create_dir_all(&snapshot).unwrap();
+    fs::create_dir(hub.join("blobs")).unwrap();
+    fs::write(hub.join("blobs/b1"), "content").unwrap();
+    symlink("../../blobs/b1", snapshot.join("config.json")).unwrap();
+    push(&store, &snapshot).unwrap();
+    let shown = root.path().join("org/model/main/config.json");
+    assert_eq!(fs::read(shown).unwrap(), b"content");
+    symlink("../../../secret", snapshot.join("more")).unwrap();
+    assert!(push(&store, &snapshot).is_err());
+}
