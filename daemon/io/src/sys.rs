@@ -159,6 +159,41 @@ pub fn is_open_elsewhere(file: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(false)
 }
 
+/// Reads up to `length` bytes of a file at `offset` behind the end of `buffer`, into memory that
+/// nobody has written to: zeroing it first took a tenth of a short READ. Unless it may wait, only
+/// what is in memory is read (preadv2(2), RWF_NOWAIT). Returns how many bytes were added.
+///
+/// # Errors
+/// `AGAIN` if nothing is in memory, `OPNOTSUPP` if the file system cannot tell, and what the
+/// storage reports.
+pub(crate) fn append(
+    file: BorrowedFd<'_>,
+    buffer: &mut Vec<u8>,
+    length: usize,
+    offset: u64,
+    may_wait: bool,
+) -> Result<usize, Errno> {
+    buffer.reserve(length);
+    let room = buffer.spare_capacity_mut();
+    let room_bytes = length.min(room.len());
+    let place = libc::iovec {
+        iov_base: room.as_mut_ptr().cast(),
+        iov_len: room_bytes,
+    };
+    let flags = if may_wait { 0 } else { libc::RWF_NOWAIT };
+    let offset = libc::off64_t::try_from(offset).map_err(|_| Errno::INVAL)?;
+    // SAFETY: `place` names spare capacity of `buffer`, which nothing else touches meanwhile; the
+    // kernel writes at most `iov_len` bytes there.
+    let count = unsafe { libc::preadv64v2(file.as_raw_fd(), &raw const place, 1, offset, flags) };
+    let Ok(count) = usize::try_from(count) else {
+        return Err(last_errno());
+    };
+    assert!(count <= room_bytes, "the kernel wrote past the buffer");
+    // SAFETY: the kernel has just written `count` bytes behind the old length, inside capacity.
+    unsafe { buffer.set_len(buffer.len() + count) };
+    Ok(count)
+}
+
 /// Lets a socket count as readable only when so many bytes wait in it (socket(7), SO_RCVLOWAT);
 /// if they wait already, that is told as new input. The end of input always counts.
 ///

@@ -5,7 +5,9 @@
 //! pass them. Invariant: a framed reply's head is sent only with its bytes secured. Not promised:
 //! the order of framed replies.
 
-use rustix::io::{Errno, ReadWriteFlags};
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
 
 use super::cold::{ColdFramed, ColdRead};
 use super::{Held, Mail, Worker};
@@ -13,6 +15,7 @@ use crate::limits::INLINE_BYTES_MAX;
 use crate::outbox::{Item, Outbox, Seen, is_all_resident};
 use crate::protocol::{Service, Unit};
 use crate::span::FileSpan;
+use crate::sys;
 use crate::token::Token;
 
 const PADDING: [u8; 3] = [0; 3];
@@ -131,21 +134,11 @@ fn read_inline(outbox: &mut Outbox, head: &[u8], span: &FileSpan, padding: u8) -
     let tail = outbox.tail();
     let start = tail.len();
     tail.extend_from_slice(head);
-    let data = tail.len();
-    tail.resize(data + length, 0);
     let mut filled = 0;
-    let flags = if span.file.lives_in_memory() {
-        ReadWriteFlags::empty()
-    } else {
-        ReadWriteFlags::NOWAIT
-    };
+    let waits = span.file.lives_in_memory();
     while filled < length {
-        let room = tail
-            .get_mut(data + filled..data + length)
-            .unwrap_or(&mut []);
-        let mut buffers = [std::io::IoSliceMut::new(room)];
         let offset = span.offset + filled as u64;
-        match rustix::io::preadv2(&*span.file, &mut buffers, offset, flags) {
+        match sys::append(span.file.as_fd(), tail, length - filled, offset, waits) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(Errno::INTR) => {}
