@@ -20,6 +20,10 @@ use crate::token::Token;
 
 const PADDING: [u8; 3] = [0; 3];
 
+/// Room for the short replies to one slice of requests ([`crate::limits::SLICE_BYTES`]): sixteen
+/// of 4 KiB with their heads.
+const REPLIES_BYTES: usize = 68 << 10;
+
 impl<S: Service> Worker<S> {
     /// Takes everything out of the output.
     pub(super) fn stage(&mut self, token: Token, connection: &mut Held<S>) {
@@ -133,6 +137,10 @@ fn read_inline(outbox: &mut Outbox, head: &[u8], span: &FileSpan, padding: u8) -
     let length = span.length as usize;
     let tail = outbox.tail();
     let start = tail.len();
+    if tail.capacity() - start < head.len() + length + PADDING.len() {
+        // Grown once for the whole slice of requests: doubling copies every reply once more.
+        tail.reserve(REPLIES_BYTES.max(head.len() + length + PADDING.len()));
+    }
     tail.extend_from_slice(head);
     let mut filled = 0;
     let waits = span.file.lives_in_memory();
