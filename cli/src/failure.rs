@@ -2,12 +2,23 @@
 //!
 //! Codes are those of sysexits(3). The message says what happened and what to do.
 
+use towlined::models::wire::Fault;
+
 /// A verb that failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// Wrong usage or configuration.
     #[error("{0}")]
     Usage(String),
+    /// The node refused the request: a wrong name, a missing right, something in use.
+    #[error("{0}")]
+    Refused(String),
+    /// The node's storage failed, or there is no room.
+    #[error("{0}")]
+    Storage(String),
+    /// Something other than the node failed or is busy for now: a source, a limit.
+    #[error("{0}")]
+    Temporary(String),
     /// The node does not answer.
     #[error("{0}")]
     Unreachable(String),
@@ -30,11 +41,24 @@ impl Failure {
         Self::Usage(text.into())
     }
 
+    /// A fault that the node told.
+    pub(crate) fn of(fault: &Fault) -> Self {
+        let text = fault.error.clone();
+        match fault.culprit.as_str() {
+            "usage" => Self::Refused(text),
+            "storage" => Self::Storage(text),
+            _ => Self::Temporary(text),
+        }
+    }
+
     /// See the exit codes in the help of `towline`.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 64,
             Self::Unreachable(_) => 69,
+            Self::Refused(_) => 65,
+            Self::Storage(_) => 74,
+            Self::Temporary(_) => 75,
             Self::Internal(_) => 70,
             Self::Output(_) => 74,
             Self::Tune(_) => 2,

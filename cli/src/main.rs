@@ -1,21 +1,26 @@
 //! `towline`: the command line of a node. One verb, one file.
 //!
 //! Exit codes (sysexits(3)): 0 done; 64 wrong usage or configuration, before anything is opened;
-//! 69 a port cannot be had, or the node does not answer; 70 a fault of this program; 71 the
-//! system refused something; 74 a file cannot be read or written. `tune` has two of its own: 1 it
+//! 65 the node refused the request; 69 a port cannot be had, or the node does not answer; 70 a
+//! fault of this program; 71 the system refused something; 74 a file cannot be read or written;
+//! 75 something else failed for now, try again. `tune` has two of its own: 1 it
 //! found something, 2 it could not run.
 
 #![forbid(unsafe_code)]
 
+mod bar;
 mod client;
 mod config;
 mod failure;
+mod models;
 mod mount_help;
 mod mounting;
 mod options;
 mod output;
+mod push;
 mod status;
 mod table;
+mod task;
 mod tune;
 mod up;
 
@@ -27,13 +32,15 @@ use crate::failure::Failure;
 use crate::options::{NodeOptions, NodeUrl};
 
 const AFTER: &str = "\
-Exit codes: 0 done, 64 usage or configuration, 69 port taken or node unreachable,
-70 internal, 71 the system refused something, 74 a file cannot be read or written.
+Exit codes: 0 done, 64 usage or configuration, 65 the node refused it, 69 port taken or
+node unreachable, 70 internal, 71 the system refused something, 74 a file cannot be read
+or written, 75 something else failed for now.
 'tune' has two of its own: 1 it found something, 2 it could not run.
 
 Examples:
   towline up                                      serve ~/.local/share/towline to this host
   towline up --listen 0.0.0.0 --allow 10.0.0.0/24 serve it to a network
+  towline push ./tiny-llama acme/tiny-llama       publish a folder as a model
   towline mount-help windows                      what to type on a Windows machine
   towline status --node http://10.0.0.1:8420      ask another node";
 
@@ -59,6 +66,12 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Publish a folder as a revision of a model.
+    #[command(after_help = push::EXAMPLES)]
+    Push(push::Push),
+    /// List, show, tag, pin and remove models.
+    #[command(after_help = models::EXAMPLES)]
+    Models(models::Models),
     /// Print the commands that mount the volumes on a client.
     #[command(after_help = mount_help::EXAMPLES)]
     MountHelp {
@@ -113,6 +126,8 @@ fn run(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Tune(verb) => return tune::run(&verb),
         Verb::Up(options) => up::run(&options),
         Verb::Status { node, json } => status::run(&node, json),
+        Verb::Push(push) => push::run(&push),
+        Verb::Models(models) => models::run(&models),
         Verb::MountHelp { node, system } => mount_help::run(&node, system),
         Verb::Config(ConfigVerb::Check { file }) => config::check(file),
         Verb::Config(ConfigVerb::Show(options)) => config::show(&options),

@@ -15,14 +15,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
-use towline_io::HandOff;
+use towline_io::peer_owner::peer_owner;
+use towline_io::{HandOff, Peer};
 use towline_volume::Reach;
 
 use crate::control_metrics;
@@ -65,15 +67,15 @@ pub(crate) async fn serve(mut handed_off: tokio::sync::mpsc::Receiver<HandOff>, 
 }
 
 async fn answer(connection: HandOff, facts: Arc<Facts>) -> io::Result<()> {
-    let peer = connection.peer.address;
+    let peer = connection.peer;
     let stream = Rewound::new(connection)?;
-    let service = hyper::service::service_fn(move |request| {
-        let routed = route(&request, peer, &facts);
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let facts = facts.clone();
         async move {
-            let mut reply = match routed {
+            let mut reply = match route(&request, peer.address, &facts) {
                 Routed::Reply(reply) => reply,
                 Routed::Tuning => tuning(&facts).await,
+                Routed::Models => models(request, &peer, facts).await,
             };
             reply
                 .headers_mut()
@@ -91,14 +93,73 @@ async fn answer(connection: HandOff, facts: Arc<Facts>) -> io::Result<()> {
         .map_err(io::Error::other)
 }
 
+/// Longest body of a request, in bytes: names and a path.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Answers `/v1/models`. The store reads and syncs files, so a thread that may block does it.
+async fn models(request: Request<Incoming>, peer: &Peer, facts: Arc<Facts>) -> Reply {
+    if let Some(reply) = refusal(&request, peer.address.ip(), &facts) {
+        return reply;
+    }
+    let path = request.uri().path().to_owned();
+    let below = path.strip_prefix("/v1/models").unwrap_or("").to_owned();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !reads && !is_owner(peer) {
+        let why = "only root and the user that the node runs as may change its models, on its own \
+                   machine\n";
+        return text(StatusCode::FORBIDDEN, why.into());
+    }
+    let Ok(body) = Limited::new(request.into_body(), BODY_BYTES_MAX)
+        .collect()
+        .await
+    else {
+        return text(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the request is too long\n".into(),
+        );
+    };
+    let body = body.to_bytes();
+    let answered = tokio::task::spawn_blocking(move || {
+        let desk = facts.models.as_ref()?;
+        Some(match below.strip_prefix('/') {
+            Some(verb) if !reads => desk.change(verb, &body),
+            _ => desk.read(&below),
+        })
+    });
+    match answered.await {
+        Ok(Some((code, value))) => {
+            let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            with_type(text(status, value.to_string()), "application/json")
+        }
+        Ok(None) => {
+            let why = "this node has no store of models: see the notes of towline status\n";
+            text(StatusCode::NOT_FOUND, why.into())
+        }
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}
+
+/// Whether the other end is a program of root or of the node's own user, on this machine.
+fn is_owner(peer: &Peer) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    peer.address.ip().to_canonical().is_loopback()
+        && peer_owner(peer).is_some_and(|uid| uid == 0 || uid == own)
+}
+
 /// A reply, or what takes a while to make.
 enum Routed {
     Reply(Reply),
     /// The report of `towline tune check`.
     Tuning,
+    /// The store of models.
+    Models,
 }
 
 fn route<B>(request: &Request<B>, peer: SocketAddr, facts: &Facts) -> Routed {
+    let path = request.uri().path();
+    if path == "/v1/models" || path.starts_with("/v1/models/") {
+        return Routed::Models;
+    }
     if request.uri().path() == "/v1/tune" && *request.method() == Method::GET {
         return match refusal(request, peer.ip(), facts) {
             Some(reply) => Routed::Reply(reply),
@@ -163,7 +224,8 @@ fn page<B>(request: &Request<B>, peer: SocketAddr, facts: &Facts) -> Reply {
         },
         _ => text(
             StatusCode::NOT_FOUND,
-            "no such page: there are /files/, /healthz, /metrics, /v1/status and /v1/tune\n".into(),
+            "no such page: there are /files/, /hf/, /healthz, /metrics, /v1/status, /v1/models and \
+             /v1/tune\n".into(),
         ),
     }
 }

@@ -15,6 +15,7 @@ mod error;
 mod eviction;
 mod face;
 mod key_file;
+pub mod models;
 mod node;
 mod process;
 mod registration;

@@ -20,8 +20,10 @@ use towline_volume::{Exports, Reach};
 use crate::error::NodeError;
 use crate::eviction::Evicted;
 use crate::face::Speaks;
+use crate::models::ModelDesk;
 use crate::registration::Registration;
 use crate::sockets::{self, PortmapState, Sockets};
+use crate::volumes::Volumes;
 use crate::workers::{Plant, Workers};
 use crate::{control, datagrams, eviction, key_file, process, relay, volumes};
 
@@ -39,6 +41,7 @@ pub(crate) struct Facts {
     pub(crate) nfs: Arc<towline_nfs::Server>,
     pub(crate) evicted: Arc<Evicted>,
     pub(crate) tuning: Arc<towline_tuning::watch::Watch>,
+    pub(crate) models: Option<ModelDesk>,
     status: Status,
 }
 
@@ -99,7 +102,10 @@ impl Node {
         };
         let congestion = congestion(&effective.io.congestion_control.value)?;
         let data: &Path = &effective.node.data.value;
-        let exports = volumes::open(effective, key_file::load_or_make(data)?)?;
+        let key = key_file::load_or_make(data)?;
+        let mut effective = effective.clone();
+        let volumes = volumes::open(&mut effective, key, &mut notes)?;
+        let (effective, exports) = (&effective, volumes.exports.clone());
         let workers = effective.io.workers.value.map_or_else(cores, usize::from);
         let mut sockets = sockets::open(effective, workers)?;
         let registration = register(&mut sockets, &mut notes);
@@ -113,7 +119,7 @@ impl Node {
         let (send_off, handed_off) = tokio::sync::mpsc::channel(control::WAITING_MAX);
         let (send_end, ended) = tokio::sync::mpsc::channel(workers);
         let limits = &effective.limits;
-        let plant = plant(effective, workers, exports, nfs, send_off, send_end)?;
+        let plant = plant(effective, workers, &volumes, nfs, send_off, send_end)?;
         let Sockets {
             doors,
             tls,
@@ -136,6 +142,7 @@ impl Node {
             nfs: plant.nfs,
             evicted: Arc::default(),
             tuning: Arc::default(),
+            models: volumes.models.map(ModelDesk::new),
             status,
         });
         Ok(Self {
@@ -175,6 +182,9 @@ impl Node {
         drop(self.registration.take());
         tracing::info!("stopping: requests under way may finish");
         self.workers.drain();
+        if let Some(models) = &self.facts.models {
+            models.stop();
+        }
         let mut workers = self.workers;
         let joined = tokio::task::spawn_blocking(move || workers.join());
         tokio::select! {
@@ -195,11 +205,12 @@ impl Node {
 fn plant(
     effective: &Effective,
     workers: usize,
-    exports: Arc<Exports>,
+    volumes: &Volumes,
     nfs: Arc<towline_nfs::Server>,
     handed_off: tokio::sync::mpsc::Sender<towline_io::HandOff>,
     ended: tokio::sync::mpsc::Sender<Result<(), rustix::io::Errno>>,
 ) -> Result<Plant, NodeError> {
+    let exports = volumes.exports.clone();
     let limits = &effective.limits;
     let upload_bytes_max = limits.upload_size.value;
     let http_limits = towline_http::Limits { upload_bytes_max };
@@ -218,7 +229,10 @@ fn plant(
         limits: worker_limits(limits, workers),
         admission: Arc::new(admission),
         pool: Arc::new(pool),
-        http: Arc::new(towline_http::Server::new(exports.clone(), http_limits)),
+        http: Arc::new(
+            towline_http::Server::new(exports.clone(), http_limits)
+                .with_models(volumes.models.clone()),
+        ),
         exports,
         nfs,
         handed_off,

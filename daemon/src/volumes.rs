@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use towline_base::MacKey;
 use towline_config::{self as config, Effective};
+use towline_store::Store;
 use towline_volume::handle::HandleKeys;
 use towline_volume::tree::Writing;
 use towline_volume::{
@@ -27,14 +28,66 @@ const SHARED_MODE: u32 = 0o1777;
 /// Mode of every other default folder.
 const PLAIN_MODE: u32 = 0o755;
 
-/// Opens every volume.
-pub(crate) fn open(effective: &Effective, key: MacKey) -> Result<Arc<Exports>, NodeError> {
+/// The volumes of a node.
+pub(crate) struct Volumes {
+    pub(crate) exports: Arc<Exports>,
+    /// The store of the first volume of models that can have one.
+    pub(crate) models: Option<towline_http::Models>,
+}
+
+/// Name of the volume that shows the models in the layout of the hub's cache.
+const HUB_VOLUME: &str = "hub";
+
+/// Opens every volume, and the store of models with the second view that it keeps. That view
+/// becomes one more volume of `effective`. Where there can be no store, `notes` says why.
+pub(crate) fn open(
+    effective: &mut Effective,
+    key: MacKey,
+    notes: &mut Vec<String>,
+) -> Result<Volumes, NodeError> {
     let keys = HandleKeys::new(key);
     let mut list = Vec::new();
     for volume in &effective.volumes {
         list.push(Arc::new(open_one(volume, &keys)?));
     }
-    Ok(Arc::new(Exports::new(list, keys)))
+    let mut models = None;
+    let is_model = |export: &&Arc<Export>| export.kind == VolumeKind::Model;
+    if let Some(export) = list.iter().find(is_model).cloned()
+        && let Some(volume) = effective
+            .volumes
+            .iter()
+            .find(|volume| volume.name == export.name)
+    {
+        match store(volume) {
+            Ok(store) => models = Some(towline_http::Models::new(store, export)),
+            Err(error) => notes.push(format!(
+                "no models can be published or pulled here: {error}. Other files of '{}' are \
+                 served as they are",
+                volume.name
+            )),
+        }
+        let is_free = effective
+            .volumes
+            .iter()
+            .all(|volume| volume.name != HUB_VOLUME);
+        if is_free && models.is_some() {
+            let mut view = volume.clone();
+            view.name = HUB_VOLUME.to_owned();
+            view.path.value = volume.path.value.join(towline_store::layout::HUB);
+            list.push(Arc::new(open_one(&view, &keys)?));
+            effective.volumes.push(view);
+        }
+    }
+    let exports = Arc::new(Exports::new(list, keys));
+    Ok(Volumes { exports, models })
+}
+
+fn store(volume: &config::Volume) -> Result<Store, towline_store::StoreError> {
+    let options = towline_store::Options {
+        quota: volume.size_max.value,
+        ..Default::default()
+    };
+    Store::open_directory(&volume.path.value, options)
 }
 
 /// Makes the folder of a volume that nobody named.

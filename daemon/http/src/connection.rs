@@ -20,7 +20,9 @@ use crate::change;
 use crate::done::{Done, Stored};
 use crate::get;
 use crate::head::{self, Body, Head, HeadFault, Method};
+use crate::hub;
 use crate::metrics::add;
+use crate::models::Dress;
 use crate::path::PREFIX;
 use crate::reply::{self, ReplyHead, Tone};
 use crate::server::Server;
@@ -85,6 +87,8 @@ pub(crate) struct Request<'a, 'b> {
     /// The path behind [`PREFIX`], as sent.
     pub(crate) below: &'a [u8],
     pub(crate) tone: Tone,
+    /// For a file that goes out under another name than its own.
+    pub(crate) dress: Option<&'b Dress>,
 }
 
 impl Connection {
@@ -107,17 +111,33 @@ impl Connection {
     fn request(
         &mut self,
         head: &Head<'_>,
+        body: &[u8],
         answer: Option<Done>,
         output: &mut Output<Done>,
     ) -> Flow {
         let tone = Tone::of(head, drained(head).is_some());
+        if hub::is_ours(head.path) {
+            let (below, dress) = (&[][..], None);
+            let request = Request {
+                head,
+                below,
+                tone,
+                dress,
+            };
+            return hub::answer(self, &request, body, answer, output);
+        }
         let Some(below) = head.path.strip_prefix(PREFIX) else {
             if Some(head.path) == PREFIX.strip_suffix(b"/") {
                 return self.redirect(PREFIX, tone, output);
             }
             return Flow::HandOff;
         };
-        let request = Request { head, below, tone };
+        let request = Request {
+            head,
+            below,
+            tone,
+            dress: None,
+        };
         match head.method {
             Method::Get | Method::Head => get::answer(self, &request, answer, output),
             Method::Put | Method::Delete | Method::Mkcol => {
@@ -127,7 +147,7 @@ impl Connection {
                 self.reply_options(tone, output);
                 Flow::Replied
             }
-            Method::Other => {
+            Method::Post | Method::Other => {
                 let refusal = Refusal::new(
                     Status::NOT_ALLOWED,
                     "files know GET, HEAD, PUT, DELETE and MKCOL; use one of them",
@@ -316,7 +336,17 @@ impl Protocol for Connection {
             if self.started.is_none() && tracing::enabled!(tracing::Level::DEBUG) {
                 self.started = Some(clock::now());
             }
-            match self.request(&head, answer, output) {
+            let behind = text.get(length..).unwrap_or(&[]);
+            if let Some(needed) = hub::body_needed(&head)
+                && (behind.len() as u64) < needed
+            {
+                // Few and short: the question waits unread until its body is here.
+                if head.expects_continue {
+                    return self.refuse_head(HeadFault::Expectation, output);
+                }
+                return Demand::Input;
+            }
+            match self.request(&head, behind, answer, output) {
                 Flow::HandOff => return Demand::HandOff,
                 Flow::Wait => {
                     self.phase = Phase::Waiting;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use towline_io::OpenFile;
 use towline_volume::view::Located;
-use towline_volume::{Attributes, Upload, VolumeError};
+use towline_volume::{Attributes, Name, Upload, VolumeError};
 
 use crate::listing::Page;
 use crate::status::{Refusal, Status};
@@ -39,6 +39,8 @@ pub enum Found {
 /// A file that the kernel let the caller open.
 #[derive(Debug)]
 pub struct Opened {
+    /// The names that led to it.
+    pub names: Vec<Name>,
     /// The node, with its export.
     pub located: Located,
     /// Read before the file was opened.

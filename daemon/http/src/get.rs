@@ -81,12 +81,17 @@ fn cold(
         }
         Some(Done::Listed(page)) => Ok(listing::reply(connection, request, &page?, output)),
         Some(Done::Opened(found)) => match found? {
+            // The name of a revision may have moved while the file of the old one was opened.
+            Found::File(opened) if opened.names != place.names => {
+                output.defer(move || Done::Opened(open(&export, place.names)));
+                Ok(Flow::Wait)
+            }
             Found::Directory => {
                 let url = place.directory_url();
                 Ok(connection.redirect(&url, request.tone, output))
             }
             Found::File(opened) => {
-                let ready = admit(connection, request, export, place.names, opened);
+                let ready = admit(connection, request, export, opened);
                 Ok(send::file(connection, request, &ready, output))
             }
         },
@@ -106,6 +111,7 @@ fn open(export: &Arc<Export>, names: Vec<Name>) -> Result<Found, VolumeError> {
     let file = export.volume.open_read(&node, who)?;
     let export = export.clone();
     Ok(Found::File(Opened {
+        names,
         located: Located { node, export },
         seen,
         file,
@@ -117,16 +123,16 @@ fn admit(
     connection: &Connection,
     request: &Request<'_, '_>,
     export: Arc<Export>,
-    names: Vec<Name>,
     opened: Opened,
 ) -> Ready {
     let mut worker = connection.worker.borrow_mut();
-    let media = names.last().map_or(media::UNKNOWN, media::of);
     let Opened {
+        names,
         located,
         seen,
         file,
     } = opened;
+    let media = names.last().map_or(media::UNKNOWN, media::of);
     let known = Known {
         names,
         handle: located.node.handle,

@@ -29,6 +29,8 @@ pub enum Method {
     Get,
     /// What GET would say, without the contents.
     Head,
+    /// A question with a body, or a change, of the hub.
+    Post,
     /// Store a file.
     Put,
     /// Remove a file or an empty directory.
@@ -48,6 +50,7 @@ impl Method {
         match self {
             Self::Get => "GET",
             Self::Head => "HEAD",
+            Self::Post => "POST",
             Self::Put => "PUT",
             Self::Delete => "DELETE",
             Self::Mkcol => "MKCOL",
@@ -60,6 +63,7 @@ impl Method {
         match name {
             b"GET" => Self::Get,
             b"HEAD" => Self::Head,
+            b"POST" => Self::Post,
             b"PUT" => Self::Put,
             b"DELETE" => Self::Delete,
             b"MKCOL" => Self::Mkcol,
@@ -128,6 +132,8 @@ pub struct Head<'a> {
     pub path: &'a [u8],
     /// What follows the `?`, still encoded; empty if there is none.
     pub query: &'a [u8],
+    /// Value of `Host`: bytes of a host and port only.
+    pub host: Option<&'a [u8]>,
     /// Whether the client speaks HTTP/1.0.
     pub is_http_1_0: bool,
     /// Whether the connection stays open behind the reply, as far as the client is concerned.

@@ -1,7 +1,8 @@
 //! HTTP/1.1 for files: range streaming, listings and uploads as a protocol core without I/O.
 //!
-//! Everything below `/files/` is answered here, as bytes and file spans that the driver of
-//! `towline-io` moves; any other path goes to the control plane with its bytes unread. Hot files
+//! Everything below `/files/` and what clients of a hub read below `/hf/` is answered here, as
+//! bytes and file spans that the driver of `towline-io` moves; any other path goes to the control
+//! plane with its bytes unread. Hot files
 //! are answered without a pool thread and without an allocation.
 //!
 //! Promised: no request head or range set costs more than its named bound; what two HTTP parsers
@@ -22,11 +23,13 @@ pub mod date;
 pub mod done;
 mod get;
 pub mod head;
+pub mod hub;
 mod index;
 pub mod listing;
 mod listing_json;
 pub mod media;
 pub mod metrics;
+pub mod models;
 mod page;
 pub mod path;
 pub mod piece;
@@ -41,6 +44,7 @@ pub mod worker;
 
 pub use connection::Connection;
 pub use done::Done;
+pub use models::Models;
 pub use server::{Limits, Server};
 pub use worker::Factory;
 

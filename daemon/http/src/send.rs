@@ -32,7 +32,10 @@ pub(crate) fn file(
     let mut worker = shared.borrow_mut();
     let worker = &mut *worker;
     let (now, _) = worker.date();
-    let validator = Validator::of(&ready.attributes, now);
+    let mut validator = Validator::of(&ready.attributes, now);
+    if let Some(dress) = request.dress {
+        validator.tag = dress.tag;
+    }
     let head = request.head;
     match Conditions::of(head).judge(Some(&validator), true, now) {
         Verdict::Proceed => {}
@@ -103,6 +106,9 @@ fn begin<'b>(
     // A file may be replaced at any time: caches ask again, which the ETag makes cheap.
     head.text("Cache-Control", b"no-cache");
     head.text("Accept-Ranges", b"bytes");
+    for (name, value) in request.dress.iter().flat_map(|dress| &dress.fields) {
+        head.text(name, value.as_bytes());
+    }
     head
 }
 

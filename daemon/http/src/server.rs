@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use towline_volume::Exports;
 
 use crate::metrics::{Counters, METRICS, Metric};
+use crate::models::Models;
 
 /// What an operator may change.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,7 @@ impl Default for Limits {
 pub struct Server {
     exports: Arc<Exports>,
     limits: Limits,
+    models: Option<Models>,
     workers: Mutex<Vec<Arc<Counters>>>,
 }
 
@@ -39,8 +41,21 @@ impl Server {
         Self {
             exports,
             limits,
+            models: None,
             workers: Mutex::default(),
         }
+    }
+
+    /// The same with models for the hub's clients.
+    #[must_use]
+    pub fn with_models(self, models: Option<Models>) -> Self {
+        Self { models, ..self }
+    }
+
+    /// The models, if there is a store.
+    #[must_use]
+    pub fn models(&self) -> Option<&Models> {
+        self.models.as_ref()
     }
 
     /// The exports.

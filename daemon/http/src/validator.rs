@@ -45,6 +45,22 @@ impl EntityTag {
         tag
     }
 
+    /// A tag that somebody else has made, without its quotes: visible ASCII, at most 64 bytes, of
+    /// which a longer one loses its end.
+    #[must_use]
+    pub fn quoted(text: &str) -> Self {
+        let mut tag = Self {
+            bytes: [0; TAG_BYTES_MAX],
+            length: 0,
+        };
+        tag.push(b'"');
+        for byte in text.bytes().filter(u8::is_ascii_graphic).take(64) {
+            tag.push(byte);
+        }
+        tag.push(b'"');
+        tag
+    }
+
     /// The bytes, quotes included.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -54,6 +54,10 @@ pub struct Tree {
     changes: Option<Changes>,
 }
 
+/// What lies at the root of a read-only volume for the node alone: the inner side of a store of
+/// models. Clients do not see it and cannot enter it.
+pub const HIDDEN: &str = ".towline";
+
 impl Tree {
     /// Opens the directory at `root` as the volume `id`. `size_max` bounds what FSSTAT shows.
     ///
@@ -74,6 +78,15 @@ impl Tree {
         };
         Ok(Self { ground, changes })
     }
+
+    /// Refuses the name that no client sees. `dir`: where it stands; `None` is the root.
+    fn refuse_hidden(&self, dir: Option<&Node>, name: &Name) -> Result<()> {
+        let at_root = || dir.is_none_or(|dir| dir.identity == self.ground.root().identity);
+        if self.changes.is_none() && name.as_bytes() == HIDDEN.as_bytes() && at_root() {
+            return Err(VolumeError::NotFound);
+        }
+        Ok(())
+    }
 }
 
 impl Volume for Tree {
@@ -86,11 +99,13 @@ impl Volume for Tree {
     }
 
     fn lookup(&self, dir: &Node, name: &Name, who: &Identity, pace: Pace) -> Result<Arc<Node>> {
+        self.refuse_hidden(Some(dir), name)?;
         assume(who)?;
         self.ground.enter(dir, name, pace)
     }
 
     fn peek(&self, dir: &Node, name: &Name, who: &Identity) -> Result<Attributes> {
+        self.refuse_hidden(Some(dir), name)?;
         assume(who)?;
         ground::attributes_at(dir.as_path(), name)
     }
@@ -101,11 +116,17 @@ impl Volume for Tree {
     }
 
     fn walk(&self, path: &[Name], who: &Identity, pace: Pace) -> Result<Arc<Node>> {
+        if let Some(first) = path.first() {
+            self.refuse_hidden(None, first)?;
+        }
         assume(who)?;
         self.ground.walk(path, pace)
     }
 
     fn peek_path(&self, path: &[Name], who: &Identity) -> Result<Attributes> {
+        if let Some(first) = path.first() {
+            self.refuse_hidden(None, first)?;
+        }
         assume(who)?;
         self.ground.peek_path(path)
     }
@@ -148,7 +169,13 @@ impl Volume for Tree {
         visit: &mut dyn FnMut(&DirEntry<'_>) -> ControlFlow<()>,
     ) -> Result<bool> {
         assume(who)?;
-        list::read_dir(&self.ground, dir, cookie, detail, visit)
+        let hides = self.changes.is_none() && dir.identity == self.ground.root().identity;
+        list::read_dir(&self.ground, dir, cookie, detail, &mut |entry| {
+            if hides && entry.name == HIDDEN.as_bytes() {
+                return ControlFlow::Continue(());
+            }
+            visit(entry)
+        })
     }
 
     fn space(&self) -> Result<Space> {

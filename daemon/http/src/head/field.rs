@@ -138,6 +138,7 @@ impl<'a> Fields<'a> {
             None | Some(_) => {}
         }
         Ok(Head {
+            host: self.host,
             method,
             path,
             query,

@@ -1,0 +1,194 @@
+//! `towline models`: what models there are, their tags, pins and files.
+
+use clap::{Args, Subcommand};
+use towlined::models::wire;
+
+use crate::bar::size;
+use crate::failure::Failure;
+use crate::options::NodeUrl;
+use crate::push::name_and_tag;
+use crate::{client, output, table};
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  towline models
+  towline models show acme/tiny-llama
+  towline models tag acme/tiny-llama:main v2      v2 points to what main points to
+  towline models pin acme/tiny-llama:v2
+  towline models rm acme/tiny-llama:v1
+
+Exit codes: 0 done, 64 usage, 65 refused, 69 no node, 74 storage.";
+
+/// Which models, and what to do with them.
+#[derive(Args, Debug)]
+pub(crate) struct Models {
+    #[command(flatten)]
+    node: NodeUrl,
+    /// Print what the node said as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Every model with its tags; the default.
+    List,
+    /// One model: its revisions and the files of one of them.
+    Show {
+        /// ORG/MODEL or ORG/MODEL:TAG.
+        name: String,
+    },
+    /// Let a tag point to a revision.
+    Tag {
+        /// ORG/MODEL:TAG or ORG/MODEL:REVISION.
+        name: String,
+        /// The tag to set.
+        tag: String,
+    },
+    /// Take a tag away; its revision stays.
+    Untag {
+        /// ORG/MODEL:TAG.
+        name: String,
+    },
+    /// Keep a revision whatever happens.
+    Pin {
+        /// ORG/MODEL or ORG/MODEL:TAG.
+        name: String,
+    },
+    /// Let a revision go again.
+    Unpin {
+        /// ORG/MODEL or ORG/MODEL:TAG.
+        name: String,
+    },
+    /// Remove a revision and the tags that point to it.
+    Rm {
+        /// ORG/MODEL:TAG or ORG/MODEL:REVISION.
+        name: String,
+    },
+}
+
+pub(crate) fn run(models: &Models) -> Result<(), Failure> {
+    let Models { node, json, verb } = models;
+    match verb {
+        None | Some(Verb::List) => {
+            let list: wire::Models = client::get(node, "/v1/models")?;
+            print(&list, *json, || describe_all(&list))
+        }
+        Some(Verb::Show { name }) => {
+            let (name, revision) = name_and_tag(name);
+            let model: wire::Model = client::get(node, &format!("/v1/models/{name}"))?;
+            print(&model, *json, || {
+                describe(&model, revision.unwrap_or("main"))
+            })
+        }
+        Some(Verb::Tag { name, tag }) => change(models, "tag", name, Some(tag)),
+        Some(Verb::Untag { name }) => {
+            let (bare, tag) = name_and_tag(name);
+            let tag = tag.ok_or_else(|| Failure::usage("name the tag: ORG/MODEL:TAG"))?;
+            change(models, "untag", bare, Some(tag))
+        }
+        Some(Verb::Pin { name }) => change(models, "pin", name, None),
+        Some(Verb::Unpin { name }) => change(models, "unpin", name, None),
+        Some(Verb::Rm { name }) => {
+            if name_and_tag(name).1.is_none() {
+                let why = "name what to remove: ORG/MODEL:TAG or ORG/MODEL:REVISION";
+                return Err(Failure::usage(why));
+            }
+            change(models, "remove", name, None)
+        }
+    }
+}
+
+fn change(models: &Models, verb: &str, name: &str, tag: Option<&str>) -> Result<(), Failure> {
+    let (bare, revision) = name_and_tag(name);
+    let request = wire::Target {
+        name: bare.to_owned(),
+        revision: revision.map(str::to_owned),
+        tag: tag.map(str::to_owned),
+    };
+    let _: serde_json::Value = client::post(&models.node, &format!("/v1/models/{verb}"), &request)?;
+    if models.json {
+        return output::print("{}\n");
+    }
+    let tag = tag.map(|tag| format!(" {tag}")).unwrap_or_default();
+    output::print(&format!("{verb} {name}{tag}: done\n"))
+}
+
+fn print<T: serde::Serialize>(
+    value: &T,
+    json: bool,
+    text: impl FnOnce() -> String,
+) -> Result<(), Failure> {
+    if !json {
+        return output::print(&text());
+    }
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::Internal(error.to_string()))?;
+    output::print(&format!("{text}\n"))
+}
+
+fn describe_all(list: &wire::Models) -> String {
+    if list.models.is_empty() {
+        return "no models yet: towline push DIR ORG/MODEL publishes one\n".to_owned();
+    }
+    let rows = list.models.iter().flat_map(|model| {
+        model.revisions.iter().map(|revision| {
+            vec![
+                model.name.clone(),
+                tags(revision),
+                short(&revision.revision),
+                revision.files.to_string(),
+                size(revision.bytes),
+                if revision.pinned.is_some() {
+                    "pinned"
+                } else {
+                    ""
+                }
+                .to_owned(),
+            ]
+        })
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    table::layout(&["MODEL", "TAGS", "REVISION", "FILES", "SIZE", ""], &rows)
+}
+
+fn describe(model: &wire::Model, wanted: &str) -> String {
+    let rows = model.revisions.iter().map(|revision| {
+        vec![
+            revision.revision.clone(),
+            tags(revision),
+            size(revision.bytes),
+            revision.message.clone(),
+        ]
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    let mut text = format!("{}\n\n", model.name);
+    text.push_str(&table::layout(
+        &["REVISION", "TAGS", "SIZE", "MESSAGE"],
+        &rows,
+    ));
+    let named = |revision: &&wire::Revision| {
+        revision.revision.starts_with(wanted) || revision.tags.iter().any(|tag| tag == wanted)
+    };
+    if let Some(revision) = model.revisions.iter().find(named) {
+        let files = revision.contents.iter();
+        let rows = files.map(|file| vec![file.path.clone(), size(file.size), short(&file.etag)]);
+        let rows: Vec<Vec<String>> = rows.collect();
+        text.push_str(&format!("\nfiles of {wanted}\n"));
+        text.push_str(&table::layout(&["PATH", "SIZE", "ETAG"], &rows));
+    }
+    text
+}
+
+fn tags(revision: &wire::Revision) -> String {
+    if revision.tags.is_empty() {
+        return "-".to_owned();
+    }
+    revision.tags.join(", ")
+}
+
+fn short(hash: &str) -> String {
+    hash.chars().take(12).collect()
+}

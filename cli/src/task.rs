@@ -1,0 +1,35 @@
+//! Watching a task of the node to its end, with progress where a person looks.
+//!
+//! Invariant: Ctrl-C ends the command, not the task; the message on standard error says how to see
+//! it again. Not promised: that a task is remembered for ever by the node.
+
+use std::time::Duration;
+
+use towlined::models::wire::{Task, TaskState};
+
+use crate::bar::Bar;
+use crate::client;
+use crate::failure::Failure;
+use crate::options::NodeUrl;
+
+/// How often the node is asked.
+const PAUSE: Duration = Duration::from_millis(150);
+
+/// Follows a task until it has ended; its result.
+pub(crate) fn follow(node: &NodeUrl, begun: Task) -> Result<serde_json::Value, Failure> {
+    let bar = Bar::new(begun.what.clone());
+    let mut task = begun;
+    loop {
+        match (task.state, task.error) {
+            (TaskState::Running, _) => {}
+            (TaskState::Done, _) => return Ok(task.result.unwrap_or_default()),
+            (TaskState::Failed, Some(fault)) => return Err(Failure::of(&fault)),
+            (TaskState::Failed, None) => {
+                return Err(Failure::Internal("the task failed without a reason".into()));
+            }
+        }
+        bar.draw(task.bytes_done, task.bytes_total, task.elapsed);
+        std::thread::sleep(PAUSE);
+        task = client::get(node, &format!("/v1/models/tasks/{}", task.task))?;
+    }
+}

@@ -1,0 +1,427 @@
+//! The hub: what Hugging Face clients ask, answered from the store with the internet unplugged.
+//!
+//! `HF_ENDPOINT=http://node:8420/hf` points huggingface_hub, transformers, vLLM, exo, hf-hub and
+//! llama.cpp here. Pages are made from the store's catalog on the spot; files go out through the
+//! same code as `/files/`. Invariant: every answer to `resolve` names its commit and carries the
+//! strong ETag that git or LFS would give, and nothing is ever redirected. Not promised: routes
+//! that no such client needs, and Xet, whose fields are never sent.
+
+mod fault;
+mod route;
+mod shapes;
+
+use serde_json::{Value, json};
+use towline_io::Output;
+use towline_store::{Catalog, CatalogFile, CatalogRepo, CatalogRevision, RepoName};
+use towline_volume::Reach;
+
+use crate::access;
+use crate::connection::{Connection, Flow, Request};
+use crate::done::Done;
+use crate::get;
+use crate::head::{Body, Head, Method};
+use crate::listing::JSON;
+use crate::models::{Dress, Models};
+use crate::path::{decode, encode};
+use crate::reply::ReplyHead;
+use crate::status::Status;
+use crate::validator::EntityTag;
+
+use fault::HubFault;
+use route::Route;
+
+/// Where the hub begins.
+pub const PREFIX: &[u8] = b"/hf";
+
+/// Most entries of a tree in one answer. exo and llama.cpp read one page only, so it is long.
+pub const TREE_ENTRIES_MAX: usize = 10_000;
+
+/// Most repositories in one list.
+const LIST_MAX: usize = 1000;
+
+/// Longest body of a question, in bytes: 4,000 paths of 60 bytes.
+pub const BODY_BYTES_MAX: u64 = 256 << 10;
+
+/// What a route gives.
+enum Answer {
+    /// JSON.
+    Page(Value),
+    /// JSON, and where it goes on (a whole URL).
+    Continued(Value, String),
+    /// A file, with its place below `/files/`.
+    File(Vec<u8>, Dress),
+    /// Bytes of text.
+    Text(String, Dress),
+    /// Nothing, successfully.
+    Nothing,
+    /// The control plane does it.
+    Elsewhere,
+}
+
+/// Whether a path is the hub's.
+pub(crate) fn is_ours(path: &[u8]) -> bool {
+    path.strip_prefix(PREFIX)
+        .is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+/// Answers a request below [`PREFIX`]. `body` is what follows the head, as far as it is here.
+pub(crate) fn answer(
+    connection: &mut Connection,
+    request: &Request<'_, '_>,
+    body: &[u8],
+    done: Option<Done>,
+    output: &mut Output<Done>,
+) -> Flow {
+    let Some(models) = connection.server.models().cloned() else {
+        return Flow::HandOff;
+    };
+    match judge(connection, &models, request, body) {
+        Ok(Answer::Page(page)) => page_of(connection, request, &page, None, output),
+        Ok(Answer::Continued(page, next)) => {
+            page_of(connection, request, &page, Some(&next), output)
+        }
+        Ok(Answer::File(below, dress)) => {
+            let request = Request {
+                head: request.head,
+                below: &below,
+                tone: request.tone,
+                dress: Some(&dress),
+            };
+            get::answer(connection, &request, done, output)
+        }
+        Ok(Answer::Text(text, dress)) => text_of(connection, request, &text, &dress, output),
+        Ok(Answer::Nothing) => {
+            connection.reply_empty(Status::NO_CONTENT, request.tone, output);
+            Flow::Replied
+        }
+        Ok(Answer::Elsewhere) => Flow::HandOff,
+        Err(fault) => {
+            let mut worker = connection.worker.borrow_mut();
+            let (_, date) = worker.date();
+            let status = fault.write(output.buffer(), &date, request.tone);
+            worker.counters.replied(status);
+            Flow::Replied
+        }
+    }
+}
+
+/// How many bytes of body a question needs in front of it; `None` if it is no question.
+pub(crate) fn body_needed(head: &Head<'_>) -> Option<u64> {
+    if head.method != Method::Post || !is_ours(head.path) {
+        return None;
+    }
+    let path = head.path.get(PREFIX.len()..)?;
+    match (Route::parse(Method::Post, path), head.body) {
+        (Route::PathsInfo { .. }, Body::Length(length)) if length <= BODY_BYTES_MAX => Some(length),
+        _ => None,
+    }
+}
+
+fn judge(
+    connection: &Connection,
+    models: &Models,
+    request: &Request<'_, '_>,
+    body: &[u8],
+) -> Result<Answer, HubFault> {
+    let head = request.head;
+    let path = head.path.get(PREFIX.len()..).unwrap_or(b"/");
+    let route = Route::parse(head.method, path);
+    if route == Route::Telemetry {
+        return Ok(Answer::Nothing);
+    }
+    if route == Route::Change {
+        return Ok(Answer::Elsewhere);
+    }
+    let (address, sent) = (connection.address(), head.authorization);
+    if let Err(refusal) = access::judge(models.export(), address, sent, Reach::Read) {
+        return Err(match refusal.status {
+            Status::UNAUTHORIZED => HubFault::BadToken,
+            _ => HubFault::NoRepo,
+        });
+    }
+    let catalog = models.catalog();
+    let query = Query(head.query);
+    match route {
+        Route::Repo { repo, rev } => {
+            let (repo, revision) = find(&catalog, &repo, rev.as_deref())?;
+            Ok(Answer::Page(shapes::repo(
+                repo,
+                revision,
+                query.is_set("blobs"),
+            )))
+        }
+        Route::Tree { repo, rev, path } => tree(&catalog, request, &repo, &rev, &path),
+        Route::PathsInfo { repo, rev } => {
+            let (_, revision) = find(&catalog, &repo, Some(&rev))?;
+            if !matches!(head.body, Body::Length(length) if length <= BODY_BYTES_MAX) {
+                return Err(HubFault::LongBody);
+            }
+            let (paths, expand) = wanted_paths(body).ok_or(HubFault::BadBody)?;
+            Ok(Answer::Page(shapes::paths(revision, &paths, expand)))
+        }
+        Route::Refs { repo } => {
+            let (repo, _) = find(&catalog, &repo, None)?;
+            Ok(Answer::Page(shapes::refs(
+                repo,
+                query.is_set("include_prs"),
+            )))
+        }
+        Route::Commits { repo, rev } => {
+            let (repo, revision) = find(&catalog, &repo, Some(&rev))?;
+            Ok(Answer::Page(shapes::commits(repo, revision)))
+        }
+        Route::Discussions { repo } => {
+            find(&catalog, &repo, None)?;
+            Ok(Answer::Page(json!({ "discussions": [], "count": 0 })))
+        }
+        Route::List => Ok(Answer::Page(list(&catalog, &query))),
+        Route::WhoAmI if models.export().tokens.is_empty() => Err(HubFault::BadToken),
+        Route::WhoAmI => Ok(Answer::Page(json!({
+            "type": "user",
+            "name": "towline",
+            "orgs": [],
+            "auth": { "accessToken": { "role": "read" } },
+        }))),
+        Route::File {
+            repo,
+            rev,
+            path,
+            is_raw,
+        } => file(&catalog, models, (&repo, &rev, &path), is_raw),
+        Route::OtherKind => Err(HubFault::NoRepo),
+        Route::Telemetry | Route::Change | Route::Unknown => Err(HubFault::NoRoute),
+    }
+}
+
+/// The repository, and the revision that a branch, tag or commit names; without one the default.
+fn find<'c>(
+    catalog: &'c Catalog,
+    name: &str,
+    rev: Option<&str>,
+) -> Result<(&'c CatalogRepo, &'c CatalogRevision), HubFault> {
+    let name: RepoName = name.parse().map_err(|_| HubFault::NoRepo)?;
+    let repo = catalog.repo(&name).ok_or(HubFault::NoRepo)?;
+    let revision = match rev {
+        None => shapes::default_revision(repo),
+        Some(rev) => {
+            let rev = rev.strip_prefix("refs/heads/").unwrap_or(rev);
+            let rev = rev.strip_prefix("refs/tags/").unwrap_or(rev);
+            catalog.resolve(&name, rev).map(AsRef::as_ref)
+        }
+    };
+    Ok((repo, revision.ok_or(HubFault::NoRevision)?))
+}
+
+fn tree(
+    catalog: &Catalog,
+    request: &Request<'_, '_>,
+    repo: &str,
+    rev: &str,
+    path: &str,
+) -> Result<Answer, HubFault> {
+    let (_, revision) = find(catalog, repo, Some(rev))?;
+    let query = Query(request.head.query);
+    let listing = shapes::Listing {
+        recursive: query.is_set("recursive"),
+        expand: query.is_set("expand"),
+        from: query.number("cursor").unwrap_or(0),
+        limit: query
+            .number("limit")
+            .unwrap_or(TREE_ENTRIES_MAX)
+            .clamp(1, TREE_ENTRIES_MAX),
+    };
+    let (entries, continues) =
+        shapes::tree(revision, path, &listing).ok_or(HubFault::NoEntry(revision.rev))?;
+    let page = Value::Array(entries);
+    if !continues {
+        return Ok(Answer::Page(page));
+    }
+    let mut url = b"http://".to_vec();
+    url.extend_from_slice(request.head.host.unwrap_or(b"localhost"));
+    url.extend_from_slice(b"/hf/api/models/");
+    url.extend_from_slice(revision.repo.as_str().as_bytes());
+    url.extend_from_slice(format!("/tree/{}", revision.rev).as_bytes());
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        url.push(b'/');
+        encode(segment.as_bytes(), &mut url);
+    }
+    let (next, limit) = (listing.from + listing.limit, listing.limit);
+    let (recursive, expand) = (listing.recursive, listing.expand);
+    let rest = format!("?recursive={recursive}&expand={expand}&limit={limit}&cursor={next}");
+    url.extend_from_slice(rest.as_bytes());
+    let url = String::from_utf8(url).map_err(|_| HubFault::NoRoute)?;
+    Ok(Answer::Continued(page, url))
+}
+
+fn list(catalog: &Catalog, query: &Query<'_>) -> Value {
+    let (search, author) = (query.text("search"), query.text("author"));
+    let limit = query.number("limit").unwrap_or(LIST_MAX).min(LIST_MAX);
+    let repos = catalog.repos.iter();
+    let repos =
+        repos.filter(|(name, _)| shapes::matches(name, search.as_deref(), author.as_deref()));
+    let objects = repos.filter_map(|(_, repo)| {
+        let revision = shapes::default_revision(repo)?;
+        Some(Value::Object(shapes::summary(repo, revision)))
+    });
+    objects.take(limit).collect()
+}
+
+fn file(
+    catalog: &Catalog,
+    models: &Models,
+    (repo, rev, path): (&str, &str, &str),
+    is_raw: bool,
+) -> Result<Answer, HubFault> {
+    let (_, revision) = find(catalog, repo, Some(rev))?;
+    let file = path.parse().ok().and_then(|path| revision.file(&path));
+    let file = file.ok_or(HubFault::NoEntry(revision.rev))?;
+    let pointed = file.sha256.filter(|_| file.lfs);
+    if let (true, Some(sha256)) = (is_raw, &pointed) {
+        let text = towline_store::git::pointer(sha256, file.size);
+        let dress = dress(revision, file, &file.git_oid.to_string(), false);
+        return Ok(Answer::Text(text, dress));
+    }
+    let dress = dress(revision, file, &file.etag(), pointed.is_some());
+    Ok(Answer::File(models.below(revision, file), dress))
+}
+
+fn dress(revision: &CatalogRevision, file: &CatalogFile, etag: &str, is_linked: bool) -> Dress {
+    let mut fields = vec![("X-Repo-Commit", revision.rev.to_string())];
+    if is_linked {
+        fields.push(("X-Linked-ETag", format!("\"{etag}\"")));
+        fields.push(("X-Linked-Size", file.size.to_string()));
+    }
+    let name = file.path.segments().last().unwrap_or("file");
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+ ()[]".contains(c);
+    if name.chars().all(plain) {
+        fields.push((
+            "Content-Disposition",
+            format!("inline; filename=\"{name}\";"),
+        ));
+    }
+    Dress {
+        tag: EntityTag::quoted(etag),
+        fields,
+    }
+}
+
+fn page_of(
+    connection: &mut Connection,
+    request: &Request<'_, '_>,
+    page: &Value,
+    next: Option<&str>,
+    output: &mut Output<Done>,
+) -> Flow {
+    let body = page.to_string();
+    let mut worker = connection.worker.borrow_mut();
+    let (_, date) = worker.date();
+    worker.counters.replied(Status::OK);
+    let mut head = ReplyHead::begin(output.buffer(), Status::OK, &date, request.tone);
+    if let Some(next) = next {
+        head.text("Link", format!("<{next}>; rel=\"next\"").as_bytes());
+    }
+    head.text("Cache-Control", b"no-cache");
+    head.text("Content-Type", JSON.as_bytes());
+    head.number("Content-Length", body.len() as u64);
+    head.end();
+    if !request.tone.is_head {
+        output.buffer().extend_from_slice(body.as_bytes());
+    }
+    Flow::Replied
+}
+
+fn text_of(
+    connection: &mut Connection,
+    request: &Request<'_, '_>,
+    text: &str,
+    dress: &Dress,
+    output: &mut Output<Done>,
+) -> Flow {
+    let mut worker = connection.worker.borrow_mut();
+    let (_, date) = worker.date();
+    worker.counters.replied(Status::OK);
+    let mut head = ReplyHead::begin(output.buffer(), Status::OK, &date, request.tone);
+    head.text("ETag", dress.tag.as_bytes());
+    for (name, value) in &dress.fields {
+        head.text(name, value.as_bytes());
+    }
+    head.text("Content-Type", b"text/plain; charset=utf-8");
+    head.number("Content-Length", text.len() as u64);
+    head.end();
+    if !request.tone.is_head {
+        output.buffer().extend_from_slice(text.as_bytes());
+    }
+    Flow::Replied
+}
+
+/// The paths that a body asks for, as form or as JSON, and whether with their last commits.
+fn wanted_paths(body: &[u8]) -> Option<(Vec<String>, bool)> {
+    if body.trim_ascii_start().starts_with(b"{") {
+        let object: Value = serde_json::from_slice(body).ok()?;
+        let expand = object.get("expand").and_then(Value::as_bool);
+        let paths = match object.get("paths")? {
+            Value::String(path) => vec![path.clone()],
+            Value::Array(list) => list
+                .iter()
+                .map(|path| path.as_str().map(str::to_owned))
+                .collect::<Option<_>>()?,
+            _ => return None,
+        };
+        return Some((paths, expand.unwrap_or(false)));
+    }
+    let form = Query(body);
+    let paths: Option<Vec<String>> = form.all("paths").collect();
+    Some((paths?, form.is_set("expand")))
+}
+
+/// Pairs of a query or a form, still encoded.
+struct Query<'a>(&'a [u8]);
+
+impl<'a> Query<'a> {
+    /// Every value of a name, decoded; `None` for one that cannot be.
+    fn all(&self, name: &'static str) -> impl Iterator<Item = Option<String>> + 'a {
+        let pairs = self.0.split(|byte| *byte == b'&');
+        pairs.filter_map(move |pair| {
+            let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            let spaced: Vec<u8> = value
+                .iter()
+                .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+                .collect();
+            Some(
+                decode(&spaced)
+                    .ok()
+                    .and_then(|text| String::from_utf8(text).ok()),
+            )
+        })
+    }
+
+    fn text(&self, name: &'static str) -> Option<String> {
+        self.all(name).next().flatten()
+    }
+
+    /// `true`, `True` and `1`: clients differ.
+    fn is_set(&self, name: &'static str) -> bool {
+        self.text(name)
+            .is_some_and(|value| matches!(value.as_str(), "true" | "True" | "1"))
+    }
+
+    fn number(&self, name: &'static str) -> Option<usize> {
+        self.text(name)?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_come_as_a_form_or_as_json() {
+        let expected = (vec!["a b".to_owned(), "c+d".to_owned()], true);
+        let form = b"paths=a+b&paths=c%2Bd&expand=True";
+        assert_eq!(wanted_paths(form), Some(expected.clone()));
+        let object = br#"{"paths":["a b","c+d"],"expand":true}"#;
+        assert_eq!(wanted_paths(object), Some(expected));
+        assert_eq!(wanted_paths(b"{"), None);
+        assert_eq!(wanted_paths(b"paths=%zz"), None);
+    }
+}

@@ -1,0 +1,237 @@
+//! The JSON that hub clients read: repository objects, trees, refs, commits.
+//!
+//! Keys and types are those of the Hub's API as huggingface_hub 0.36 to 2.4, hf-hub, exo and
+//! llama.cpp use them. Invariant: entries are sorted by path bytes; a file's `oid` is its git
+//! blob id (of the pointer, for LFS), as git would say. Not promised: keys that no client reads.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use towline_store::{CatalogFile, CatalogRepo, CatalogRevision, RepoName, RevisionId};
+
+use crate::date;
+
+/// Date and time as the Hub writes them: milliseconds and `Z`.
+fn time(seconds: u64) -> String {
+    let text = date::format_rfc3339(i64::try_from(seconds).unwrap_or(i64::MAX));
+    text.replace('Z', ".000Z")
+}
+
+/// A repository at one of its revisions; with `blobs`, sizes and hashes of its files.
+pub(super) fn repo(repo: &CatalogRepo, revision: &CatalogRevision, blobs: bool) -> Value {
+    let siblings = revision.files.iter().map(|file| sibling(file, blobs));
+    let siblings: Vec<Value> = siblings.collect();
+    let mut object = summary(repo, revision);
+    object.insert("siblings".into(), siblings.into());
+    Value::Object(object)
+}
+
+/// The same without its files, as lists show it.
+pub(super) fn summary(repo: &CatalogRepo, revision: &CatalogRevision) -> Map<String, Value> {
+    let created = repo.revisions.values().map(|known| known.created).min();
+    let name = revision.repo.as_str();
+    let object = json!({
+        "_id": "000000000000000000000000",
+        "id": name,
+        "modelId": name,
+        "author": revision.repo.organisation(),
+        "sha": revision.rev.to_string(),
+        "lastModified": time(revision.created),
+        "createdAt": time(created.unwrap_or(revision.created)),
+        "private": false,
+        "gated": false,
+        "disabled": false,
+        "tags": [],
+        "downloads": 0,
+        "likes": 0,
+    });
+    match object {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}
+
+fn sibling(file: &CatalogFile, blobs: bool) -> Value {
+    let mut sibling = json!({ "rfilename": file.path.as_str() });
+    if let (true, Some(object)) = (blobs, sibling.as_object_mut()) {
+        object.insert("size".into(), file.size.into());
+        object.insert("blobId".into(), file.git_oid.to_string().into());
+        if let Some(mut lfs) = lfs(file, "sha256") {
+            lfs.insert("size".into(), file.size.into());
+            object.insert("lfs".into(), lfs.into());
+        }
+    }
+    sibling
+}
+
+/// What stands for an LFS file's content; the tree calls its hash `oid`, siblings `sha256`.
+fn lfs(file: &CatalogFile, hash: &str) -> Option<Map<String, Value>> {
+    let sha256 = file.sha256.filter(|_| file.lfs)?;
+    let mut object = Map::new();
+    object.insert(hash.to_owned(), sha256.to_string().into());
+    object.insert("size".into(), file.size.into());
+    let pointer = towline_store::git::pointer(&sha256, file.size);
+    object.insert("pointerSize".into(), pointer.len().into());
+    Some(object)
+}
+
+/// An entry of a tree.
+fn file_entry(revision: &CatalogRevision, file: &CatalogFile, expand: bool) -> Value {
+    let mut entry = json!({
+        "type": "file",
+        "oid": file.git_oid.to_string(),
+        "size": file.size,
+        "path": file.path.as_str(),
+    });
+    if let Some(object) = entry.as_object_mut() {
+        if let Some(lfs) = lfs(file, "oid") {
+            object.insert("lfs".into(), lfs.into());
+        }
+        if expand {
+            object.insert("lastCommit".into(), last_commit(revision));
+        }
+    }
+    entry
+}
+
+fn directory_entry(revision: &CatalogRevision, path: &str, expand: bool) -> Option<Value> {
+    let oid = revision.directories.get(path)?.to_string();
+    let mut entry = json!({ "type": "directory", "oid": oid, "size": 0, "path": path });
+    if let (true, Some(object)) = (expand, entry.as_object_mut()) {
+        object.insert("lastCommit".into(), last_commit(revision));
+    }
+    Some(entry)
+}
+
+fn last_commit(revision: &CatalogRevision) -> Value {
+    json!({
+        "id": revision.rev.to_string(),
+        "title": revision.message,
+        "date": time(revision.created),
+    })
+}
+
+/// How a tree is to be listed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listing {
+    /// With everything below.
+    pub(super) recursive: bool,
+    /// With the last commit of each entry.
+    pub(super) expand: bool,
+    /// How many entries to leave out at the start.
+    pub(super) from: usize,
+    /// Most entries.
+    pub(super) limit: usize,
+}
+
+/// The entries below a directory (`""` is the root), and whether there are more. `None`: there is
+/// no such directory.
+pub(super) fn tree(
+    revision: &CatalogRevision,
+    directory: &str,
+    listing: &Listing,
+) -> Option<(Vec<Value>, bool)> {
+    if !directory.is_empty() && !revision.directories.contains_key(directory) {
+        return None;
+    }
+    let below = |path: &str| -> bool {
+        let rest = match directory {
+            "" => Some(path),
+            _ => path
+                .strip_prefix(directory)
+                .and_then(|rest| rest.strip_prefix('/')),
+        };
+        rest.is_some_and(|rest| !rest.is_empty() && (listing.recursive || !rest.contains('/')))
+    };
+    // Files and directories together, in the order of their paths.
+    let mut entries: BTreeMap<&str, Option<&CatalogFile>> = BTreeMap::new();
+    for path in revision.directories.keys().map(AsRef::as_ref) {
+        if below(path) {
+            entries.insert(path, None);
+        }
+    }
+    for file in &revision.files {
+        if below(file.path.as_str()) {
+            entries.insert(file.path.as_str(), Some(file));
+        }
+    }
+    let continues = entries.len() > listing.from.saturating_add(listing.limit);
+    let page = entries.into_iter().skip(listing.from).take(listing.limit);
+    let page = page.filter_map(|(path, file)| match file {
+        Some(file) => Some(file_entry(revision, file, listing.expand)),
+        None => directory_entry(revision, path, listing.expand),
+    });
+    Some((page.collect(), continues))
+}
+
+/// The entries of the paths that exist; the others are left out.
+pub(super) fn paths(revision: &CatalogRevision, paths: &[String], expand: bool) -> Value {
+    let entries = paths.iter().filter_map(|path| {
+        let path = path.trim_matches('/');
+        let file = path.parse().ok().and_then(|path| revision.file(&path));
+        match file {
+            Some(file) => Some(file_entry(revision, file, expand)),
+            None => directory_entry(revision, path, expand),
+        }
+    });
+    entries.collect()
+}
+
+/// Branches and tags: `main` is a branch, every other name a tag.
+pub(super) fn refs(repo: &CatalogRepo, pull_requests: bool) -> Value {
+    let entry = |name: &str, kind: &str, rev: &RevisionId| {
+        json!({
+            "name": name,
+            "ref": format!("refs/{kind}/{name}"),
+            "targetCommit": rev.to_string(),
+        })
+    };
+    let (mut branches, mut tags) = (Vec::new(), Vec::new());
+    for (name, tag) in &repo.tags {
+        match name.as_str() {
+            "main" => branches.push(entry("main", "heads", &tag.rev)),
+            other => tags.push(entry(other, "tags", &tag.rev)),
+        }
+    }
+    let mut object = json!({ "branches": branches, "converts": [], "tags": tags });
+    if let (true, Some(object)) = (pull_requests, object.as_object_mut()) {
+        object.insert("pullRequests".into(), Value::Array(Vec::new()));
+    }
+    object
+}
+
+/// Most commits in one answer.
+const COMMITS_MAX: usize = 1000;
+
+/// The revision and those before it, newest first.
+pub(super) fn commits(repo: &CatalogRepo, revision: &CatalogRevision) -> Value {
+    let mut list = Vec::new();
+    let mut next = Some(revision);
+    while let Some(commit) = next {
+        list.push(json!({
+            "id": commit.rev.to_string(),
+            "title": commit.message,
+            "message": "",
+            "authors": [{ "user": "towline" }],
+            "date": time(commit.created),
+        }));
+        let parent = commit.parent.filter(|_| list.len() < COMMITS_MAX);
+        next = parent.and_then(|rev| repo.revisions.get(&rev).map(AsRef::as_ref));
+    }
+    list.into()
+}
+
+/// The revision that a client means when it names none: `main`, else the newest.
+pub(super) fn default_revision(repo: &CatalogRepo) -> Option<&CatalogRevision> {
+    let main = repo.tags.iter().find(|(name, _)| name.as_str() == "main");
+    let revision = main.and_then(|(_, tag)| repo.revisions.get(&tag.rev));
+    let newest = || repo.revisions.values().max_by_key(|known| known.created);
+    revision.or_else(newest).map(AsRef::as_ref)
+}
+
+/// Whether a repository is one that a list asked for.
+pub(super) fn matches(name: &RepoName, search: Option<&str>, author: Option<&str>) -> bool {
+    let lower = name.as_str().to_ascii_lowercase();
+    search.is_none_or(|text| lower.contains(&text.to_ascii_lowercase()))
+        && author.is_none_or(|author| name.organisation() == author)
+}
