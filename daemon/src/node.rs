@@ -22,6 +22,7 @@ use crate::eviction::Evicted;
 use crate::face::Speaks;
 use crate::registration::Registration;
 use crate::sockets::{self, PortmapState, Sockets};
+use crate::tuning_peer::TuningPeer;
 use crate::workers::{Plant, Workers};
 use crate::{control, datagrams, eviction, key_file, process, relay, volumes};
 
@@ -39,6 +40,7 @@ pub(crate) struct Facts {
     pub(crate) nfs: Arc<towline_nfs::Server>,
     pub(crate) evicted: Arc<Evicted>,
     pub(crate) tuning: Arc<towline_tuning::watch::Watch>,
+    pub(crate) tuning_peer: Arc<towline_tuning::peer::tally::Tally>,
     status: Status,
 }
 
@@ -89,6 +91,7 @@ struct Node {
     http_listener: usize,
     caches: Vec<(String, std::path::PathBuf, towline_volume::evict::Bounds)>,
     registration: Option<Registration>,
+    tuning_peer: TuningPeer,
 }
 
 impl Node {
@@ -103,6 +106,7 @@ impl Node {
         let workers = effective.io.workers.value.map_or_else(cores, usize::from);
         let mut sockets = sockets::open(effective, workers)?;
         let registration = register(&mut sockets, &mut notes);
+        let tuning_peer = TuningPeer::open(effective, &mut notes)?;
         if !process::acts_as_callers() {
             notes.push(format!(
                 "an ordinary user (uid {}) runs this node: every client acts as that user",
@@ -126,6 +130,7 @@ impl Node {
         let workers = Workers::start(&plant, spread(doors, workers, &congestion, limits))?;
         let mut status = status(effective, &workers, listeners, notes);
         status.portmap |= registration.is_some();
+        status.tune = tuning_peer.addresses().to_vec();
         let facts = Arc::new(Facts {
             node: effective.node.name.value.clone(),
             started: status.started,
@@ -136,6 +141,7 @@ impl Node {
             nfs: plant.nfs,
             evicted: Arc::default(),
             tuning: Arc::default(),
+            tuning_peer: tuning_peer.tally().clone(),
             status,
         });
         Ok(Self {
@@ -149,6 +155,7 @@ impl Node {
             http_listener: http_listener.unwrap_or(0),
             caches: eviction::bounded(effective),
             registration,
+            tuning_peer,
         })
     }
 
@@ -166,6 +173,7 @@ impl Node {
                 tokio::spawn(relay::serve(listener, config.clone(), handles, http));
             }
         }
+        self.tuning_peer.start()?;
         notify(&[sd_notify::NotifyState::Ready]);
         let failed = tokio::select! {
             _ = signals.next() => None,
@@ -176,7 +184,11 @@ impl Node {
         tracing::info!("stopping: requests under way may finish");
         self.workers.drain();
         let mut workers = self.workers;
-        let joined = tokio::task::spawn_blocking(move || workers.join());
+        let tuning_peer = self.tuning_peer;
+        let joined = tokio::task::spawn_blocking(move || {
+            tuning_peer.stop();
+            workers.join();
+        });
         tokio::select! {
             _ = joined => {}
             _ = signals.next() => {
@@ -432,6 +444,7 @@ fn status(
             .iter()
             .any(|listener| listener.protocol == ListenerProtocol::Portmap),
         listeners,
+        tune: Vec::new(),
         volumes: effective.volumes.iter().map(volume_status).collect(),
         notes,
     }

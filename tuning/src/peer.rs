@@ -8,6 +8,7 @@ pub mod ask;
 mod datagram;
 mod load;
 mod path;
+pub mod tally;
 
 use std::collections::BTreeMap;
 

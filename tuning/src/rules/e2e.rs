@@ -66,10 +66,14 @@ fn route(case: &Case<'_>, peer: &PeerFacts) -> Judged {
     )))
 }
 
+/// Largest IP packet, in bytes (RFC 791, RFC 8200): loopback's MTU is larger.
+const PACKET_BYTES_MAX: u32 = 65_535;
+
 /// What the path must carry: the smaller MTU of both ends.
 fn promised(case: &Case<'_>, peer: &PeerFacts) -> Result<u32, State> {
     let own = own_link(case, peer)?.mtu;
-    Ok(peer.carrying_link().map_or(own, |link| link.mtu.min(own)))
+    let smaller = peer.carrying_link().map_or(own, |link| link.mtu.min(own));
+    Ok(smaller.min(PACKET_BYTES_MAX))
 }
 
 fn path(case: &Case<'_>, peer: &PeerFacts, measured: &Reading<u32>) -> Judged {
