@@ -12,6 +12,8 @@ mod diff;
 mod guard;
 mod history;
 mod import;
+mod kept;
+mod plan;
 mod revert;
 mod script;
 mod show;
@@ -35,7 +37,7 @@ pub(crate) enum TuneVerb {
     Apply(apply::Options),
     /// Keep a change that could have dropped the link.
     #[command(after_help = confirm::EXAMPLES)]
-    Confirm(state::StateOptions),
+    Confirm(confirm::Options),
     /// Put back what was before a snapshot.
     #[command(after_help = revert::EXAMPLES)]
     Revert(revert::Options),

@@ -22,6 +22,7 @@ pub mod formula;
 pub mod import;
 pub mod machine;
 mod netlink;
+pub mod pair;
 pub mod peer;
 pub mod persist;
 pub mod plan;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use towline_tuning::peer::ask;
+use towline_tuning::peer::{PeerFacts, ask};
 use towline_tuning::{
     Case, Catalogue, HostFacts, Report, Root, TuneError, Values, choose, facts, read,
 };
@@ -65,7 +65,7 @@ pub(crate) struct Question {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let facts = read::host(&Root::default(), WINDOW)?;
-    let report = judge(&options.question, &facts)?;
+    let Judgement { report, .. } = judge(&options.question, &facts)?;
     if options.json {
         let sheet = Sheet {
             report: &report,
@@ -88,8 +88,14 @@ struct Sheet<'a> {
     facts: &'a HostFacts,
 }
 
+/// A report, and what was measured with the peer for it.
+pub(crate) struct Judgement {
+    pub(crate) report: Report,
+    pub(crate) peer: Option<PeerFacts>,
+}
+
 /// All rules over the facts.
-pub(crate) fn judge(question: &Question, facts: &HostFacts) -> Result<Report, Failure> {
+pub(crate) fn judge(question: &Question, facts: &HostFacts) -> Result<Judgement, Failure> {
     let catalogue = Catalogue::load()?;
     let values = Values::load()?;
     let peer = match &question.peer {
@@ -123,5 +129,6 @@ pub(crate) fn judge(question: &Question, facts: &HostFacts) -> Result<Report, Fa
         peer: peer.as_ref(),
         preset,
     };
-    Ok(Report::of(&case, &catalogue))
+    let report = Report::of(&case, &catalogue);
+    Ok(Judgement { report, peer })
 }

@@ -224,6 +224,115 @@ fn a_check_is_quick_small_and_says_what_root_would_add() {
 }
 
 #[test]
+fn a_clean_host_ends_with_zero_and_one_fault_with_one() {
+    let Some(lab) = Lab::pair() else { return };
+    if !has("ethtool") {
+        crate::lab::left_out("no ethtool here");
+        return;
+    }
+    lab.ip(0, "link set va mtu 9000");
+    // The mounts are the script's own: what only the first namespace may set is laid over.
+    let clean = "set -e
+        echo 268435456 > /run/most; echo cubic > /run/name
+        for key in rmem_max wmem_max; do mount --bind /run/most /proc/sys/net/core/$key; done
+        mount --bind /run/name /proc/sys/net/ipv4/tcp_congestion_control
+        sysctl -qw net.ipv4.tcp_mtu_probing=1
+        ethtool -K va gro on";
+    let towline = env!("CARGO_BIN_EXE_towline");
+    let code = |fault: &str| {
+        let text = format!(
+            "mount -t tmpfs none /run\n{clean}\n{fault}\nset +e\n{towline} tune check --interface \
+             va\necho code $?\n"
+        );
+        let script = write(lab.state.path(), "clean.sh", text.as_bytes());
+        lab.exec(0, &format!("sh {script}"))
+    };
+    let told = code("");
+    assert!(told.ends_with("code 0\n"), "{told}");
+    let told = code("sysctl -qw net.ipv4.tcp_sack=0");
+    assert!(
+        told.ends_with("code 1\n") && told.contains("sys.sack"),
+        "{told}"
+    );
+}
+
+#[test]
+fn nobody_who_can_type_yes_means_no_change() {
+    let Some(lab) = Lab::pair() else { return };
+    lab.sysctl(0, "net.ipv4.tcp_sack=0");
+    let line = "apply sys.sack --interface va --runtime-only";
+    let told = lab.expect(0, line, 2);
+    assert!(
+        told.contains("--yes") && told.contains("sys.sack"),
+        "{told}"
+    );
+    assert_eq!(lab.snapshots(), 0);
+    lab.expect(0, &format!("{line} --json"), 64);
+    if !has("script") {
+        crate::lab::left_out("no script(1) here");
+        return;
+    }
+    // A terminal, and somebody who types.
+    let towline = env!("CARGO_BIN_EXE_towline");
+    let state = lab.state.path().display();
+    let typed = |word: &str| {
+        let text = format!(
+            "echo {word} | script -qec '{towline} tune {line} --state {state}' /dev/null\n\
+             sysctl -n net.ipv4.tcp_sack\n"
+        );
+        let script = write(lab.state.path(), "typed.sh", text.as_bytes());
+        lab.exec(0, &format!("sh {script}"))
+    };
+    let told = typed("y");
+    assert!(told.contains("type yes to make this change"), "{told}");
+    assert!(
+        told.contains("nothing was changed") && told.ends_with("0\n"),
+        "{told}"
+    );
+    let told = typed("yes");
+    assert!(
+        told.contains("1 value changed") && told.ends_with("1\n"),
+        "{told}"
+    );
+    let told = lab.expect(0, "revert --json", 0);
+    assert!(told.contains("taken_back"), "{told}");
+}
+
+#[test]
+fn an_mtu_is_planned_for_both_ends() {
+    let Some(mut lab) = Lab::pair() else { return };
+    lab.answer(1);
+    let line = "apply link.mtu --peer 10.77.0.2 --quick --runtime-only";
+    let told = lab.expect(0, &format!("{line} --dry-run"), 1);
+    for words in [
+        "this plan alone leaves va at 9000 and vb of the peer at 1500",
+        "1. the switch between",
+        "3. on the peer 10.77.0.2: ip link set vb mtu 9000",
+        "unless `towline tune confirm` comes within 60 s",
+    ] {
+        assert!(told.contains(words), "{words} not in {told}");
+    }
+    let json = lab.tune(0, &format!("{line} --yes --json")).stdout;
+    let answer: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(answer["confirm_within_s"], 60);
+    assert_eq!(answer["plan"]["steps"][0]["id"], "link.mtu");
+    // One end has it: said, with the way out, until the other end follows.
+    let told = lab.expect(0, "check --peer 10.77.0.2 --quick", 1);
+    assert!(told.contains("e2e.mtu_mismatch"), "{told}");
+    assert!(
+        told.contains("first the switch, then on 10.77.0.2"),
+        "{told}"
+    );
+    lab.ip(1, "link set vb mtu 9000");
+    let passed = lab.ids(0, "--peer 10.77.0.2 --quick", "ok");
+    for id in ["e2e.mtu_mismatch", "e2e.pmtu_fwd", "e2e.pmtu_rev"] {
+        assert!(passed.iter().any(|found| found == id), "{id} in {passed:?}");
+    }
+    lab.expect(0, "confirm --json", 0);
+    lab.expect(0, "revert", 0);
+}
+
+#[test]
 fn what_cannot_run_ends_with_two_and_wrong_usage_with_64() {
     assert_eq!(tune("check --interface nowhere0").status.code(), Some(2));
     assert_eq!(

@@ -9,6 +9,7 @@ use crate::change::{Fix, Setting};
 use crate::diff;
 use crate::facts::LinkFacts;
 use crate::formula::goal_mbit;
+use crate::pair;
 use crate::peer::{PeerFacts, Rtt, Transfer};
 use crate::reading::Reading;
 use crate::verdict::{Judged, State, Verdict, not_here};
@@ -130,6 +131,10 @@ fn mtu_mismatch(case: &Case<'_>, peer: &PeerFacts) -> Judged {
         format!("here {}, peer {}", own.mtu, theirs.mtu),
         "equal",
     );
+    let verdict = match pair::unequal(("this host", own), (&peer.address, theirs)) {
+        Some(order) => verdict.note(order),
+        None => verdict,
+    };
     if own.mtu > theirs.mtu {
         return Ok(verdict.fix(Fix::hands(format!(
             "on the peer: ip link set {} mtu {}",

@@ -1,0 +1,21 @@
+//! What is told of values that were written where they outlive a reboot.
+//!
+//! Invariant: what was refused comes last, with what to do, so that it is not overlooked.
+
+use towline_tuning::persist::Outcome;
+
+/// Where everything went, line by line.
+pub(super) fn told(outcome: &Outcome) -> String {
+    let places = outcome
+        .places
+        .iter()
+        .map(|place| format!("kept in {place}\n"));
+    let notes = outcome.notes.iter().map(|note| format!("note: {note}\n"));
+    let failures = outcome.failures.iter().map(|failure| {
+        format!(
+            "warning: {failure}\n  in force now, but not after a reboot; the next `towline tune \
+             apply`, confirm or revert tries it again\n"
+        )
+    });
+    places.chain(notes).chain(failures).collect()
+}
