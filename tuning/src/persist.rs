@@ -9,8 +9,8 @@
 
 mod file;
 mod link_file;
-mod manager;
 mod netplan;
+mod network_manager;
 mod tools;
 mod tuned;
 
@@ -125,7 +125,7 @@ pub fn write(
     };
     tuned::keep(&mut keeping)?;
     netplan::keep(&mut keeping)?;
-    manager::keep(&mut keeping)?;
+    network_manager::keep(&mut keeping)?;
     sysctls(&mut keeping)?;
     files(&mut keeping)?;
     link_file::keep(&mut keeping)?;

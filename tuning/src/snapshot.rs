@@ -4,7 +4,8 @@
 //! never altered. What happened to it is told by empty marker files beside it, which are only
 //! added. Invariant: from the files alone one can tell whether a change was made completely
 //! (`applied`), may stay (`confirmed`), or was taken back (`reverted`), and whether its values were
-//! written down (`kept`) or cleared (`released`); one with no marker was interrupted. Not promised: anything about changes made by others.
+//! written down (`kept`) or cleared (`released`); one with no marker was interrupted. Not promised:
+//! anything about changes made by others.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

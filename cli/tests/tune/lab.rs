@@ -128,6 +128,18 @@ impl Lab {
             .collect()
     }
 
+    /// A python program that runs on a host until the lab is dropped; it prints a line when it is
+    /// ready.
+    pub(crate) fn python(&mut self, host: usize, program: &str) {
+        let mut command = self.inside(host, "python3");
+        command.args(["-c", program]).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut ready = [0];
+        let told = child.stdout.as_mut().unwrap();
+        std::io::Read::read_exact(told, &mut ready).unwrap();
+        self.running.push(child);
+    }
+
     /// Starts the answering side on a host.
     pub(crate) fn answer(&mut self, host: usize) {
         let child = self

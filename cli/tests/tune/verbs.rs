@@ -38,9 +38,10 @@ fn the_shell_scripts_pass_shellcheck() {
 }
 
 #[test]
-fn the_powershell_script_parses_where_powershell_is() {
+fn powershell_itself_takes_the_script_where_it_is_installed() {
     if !has("pwsh") {
-        crate::lab::left_out("no pwsh here; a test of the crate counts brackets and quotes");
+        // Debian has no package of it. The grammar test of the crate (tests/powershell.rs) runs
+        // everywhere; this one is the second opinion.
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -54,6 +55,106 @@ fn the_powershell_script_parses_where_powershell_is() {
         .output()
         .unwrap();
     assert!(output.status.success());
+}
+
+/// What macOS' own programs do with the settings in question, kept in files.
+const MACOS: [(&str, &str); 6] = [
+    (
+        "ifconfig",
+        "case ${2:-} in
+            mtu) echo \"$3\" > \"$STORE/mtu.$1\" ;;
+            *) echo \"$1: flags=8863<UP> mtu $(cat \"$STORE/mtu.$1\")\"
+               [ \"$1\" != bridge0 ] || printf '\\tmember: %s flags=3\\n' en2 en3 ;;
+         esac",
+    ),
+    (
+        "networksetup",
+        "case $1 in
+            -setMTU) [ \"$2\" != bridge0 ] && echo \"$3\" > \"$STORE/mtu.$2\" ;;
+            *) printf '%s\\n' '(1) Thunderbolt Bridge' '(Device: bridge0)' '(2) Wi-Fi' ;;
+         esac",
+    ),
+    (
+        "sysctl",
+        "case $1 in
+            -n) cat \"$STORE/$2\" ;;
+            -w) echo \"${2#*=}\" > \"$STORE/${2%%=*}\" ;;
+         esac",
+    ),
+    ("route", "echo '  interface: bridge0'"),
+    ("nfsstat", "echo /mnt/models from 10.0.0.1:/models"),
+    ("ping", "[ \"$(cat \"$STORE/mtu.bridge0\")\" = 9000 ]"),
+];
+
+/// Of macOS there is only the shell script here: its programs are played by the ones above.
+#[test]
+fn the_macos_script_checks_applies_reverts_and_its_sheet_imports() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let programs = folder.path().join("bin");
+    std::fs::create_dir_all(&store).unwrap();
+    std::fs::create_dir_all(&programs).unwrap();
+    for (name, text) in MACOS {
+        let path = write(&programs, name, format!("#!/bin/sh\n{text}\n").as_bytes());
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(path, executable).unwrap();
+    }
+    let first = [
+        ("mtu.bridge0", "1500"),
+        ("mtu.en2", "1500"),
+        ("mtu.en3", "1500"),
+        ("kern.ipc.maxsockbuf", "6291456"),
+        ("net.inet.tcp.autorcvbufmax", "4194304"),
+        ("net.inet.tcp.autosndbufmax", "33554432"),
+    ];
+    for (name, value) in first {
+        write(&store, name, format!("{value}\n").as_bytes());
+    }
+    let now = || -> Vec<String> {
+        let read = |(name, _)| std::fs::read_to_string(store.join(name)).unwrap();
+        let values = first.into_iter().map(read);
+        values.map(|text| text.trim().to_owned()).collect()
+    };
+    let before = now();
+    let script = tune("script macos --peer 10.0.0.1").stdout;
+    let script = write(folder.path(), "tune.sh", &script);
+    let path = std::env::var("PATH").unwrap();
+    let run = |mode: &str| {
+        let output = Command::new("sh")
+            .args([&script, mode])
+            .env("PATH", format!("{}:{path}", programs.display()))
+            .env("STORE", &store)
+            .env("TOWLINE_TUNE_FOLDER", folder.path().join("old values"))
+            .output()
+            .unwrap();
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{mode}: {why}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let judged = |sheet: &str| {
+        let sheet = write(folder.path(), "sheet.json", sheet.as_bytes());
+        let output = tune(&format!("import {sheet}"));
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (code, told) = judged(&run("check"));
+    assert_eq!((code, now()), (Some(1), before.clone()), "{told}");
+    for id in ["mac.mtu", "mac.sockbuf", "e2e.pmtu_fwd"] {
+        assert!(told.contains(id), "{id} not in {told}");
+    }
+    run("apply");
+    assert_eq!(
+        now(),
+        ["9000", "9000", "9000", "8388608", "16777216", "33554432"],
+        "the bridge with its members, and nothing lowered"
+    );
+    let (code, told) = judged(&run("check"));
+    assert_eq!(code, Some(0), "{told}");
+    assert!(run("revert").contains("bridge0 -> 1500"));
+    assert_eq!(now(), before);
+    assert!(run("revert").contains("nothing stands"));
 }
 
 #[test]

@@ -94,6 +94,10 @@ pub struct LinkFacts {
     pub counters: BTreeMap<String, u64>,
     /// Growth of the counters within the window.
     pub counter_deltas: BTreeMap<String, u64>,
+    /// The driver's own counters by its own names (`ethtool -S`).
+    pub driver_counters: BTreeMap<String, u64>,
+    /// Growth of the driver's counters within the window.
+    pub driver_counter_deltas: BTreeMap<String, u64>,
 }
 
 /// Speed, duplex and what both ends offer.

@@ -60,6 +60,7 @@ impl Tools for Installed {
 
 /// The first words of a complaint: nmcli lists every property that it knows.
 fn one_line(complaint: &str) -> String {
+    /// Characters of a complaint that are told: two lines of a terminal.
     const CHARACTERS_MAX: usize = 200;
     let words: Vec<&str> = complaint.split_whitespace().collect();
     let line = words.join(" ");

@@ -348,7 +348,7 @@ fn growth(peer: &PeerFacts, names: &[&str], advice: &str) -> Judged {
 }
 
 fn pauses(_: &Case<'_>, peer: &PeerFacts) -> Judged {
-    let names = ["pause_rx_frames", "pause_tx_frames"];
+    let names = ["pause_rx_frames", "pause_tx_frames", "driver_pause_frames"];
     growth(
         peer,
         &names,
@@ -362,6 +362,7 @@ fn drops(_: &Case<'_>, peer: &PeerFacts) -> Judged {
         "rx_missed_errors",
         "rx_fifo_errors",
         "tx_dropped",
+        "driver_drops",
     ];
     growth(
         peer,
@@ -371,7 +372,7 @@ fn drops(_: &Case<'_>, peer: &PeerFacts) -> Judged {
 }
 
 fn broken_frames(_: &Case<'_>, peer: &PeerFacts) -> Judged {
-    let names = ["rx_crc_errors", "rx_frame_errors"];
+    let names = ["rx_crc_errors", "rx_frame_errors", "driver_broken_frames"];
     growth(peer, &names, "cable, module, port")
 }
 

@@ -131,7 +131,8 @@ fn wanted(keeping: &mut Keeping<'_>) -> BTreeMap<String, Wanted> {
         let link = setting.link().unwrap_or("").to_owned();
         let Some(Some(profile)) = profiles.get(&link) else {
             keeping.outcome.notes.push(format!(
-                "{setting} is not kept: netplan makes NetworkManager's profile and has no key for it"
+                "{setting} is not kept: netplan makes NetworkManager's profile, and has no key \
+                 for it"
             ));
             continue;
         };
