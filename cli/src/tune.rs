@@ -18,6 +18,7 @@ mod revert;
 mod script;
 mod show;
 mod state;
+mod wrap;
 
 use std::process::ExitCode;
 

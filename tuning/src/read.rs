@@ -78,7 +78,7 @@ fn still(root: &Root) -> Result<HostFacts, TuneError> {
     facts.listeners = host::listeners(root);
     facts.mounts = mounts::read(root);
     facts.tcp_sockets = tcp_sockets(root);
-    facts.operator_link = host::operator_link(&facts);
+    facts.operator_link = host::operator_link(root, &facts);
     Ok(facts)
 }
 

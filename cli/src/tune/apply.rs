@@ -156,6 +156,11 @@ fn end(options: &Options, answer: &Answer<'_>, code: ExitCode) -> Result<ExitCod
         ),
         (None, None) => format!("{done}\n"),
     };
+    let text = if options.runtime_only {
+        text + "note: --runtime-only: a reboot undoes it too\n"
+    } else {
+        text
+    };
     output::print(&text)?;
     Ok(code)
 }

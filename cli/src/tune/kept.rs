@@ -4,6 +4,8 @@
 
 use towline_tuning::persist::Outcome;
 
+use super::wrap;
+
 /// Where everything went, line by line.
 pub(super) fn told(outcome: &Outcome) -> String {
     let places = outcome
@@ -12,10 +14,11 @@ pub(super) fn told(outcome: &Outcome) -> String {
         .map(|place| format!("kept in {place}\n"));
     let notes = outcome.notes.iter().map(|note| format!("note: {note}\n"));
     let failures = outcome.failures.iter().map(|failure| {
-        format!(
-            "warning: {failure}\n  in force now, but not after a reboot; the next `towline tune \
-             apply`, confirm or revert tries it again\n"
-        )
+        let mut text = String::new();
+        let rest = "in force now, but perhaps not after a reboot; the next `towline tune apply`, \
+                    confirm or revert tries it again";
+        wrap::put(&mut text, "warning: ", &format!("{failure}; {rest}"));
+        text
     });
     places.chain(notes).chain(failures).collect()
 }

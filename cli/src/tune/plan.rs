@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use towline_tuning::pair::Advice;
 use towline_tuning::plan::{Plan, Refused};
 
+use super::wrap;
+
 /// The plan and what goes with it.
 pub(super) fn told(plan: &Plan, other_end: &Advice, confirm_within: u64) -> String {
     let mut text = String::new();
@@ -34,20 +36,22 @@ pub(super) fn told(plan: &Plan, other_end: &Advice, confirm_within: u64) -> Stri
     left_out(&mut text, "Not done", &plan.refused);
     left_out(&mut text, "By hand", &plan.by_hand);
     for warning in &other_end.warnings {
-        let _ = writeln!(text, "\nwarning: {warning}");
+        text.push('\n');
+        wrap::put(&mut text, "warning: ", warning);
     }
     if !other_end.steps.is_empty() {
         text.push_str("\nBoth ends belong together, in this order:\n");
     }
     for (step, number) in other_end.steps.iter().zip(1..) {
-        let _ = writeln!(text, "  {number}. {step}");
+        wrap::put(&mut text, &format!("  {number}. "), step);
     }
     if plan.drops_link() {
-        let _ = writeln!(
-            text,
-            "\nAs a link may drop, all of it is put back by itself unless `towline tune confirm` \
+        let why = format!(
+            "As a link may drop, all of it is put back by itself unless `towline tune confirm` \
              comes within {confirm_within} s."
         );
+        text.push('\n');
+        wrap::put(&mut text, "", &why);
     }
     text
 }
@@ -57,6 +61,7 @@ fn left_out(text: &mut String, title: &str, list: &[Refused]) {
         let _ = writeln!(text, "{title}:");
     }
     for one in list {
-        let _ = writeln!(text, "  {} ({}): {}", one.id, one.what, one.why);
+        let line = format!("{} ({}): {}", one.id, one.what, one.why);
+        wrap::put(text, "  ", &line);
     }
 }

@@ -338,7 +338,7 @@ except OSError: pass
 paced.bind(('', 5202)); paced.listen()
 print('!', flush=True); time.sleep(60)",
     );
-    let told = lab.expect(0, "check --interface va", 1);
+    let told = lab.sentence(0, "check --interface va", 1);
     assert!(told.contains("listener on 5201: receive 2 MiB"), "{told}");
     if bbr.contains("bbr") {
         assert!(told.contains("such as the listener on 5202"), "{told}");
@@ -367,6 +367,40 @@ print('!', flush=True); time.sleep(60)"
     let told = lab.expect(0, line, 1);
     assert!(
         told.contains("fw.ports") && told.contains("5201 closed"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_link_of_the_operators_session_is_found_behind_sudo() {
+    let Some(lab) = Lab::pair() else { return };
+    let towline = env!("CARGO_BIN_EXE_towline");
+    let state = lab.state.path().display();
+    // As sudo does it: the shell has the variable, the program does not.
+    let script = format!(
+        "env -u SSH_CONNECTION {towline} tune apply link.mtu --interface va --dry-run --state \
+         {state}\ntrue\n"
+    );
+    let path = lab.state.path().join("session.sh");
+    std::fs::write(&path, script).unwrap();
+    let line = |session: &str| format!("env SSH_CONNECTION={session} sh {}", path.display());
+    let told = lab.exec(0, &line("none"));
+    assert!(
+        told.contains("ip link set va mtu 9000") && !told.contains("--force"),
+        "{told}"
+    );
+    let session = path.with_extension("ssh");
+    std::fs::write(
+        &session,
+        format!(
+            "SSH_CONNECTION='10.77.0.2 5000 10.77.0.1 22' sh {}\n",
+            path.display()
+        ),
+    )
+    .unwrap();
+    let told = lab.exec(0, &format!("sh {}", session.display()));
+    assert!(
+        told.contains("carries your session") && told.contains("--force"),
         "{told}"
     );
 }

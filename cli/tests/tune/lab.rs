@@ -116,6 +116,12 @@ impl Lab {
         told + &why
     }
 
+    /// As [`Self::expect`], in one line, where words of a sentence are looked for.
+    pub(crate) fn sentence(&self, host: usize, line: &str, code: i32) -> String {
+        let told = self.expect(host, line, code);
+        told.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// The checks of a host that ended in that state: `fail`, `ok`, `skip`, `unknown`.
     pub(crate) fn ids(&self, host: usize, options: &str, state: &str) -> Vec<String> {
         let output = self.tune(host, format!("check --json {options}").trim_end());

@@ -404,7 +404,7 @@ fn an_mtu_is_planned_for_both_ends() {
     let Some(mut lab) = Lab::pair() else { return };
     lab.answer(1);
     let line = "apply link.mtu --peer 10.77.0.2 --quick --runtime-only";
-    let told = lab.expect(0, &format!("{line} --dry-run"), 1);
+    let told = lab.sentence(0, &format!("{line} --dry-run"), 1);
     for words in [
         "this plan alone leaves va at 9000 and vb of the peer at 1500",
         "1. the switch between",
@@ -418,7 +418,7 @@ fn an_mtu_is_planned_for_both_ends() {
     assert_eq!(answer["confirm_within_s"], 60);
     assert_eq!(answer["plan"]["steps"][0]["id"], "link.mtu");
     // One end has it: said, with the way out, until the other end follows.
-    let told = lab.expect(0, "check --peer 10.77.0.2 --quick", 1);
+    let told = lab.sentence(0, "check --peer 10.77.0.2 --quick", 1);
     assert!(told.contains("e2e.mtu_mismatch"), "{told}");
     assert!(
         told.contains("first the switch, then on 10.77.0.2"),
