@@ -67,32 +67,32 @@ fn bonds_vlans_bridges_and_fq_are_seen_as_they_are() -> Result<()> {
     }
     let told = told_by_guest()?;
     let vlan = report(&told, "vlan")?;
-    let facts = link(&vlan, "bond0.100")?;
+    let facts = link(&vlan, "lag0.100")?;
     ensure!(
         facts["kind"] == "vlan" && facts["vlan_id"] == 100,
         "{facts}"
     );
-    ensure!(facts["lower"] == "bond0", "{facts}");
-    let facts = link(&vlan, "bond0")?;
+    ensure!(facts["lower"] == "lag0", "{facts}");
+    let facts = link(&vlan, "lag0")?;
     ensure!(
         facts["kind"] == "bond" && facts["bond_mode"] == "802.3ad",
         "{facts}"
     );
     ensure!(facts["bond_hash"] == "layer3+4", "{facts}");
-    ensure!(link(&vlan, "port1")?["master"] == "bond0");
+    ensure!(link(&vlan, "port1")?["master"] == "lag0");
     // The links in question are the whole stack, top first.
     let links = vlan["links"].to_string();
     ensure!(
-        links.starts_with("[\"bond0.100\",\"bond0\",") && links.contains("port2"),
+        links.starts_with("[\"lag0.100\",\"lag0\",") && links.contains("port2"),
         "{links}"
     );
-    let (state, read) = check(&vlan, "e2e.lacp", "bond0")?;
+    let (state, read) = check(&vlan, "e2e.lacp", "lag0")?;
     ensure!(state == "ok" && read.contains("802.3ad"), "{state} {read}");
-    let (state, _) = check(&vlan, "link.mtu_vlan_bridge", "bond0")?;
+    let (state, _) = check(&vlan, "link.mtu_vlan_bridge", "lag0")?;
     ensure!(state == "ok", "{state}");
 
     let small = report(&told, "small-member")?;
-    let (state, read) = check(&small, "link.mtu_vlan_bridge", "bond0")?;
+    let (state, read) = check(&small, "link.mtu_vlan_bridge", "lag0")?;
     ensure!(state == "fail" && read.contains("port2"), "{state} {read}");
     let repaired = part(&told, "repaired")?;
     ensure!(

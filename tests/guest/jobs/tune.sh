@@ -12,23 +12,23 @@ report() {
 }
 
 # Two cables, both into one bond; their other ends stay loose.
-$ip link add bond0 type bond mode 802.3ad xmit_hash_policy layer3+4 miimon 100
+$ip link add lag0 type bond mode 802.3ad xmit_hash_policy layer3+4 miimon 100
 for number in 1 2; do
     $ip link add "port$number" type veth peer name "loose$number"
-    $ip link set "port$number" master bond0
+    $ip link set "port$number" master lag0
     $ip link set "loose$number" up
 done
-$ip link set bond0 up
-$ip link add link bond0 name bond0.100 type vlan id 100
-$ip addr add 10.99.0.1/24 dev bond0.100
-$ip link set bond0.100 up
-report vlan --interface bond0.100
+$ip link set lag0 up
+$ip link add link lag0 name lag0.100 type vlan id 100
+$ip addr add 10.99.0.1/24 dev lag0.100
+$ip link set lag0.100 up
+report vlan --interface lag0.100
 
 # A member that is smaller than what lies on it.
 $ip link set port2 mtu 1400
-report small-member --interface bond0.100
+report small-member --interface lag0.100
 echo "@@ repair"
-./towline tune apply link.mtu_vlan_bridge --interface bond0.100 --yes --runtime-only --json
+./towline tune apply link.mtu_vlan_bridge --interface lag0.100 --yes --runtime-only --json
 ./towline tune confirm
 echo "@@ repaired"
 $ip -o link show port2
