@@ -28,8 +28,9 @@ Examples:
   towline tune apply link.mtu --peer 10.0.0.2   shows what the other end has to do, too
   towline tune confirm                          keep a change that could drop the link
 
-Exit codes: 0 done or nothing to do, 1 planned only (--dry-run, or another word than yes),
-2 could not run, or something did not hold and everything was put back.";
+Exit codes: 0 done or nothing to do, 1 planned only (--dry-run, or another word than yes) or in
+force but not kept over a reboot, 2 could not run, or something did not hold and everything was
+put back.";
 
 /// Options of `apply`.
 #[derive(Args, Debug)]
@@ -123,7 +124,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         answer.kept = Some(apply::keep(&store, Place::at(&Root::default()), &snapshot)?);
     }
     answer.snapshot = Some(snapshot.name);
-    end(options, &answer, ExitCode::SUCCESS)
+    let code = answer.kept.as_ref().map_or(ExitCode::SUCCESS, kept::code);
+    end(options, &answer, code)
 }
 
 /// Tells what was done.

@@ -16,7 +16,8 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   towline tune confirm      after `towline tune apply`, once you still reach the host
 
-Exit codes: 0 kept, 2 nothing waits or it cannot be written.";
+Exit codes: 0 kept, 1 in force, but its owner refused to keep it over a reboot,
+2 nothing waits or it cannot be written.";
 
 /// Options of `confirm`.
 #[derive(Args, Debug)]
@@ -37,6 +38,7 @@ struct Answer {
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let (store, _lock, _) = options.state.open()?;
     let (snapshot, outcome) = apply::confirm(&store, Place::at(&Root::default()))?;
+    let code = kept::code(&outcome);
     if options.json {
         output::json(&Answer {
             snapshot: snapshot.name,
@@ -46,5 +48,5 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         let told = kept::told(&outcome);
         output::print(&format!("snapshot {} stays\n{told}", snapshot.name))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }

@@ -2,9 +2,20 @@
 //!
 //! Invariant: what was refused comes last, with what to do, so that it is not overlooked.
 
+use std::process::ExitCode;
+
 use towline_tuning::persist::Outcome;
 
-use super::wrap;
+use super::{FINDINGS, wrap};
+
+/// Whether everything that can be kept is kept.
+pub(super) fn code(outcome: &Outcome) -> ExitCode {
+    if outcome.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FINDINGS)
+    }
+}
 
 /// Where everything went, line by line.
 pub(super) fn told(outcome: &Outcome) -> String {

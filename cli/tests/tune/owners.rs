@@ -254,3 +254,41 @@ fn sysctl_takes_the_file_that_was_written() {
     );
     assert!(part(&told, "revert").contains("is taken back"), "{told}");
 }
+
+#[test]
+fn what_a_killed_run_did_not_write_down_is_written_by_the_next() {
+    let Some(lab) = Lab::pair() else { return };
+    let told = script(
+        &lab,
+        "mount -t tmpfs none /etc/sysctl.d
+         sysctl -qw net.ipv4.tcp_sack=0
+         $TUNE apply sys.sack --yes --interface va $STATE
+         snapshots=${STATE#--state }
+         # As after a kill between the two: confirmed, and neither written nor marked as written.
+         rm /etc/sysctl.d/90-towline.conf $snapshots/*.kept
+         $TUNE history $STATE
+         test ! -e /etc/sysctl.d/90-towline.conf
+         echo '@@ next'
+         $TUNE apply --dry-run --interface va $STATE > /dev/null || [ $? = 1 ]
+         cat /etc/sysctl.d/90-towline.conf
+         ls $snapshots
+         echo '@@ cleared'
+         $TUNE revert $STATE
+         # The same for what was to be cleared.
+         echo '# written by towline tune; towline tune revert takes it back' \
+             > /etc/sysctl.d/90-towline.conf
+         rm $snapshots/*.released
+         $TUNE revert $STATE
+         ls /etc/sysctl.d
+         echo '@@ end'",
+    );
+    let next = part(&told, "next");
+    assert!(
+        next.contains("net.ipv4.tcp_sack = 1") && next.contains(".kept"),
+        "{next}"
+    );
+    assert!(
+        !part(&told, "cleared").contains("90-towline.conf"),
+        "{told}"
+    );
+}

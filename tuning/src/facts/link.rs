@@ -264,6 +264,9 @@ impl LinkFacts {
     /// # Errors
     /// The state of a check that needs it and cannot have it.
     pub fn speed_mbit(&self) -> Result<u32, crate::verdict::State> {
+        if self.is_loopback() {
+            return Err(crate::verdict::not_here("loopback has no speed"));
+        }
         self.modes.need()?.speed_mbit.need().copied()
     }
 

@@ -164,8 +164,8 @@ pub(super) fn listeners(root: &Root) -> Vec<String> {
     found
 }
 
-/// The operator's SSH connection: of this process, or of one above it, as sudo(8) takes the variable
-/// out. Root may read the environment of the processes above.
+/// The operator's SSH connection: of this process, or of one above it, as sudo(8) takes the
+/// variable out. Root may read the environment of the processes above.
 fn operator_connection(root: &Root) -> Option<String> {
     /// Processes above this one that are looked at: shells within shells within a terminal.
     const ANCESTORS_MAX: usize = 32;
