@@ -437,3 +437,43 @@ fn what_has_no_owner_is_said_not_to_be_kept() {
         outcome.notes
     );
 }
+
+#[test]
+fn a_networkmanager_that_does_not_run_owns_nothing() {
+    #[derive(Debug)]
+    struct Stopped;
+    impl Tools for Stopped {
+        fn run(&self, program: &str, _: &[&str]) -> Result<String, String> {
+            Err(format!("{program}: Error: NetworkManager is not running."))
+        }
+    }
+    let host = Host::new();
+    let place = Place {
+        root: &host.root,
+        tools: &Stopped,
+    };
+    let one = snapshot(&[(mtu("eth5"), "9000")]);
+    let outcome = write(place, host.folder.path(), &[one], &with_manager()).unwrap();
+    assert!(outcome.failures.is_empty());
+    assert_eq!(
+        outcome.places,
+        ["/etc/systemd/network/05-towline-eth5.link"]
+    );
+}
+
+#[test]
+fn tuned_counts_only_while_it_is_at_work() {
+    let host = Host::new()
+        .with("etc/tuned/active_profile", "balanced\n")
+        .with("run/tuned/tuned.pid", "77\n");
+    assert_eq!(owners(&host.root).tuned_profile, None);
+    let host = host.with("proc/77/stat", "");
+    assert_eq!(
+        owners(&host.root).tuned_profile.as_deref(),
+        Some("balanced")
+    );
+    let host = Host::new()
+        .with("etc/tuned/active_profile", "balanced\n")
+        .with("etc/tuned/tuned-main.conf", "[global]\ndaemon = 0\n");
+    assert!(owners(&host.root).tuned_profile.is_some());
+}

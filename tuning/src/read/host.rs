@@ -91,14 +91,13 @@ pub(super) fn disks(root: &Root) -> Vec<DiskFacts> {
 
 pub(crate) fn owners(root: &Root) -> Owners {
     let profile = root.line("etc/tuned/active_profile").ok();
-    let running = root.has("run/tuned/tuned.pid") || root.has("run/tuned");
     let yaml = |folder: &str| {
         root.names(folder)
             .iter()
             .any(|name| name.ends_with(".yaml"))
     };
     Owners {
-        tuned_profile: profile.filter(|name| running && !name.is_empty()),
+        tuned_profile: profile.filter(|name| tuned_rules(root) && !name.is_empty()),
         netplan: ["etc/netplan", "run/netplan", "lib/netplan"]
             .into_iter()
             .any(yaml),
@@ -107,6 +106,18 @@ pub(crate) fn owners(root: &Root) -> Owners {
         udev: root.has("run/udev/control"),
         irqbalance: root.has("run/irqbalance") || root.has("run/irqbalance.pid"),
     }
+}
+
+/// Whether tuned is at work: its daemon runs, or it is set up to work without one. Its folder in
+/// `/run` is there as soon as it is installed.
+fn tuned_rules(root: &Root) -> bool {
+    let runs = |pid: String| !pid.is_empty() && root.has(&format!("proc/{pid}"));
+    let alone = |text: String| {
+        let mut lines = text.lines().filter_map(|line| line.split_once('='));
+        lines.any(|(key, value)| key.trim() == "daemon" && value.trim() == "0")
+    };
+    root.line("run/tuned/tuned.pid").is_ok_and(runs)
+        || root.text("etc/tuned/tuned-main.conf").is_ok_and(alone)
 }
 
 pub(super) fn guest(root: &Root) -> Option<String> {
