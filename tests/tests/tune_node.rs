@@ -92,6 +92,10 @@ fn a_node_answers_a_measurement_and_counts_it() -> Result<()> {
         ensure!(state(id) == Some("ok".into()), "{id}: {:?}", state(id));
     }
     ensure!(state("e2e.retrans").is_some_and(|state| state == "ok" || state == "fail"));
+    for way in ["there", "back"] {
+        let mbit = report["peer"][way]["mbit"].as_f64();
+        ensure!(mbit.is_some_and(|mbit| mbit > 100.0), "{way}: {mbit:?}");
+    }
     if unless_installed("curl", "curl")? {
         let page = curl(&format!("http://{}/metrics", node.http()))?;
         let count = |what: &str| metric(&page, &format!("towline_tuning_peer_{what}_total"));

@@ -65,15 +65,14 @@ pub(crate) struct Question {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let facts = read::host(&Root::default(), WINDOW)?;
-    let Judgement { report, .. } = judge(&options.question, &facts)?;
+    let Judgement { report, peer } = judge(&options.question, &facts)?;
     if options.json {
         let sheet = Sheet {
             report: &report,
             facts: &facts,
+            peer: peer.as_ref(),
         };
-        let text = serde_json::to_string_pretty(&sheet)
-            .map_err(|error| Failure::Internal(error.to_string()))?;
-        output::print(&format!("{text}\n"))?;
+        output::json(&sheet)?;
     } else {
         output::print(&show::report(&report, options.verbose))?;
     }
@@ -86,6 +85,9 @@ struct Sheet<'a> {
     #[serde(flatten)]
     report: &'a Report,
     facts: &'a HostFacts,
+    /// What was measured with the peer, and its own facts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<&'a PeerFacts>,
 }
 
 /// A report, and what was measured with the peer for it.
