@@ -19,3 +19,10 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "towline: {text}");
 }
+
+/// Writes a result for programs.
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::Internal(error.to_string()))?;
+    print(&format!("{text}\n"))
+}

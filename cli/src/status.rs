@@ -42,7 +42,7 @@ pub(crate) fn describe(status: &Status) -> String {
     };
     let mut text =
         format!("node {node}, towline {version}, {workers} workers ({engine}), {identity}\n\n");
-    let listeners: Vec<Vec<String>> = status
+    let mut listeners: Vec<Vec<String>> = status
         .listeners
         .iter()
         .map(|listener| {
@@ -55,6 +55,8 @@ pub(crate) fn describe(status: &Status) -> String {
             vec![protocol.to_owned(), listener.address.to_string()]
         })
         .collect();
+    let peers = status.tune.iter().map(ToString::to_string);
+    listeners.extend(peers.map(|address| vec!["tune".to_owned(), address]));
     text.push_str(&table::layout(&["PROTOCOL", "ADDRESS"], &listeners));
     text.push('\n');
     let volumes: Vec<Vec<String>> = status.volumes.iter().map(row).collect();

@@ -12,10 +12,13 @@ mod diff;
 mod guard;
 mod history;
 mod import;
+mod kept;
+mod plan;
 mod revert;
 mod script;
 mod show;
 mod state;
+mod wrap;
 
 use std::process::ExitCode;
 
@@ -35,7 +38,7 @@ pub(crate) enum TuneVerb {
     Apply(apply::Options),
     /// Keep a change that could have dropped the link.
     #[command(after_help = confirm::EXAMPLES)]
-    Confirm(state::StateOptions),
+    Confirm(confirm::Options),
     /// Put back what was before a snapshot.
     #[command(after_help = revert::EXAMPLES)]
     Revert(revert::Options),

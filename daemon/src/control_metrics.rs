@@ -1,8 +1,9 @@
 //! The Prometheus text at `/metrics`, and the table of the metrics that are the node's own.
 //!
 //! Invariant: every line comes from a table row with name, unit, tier and help: here, in
-//! [`towline_nfs::metrics`], [`towline_http::metrics`] or [`towline_tuning::watch`]. Names of the
-//! stable tier stay over minor versions. Governed by the Prometheus text exposition format 0.0.4.
+//! [`towline_nfs::metrics`], [`towline_http::metrics`], [`towline_tuning::watch`] or
+//! [`towline_tuning::peer::tally`]. Names of the stable tier stay over minor versions. Governed by
+//! the Prometheus text exposition format 0.0.4.
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -141,6 +142,7 @@ pub(crate) fn render(facts: &Facts) -> String {
     http(&mut page, facts);
     nfs(&mut page, facts);
     page.push_str(&facts.tuning.metrics());
+    page.push_str(&facts.tuning_peer.metrics());
     page
 }
 

@@ -22,6 +22,7 @@ mod registration;
 mod relay;
 mod sockets;
 pub mod trace;
+mod tuning_peer;
 mod volumes;
 mod workers;
 

@@ -23,6 +23,8 @@ use crate::face::Speaks;
 use crate::models::ModelDesk;
 use crate::registration::Registration;
 use crate::sockets::{self, PortmapState, Sockets};
+
+use crate::tuning_peer::TuningPeer;
 use crate::volumes::Volumes;
 use crate::workers::{Plant, Workers};
 use crate::{control, datagrams, eviction, key_file, process, relay, volumes};
@@ -42,6 +44,7 @@ pub(crate) struct Facts {
     pub(crate) evicted: Arc<Evicted>,
     pub(crate) tuning: Arc<towline_tuning::watch::Watch>,
     pub(crate) models: Option<ModelDesk>,
+    pub(crate) tuning_peer: Arc<towline_tuning::peer::tally::Tally>,
     status: Status,
 }
 
@@ -92,6 +95,7 @@ struct Node {
     http_listener: usize,
     caches: Vec<(String, std::path::PathBuf, towline_volume::evict::Bounds)>,
     registration: Option<Registration>,
+    tuning_peer: TuningPeer,
 }
 
 impl Node {
@@ -109,6 +113,7 @@ impl Node {
         let workers = effective.io.workers.value.map_or_else(cores, usize::from);
         let mut sockets = sockets::open(effective, workers)?;
         let registration = register(&mut sockets, &mut notes);
+        let tuning_peer = TuningPeer::open(effective, &mut notes)?;
         if !process::acts_as_callers() {
             notes.push(format!(
                 "an ordinary user (uid {}) runs this node: every client acts as that user",
@@ -132,6 +137,7 @@ impl Node {
         let workers = Workers::start(&plant, spread(doors, workers, &congestion, limits))?;
         let mut status = status(effective, &workers, listeners, notes);
         status.portmap |= registration.is_some();
+        status.tune = tuning_peer.addresses().to_vec();
         let facts = Arc::new(Facts {
             node: effective.node.name.value.clone(),
             started: status.started,
@@ -143,6 +149,7 @@ impl Node {
             evicted: Arc::default(),
             tuning: Arc::default(),
             models: volumes.models.map(ModelDesk::new),
+            tuning_peer: tuning_peer.tally().clone(),
             status,
         });
         Ok(Self {
@@ -156,6 +163,7 @@ impl Node {
             http_listener: http_listener.unwrap_or(0),
             caches: eviction::bounded(effective),
             registration,
+            tuning_peer,
         })
     }
 
@@ -173,6 +181,7 @@ impl Node {
                 tokio::spawn(relay::serve(listener, config.clone(), handles, http));
             }
         }
+        self.tuning_peer.start()?;
         notify(&[sd_notify::NotifyState::Ready]);
         let failed = tokio::select! {
             _ = signals.next() => None,
@@ -186,7 +195,11 @@ impl Node {
             models.stop();
         }
         let mut workers = self.workers;
-        let joined = tokio::task::spawn_blocking(move || workers.join());
+        let tuning_peer = self.tuning_peer;
+        let joined = tokio::task::spawn_blocking(move || {
+            tuning_peer.stop();
+            workers.join();
+        });
         tokio::select! {
             _ = joined => {}
             _ = signals.next() => {
@@ -446,6 +459,7 @@ fn status(
             .iter()
             .any(|listener| listener.protocol == ListenerProtocol::Portmap),
         listeners,
+        tune: Vec::new(),
         volumes: effective.volumes.iter().map(volume_status).collect(),
         notes,
     }

@@ -13,9 +13,11 @@
 set -eu
 
 PEER='@PEER@'
-FOLDER='/Library/Application Support/towline/tune'
+SYSTEM=macos
+FOLDER=${TOWLINE_TUNE_FOLDER:-/Library/Application Support/towline/tune}
 BUFFER=8388608
 WINDOW=16777216
+BUFFERS='kern.ipc.maxsockbuf net.inet.tcp.autorcvbufmax net.inet.tcp.autosndbufmax'
 
 mode=${1:-check}
 link=${2:-}
@@ -27,11 +29,6 @@ if [ -z "$link" ]; then
     link=$(route -n get default 2>/dev/null | awk '/interface:/ { print $2 }')
 fi
 
-# A value as a JSON string.
-quote() {
-    printf '"%s"' "$(printf '%s' "$1" | tr '\n\t' '  ' | sed 's/\\/\\\\/g; s/"/\\"/g')"
-}
-
 mtu_of() {
     ifconfig "$1" 2>/dev/null | awk '/ mtu / { for (i = 1; i < NF; i++) if ($i == "mtu") print $(i + 1); exit }'
 }
@@ -40,50 +37,56 @@ number() {
     sysctl -n "$1" 2>/dev/null || printf ''
 }
 
-check() {
-    members=$(ifconfig bridge0 2>/dev/null | awk '/member:/ { printf "%s ", $2 }')
-    order=$(networksetup -listnetworkserviceorder 2>/dev/null | awk -F'[()]' '/^\([0-9]/ { sub(/^ /, "", $3); printf "%s;", $3 }')
-    nfs=$(nfsstat -m 2>/dev/null | tr '\n' ' ')
-    ping9000=''
-    if [ -n "$PEER" ]; then
-        # 8972 octets of payload and 28 of headers are 9000.
-        if ping -c 1 -t 2 -D -s 8972 "$PEER" >/dev/null 2>&1; then ping9000=True; else ping9000=False; fi
-    fi
-    printf '{"format":1,"system":"macos","host":%s,"link":%s,"values":{' "$(quote "$(hostname)")" "$(quote "$link")"
-    printf '"mtu":%s,' "$(quote "$(mtu_of "$link")")"
-    printf '"bridge_members":%s,' "$(quote "$members")"
-    printf '"bridge_mtu":%s,' "$(quote "$(mtu_of bridge0)")"
-    printf '"service_order":%s,' "$(quote "$order")"
-    printf '"maxsockbuf":%s,' "$(quote "$(number kern.ipc.maxsockbuf)")"
-    printf '"autorcvbufmax":%s,' "$(quote "$(number net.inet.tcp.autorcvbufmax)")"
-    printf '"autosndbufmax":%s,' "$(quote "$(number net.inet.tcp.autosndbufmax)")"
-    printf '"nfs_mounts":%s,' "$(quote "$nfs")"
-    printf '"nfs_conf":%s,' "$(quote "$(grep -s '^nfs.client' /etc/nfs.conf || true)")"
-    printf '"ping_9000":%s}}\n' "$(quote "$ping9000")"
+ping_unfragmented() {
+    ping -c 1 -t 2 -D -s "$1" "$2"
 }
 
-apply() {
-    mkdir -p "$FOLDER"
-    file="$FOLDER/$(date +%Y%m%d%H%M%S).old"
-    if [ -e "$file" ]; then
-        echo "$file exists: wait a second and run it again" >&2
-        exit 2
-    fi
-    {
-        printf 'mtu %s %s\n' "$link" "$(mtu_of "$link")"
-        for key in kern.ipc.maxsockbuf net.inet.tcp.autorcvbufmax net.inet.tcp.autosndbufmax; do
-            printf 'sysctl %s %s\n' "$key" "$(number "$key")"
-        done
-    } >"$file"
-    sync
-    echo "old values are in $file"
+values() {
+    value mtu "$(mtu_of "$link")"
+    value bridge_members "$(ifconfig bridge0 2>/dev/null | awk '/member:/ { printf "%s ", $2 }')"
+    value bridge_mtu "$(mtu_of bridge0)"
+    value service_order "$(networksetup -listnetworkserviceorder 2>/dev/null |
+        awk -F'[()]' '/^\([0-9]/ { sub(/^ /, "", $3); printf "%s;", $3 }')"
+    value maxsockbuf "$(number kern.ipc.maxsockbuf)"
+    value autorcvbufmax "$(number net.inet.tcp.autorcvbufmax)"
+    value autosndbufmax "$(number net.inet.tcp.autosndbufmax)"
+    value nfs_mounts "$(nfsstat -m 2>/dev/null | tr '\n' ' ')"
+    value nfs_conf "$(grep -s '^nfs.client' /etc/nfs.conf || true)"
+}
+
+# The bridge and all its members have one MTU, so all of them are stored and changed together.
+links() {
+    printf '%s\n' "$link"
+    case $link in
+    bridge*) ifconfig "$link" 2>/dev/null | awk '/member:/ { print $2 }' ;;
+    esac
+}
+
+old_values() {
+    for one in $(links); do
+        printf 'mtu %s %s\n' "$one" "$(mtu_of "$one")"
+    done
+    for key in $BUFFERS; do
+        printf 'sysctl %s %s\n' "$key" "$(number "$key")"
+    done
+}
+
+change() {
     raise kern.ipc.maxsockbuf "$BUFFER"
     raise net.inet.tcp.autorcvbufmax "$WINDOW"
     raise net.inet.tcp.autosndbufmax "$WINDOW"
-    if [ "$(mtu_of "$link")" != 9000 ]; then
-        echo "$link mtu 9000"
-        networksetup -setMTU "$link" 9000 || echo "$link does not take MTU 9000" >&2
-    fi
+    # Members before the bridge on them.
+    for one in $(links | sort -r); do
+        if [ "$(mtu_of "$one")" != 9000 ]; then
+            echo "$one mtu 9000"
+            set_mtu "$one" 9000 || echo "$one does not take MTU 9000" >&2
+        fi
+    done
+}
+
+# networksetup keeps the value over a restart, but does not know every interface.
+set_mtu() {
+    networksetup -setMTU "$1" "$2" 2>/dev/null || ifconfig "$1" mtu "$2"
 }
 
 # Never lowers what is larger already.
@@ -95,32 +98,11 @@ raise() {
     fi
 }
 
-revert() {
-    found=no
-    # Newest first, so that the oldest values are written last.
-    list=$(find "$FOLDER" -name '*.old' -exec basename {} \; 2>/dev/null | sort -r)
-    for name in $list; do
-        found=yes
-        while read -r kind key value; do
-            case $kind in
-            mtu) networksetup -setMTU "$key" "$value" ;;
-            sysctl) sysctl -w "$key=$value" >/dev/null ;;
-            esac
-            echo "$key -> $value"
-        done <"$FOLDER/$name"
-        mv "$FOLDER/$name" "$FOLDER/$name.reverted"
-    done
-    if [ "$found" = no ]; then
-        echo 'nothing stands that could be taken back'
-    fi
+put_back() {
+    case $1 in
+    mtu) if [ -n "$3" ]; then set_mtu "$2" "$3"; fi ;;
+    sysctl) if [ -n "$3" ]; then sysctl -w "$2=$3" >/dev/null; fi ;;
+    esac
 }
 
-case $mode in
-check) check ;;
-apply) apply ;;
-revert) revert ;;
-*)
-    echo 'usage: towline-tune.sh check|apply|revert [IF]' >&2
-    exit 64
-    ;;
-esac
+@SHARED@

@@ -2,7 +2,10 @@
 #
 # .\towline-tune.ps1                              checks and prints JSON; changes nothing
 # .\towline-tune.ps1 -Mode apply -Adapter NAME    stores the old values, then changes (elevated)
-# .\towline-tune.ps1 -Mode revert -Adapter NAME   puts the stored values back (elevated)
+# .\towline-tune.ps1 -Mode revert                 puts the stored values back (elevated)
+#
+# Flow control belongs to both ends, so it is changed only when asked for: -FlowControl 3 (on) where
+# the other end has it on, 0 where it has it off.
 #
 # Give the JSON to a machine that has towline: `towline tune import FILE`.
 # Changing an adapter property resets the adapter: do not run apply over the link that it changes.
@@ -14,6 +17,8 @@ param(
     [ValidateSet('check', 'apply', 'revert')]
     [string]$Mode = 'check',
     [string]$Adapter = '',
+    [ValidateSet('', '0', '1', '2', '3', '4')]
+    [string]$FlowControl = '',
     [string]$Peer = '@PEER@'
 )
 
@@ -33,6 +38,8 @@ $Wanted = [ordered]@{
     '*LsoV2IPv6'       = '1'
     '*EEE'             = '0'
 }
+
+if ($FlowControl -ne '') { $Wanted['*FlowControl'] = $FlowControl }
 
 function Select-Adapter {
     if ($Adapter -ne '') {
@@ -57,7 +64,8 @@ function Read-Values($Card) {
     $values = [ordered]@{}
     $values['speed_mbit'] = [string][math]::Floor($Card.Speed / 1000000)
     $values['driver'] = "$($Card.DriverDescription) $($Card.DriverVersion)"
-    foreach ($keyword in @($Wanted.Keys) + @('*FlowControl', '*InterruptModeration')) {
+    $read = @($Wanted.Keys) + @('*FlowControl', '*InterruptModeration') | Select-Object -Unique
+    foreach ($keyword in $read) {
         $property = Read-Property $Card.Name $keyword
         if ($null -eq $property) { continue }
         $values[$keyword] = [string]@($property.RegistryValue)[0]
@@ -79,6 +87,9 @@ function Read-Values($Card) {
     $values['power_plan'] = [string](powercfg /getactivescheme)
     $nfs = Get-Command Get-NfsClientConfiguration -ErrorAction SilentlyContinue
     $values['nfs_client'] = [string]($null -ne $nfs)
+    if ($null -ne $nfs) {
+        $values['nfs_config'] = [string](Get-NfsClientConfiguration | Out-String)
+    }
     if ($Peer -ne '') {
         # 8972 octets of payload and 28 of headers are 9000.
         ping -n 1 -w 1000 -f -l 8972 $Peer | Out-Null
@@ -126,7 +137,14 @@ function Invoke-Apply($Card) {
         Set-NetAdapterAdvancedProperty -Name $Card.Name -RegistryKeyword $keyword -RegistryValue $changes[$keyword] -NoRestart
     }
     Restart-NetAdapter -Name $Card.Name
-    Write-Host "old values are in $file"
+    # Drivers round and ignore, so every value is read back.
+    foreach ($keyword in $changes.Keys) {
+        $now = [string]@((Read-Property $Card.Name $keyword).RegistryValue)[0]
+        if ($now -ne $changes[$keyword]) {
+            Write-Warning "$keyword is $now, not $($changes[$keyword])"
+        }
+    }
+    Write-Host "old values are in $file; -Mode revert puts them back"
 }
 
 function Invoke-Revert {
@@ -147,8 +165,11 @@ function Invoke-Revert {
     }
 }
 
-$card = Select-Adapter
-if ($null -eq $card) { throw 'no adapter is up: name one with -Adapter' }
+# The stored values name their own adapter, which may be down.
+if ($Mode -ne 'revert') {
+    $card = Select-Adapter
+    if ($null -eq $card) { throw 'no adapter is up: name one with -Adapter' }
+}
 switch ($Mode) {
     'check' { Write-Report $card }
     'apply' { Invoke-Apply $card }

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use crate::error::TuneError;
 use crate::machine::Machine;
-use crate::persist;
+use crate::persist::{self, Place};
 use crate::plan::Plan;
-use crate::root::Root;
 use crate::snapshot::{Fate, Item, Snapshot, Store};
 
 /// Time in which a change that can drop the link must be confirmed.
@@ -50,18 +49,20 @@ pub fn apply(
         if let Err(why) = change(machine, item) {
             let failed = put_back(machine, &snapshot.items[..=done]);
             store.mark(&snapshot, "reverted")?;
-            return Err(TuneError::TakenBack(told(&why, &failed)));
+            return Err(TuneError::TakenBack(told(&item.id, &why, &failed)));
         }
     }
     store.mark(&snapshot, "applied")?;
     Ok(snapshot)
 }
 
-fn told(why: &str, failed: &[String]) -> String {
+fn told(id: &str, why: &str, failed: &[String]) -> String {
     if failed.is_empty() {
-        return format!("{why}; everything was put back");
+        return format!(
+            "{id}: {why}; everything was put back. The rest can be had with --except {id}"
+        );
     }
-    format!("{why}; put back all but: {}", failed.join(", "))
+    format!("{id}: {why}; put back all but: {}", failed.join(", "))
 }
 
 fn change(machine: &mut Machine, item: &Item) -> Result<(), String> {
@@ -116,7 +117,7 @@ fn in_force(machine: &mut Machine, items: &[Item]) -> Vec<Item> {
 pub fn take_back(
     store: &Store,
     machine: &mut Machine,
-    root: &Root,
+    place: Place<'_>,
     snapshot: &Snapshot,
 ) -> Result<(), TuneError> {
     let failed = if store.is_ours(snapshot) {
@@ -134,10 +135,46 @@ pub fn take_back(
         )));
     }
     store.mark(snapshot, "reverted")?;
-    if snapshot.persist {
-        persist::write(root, &kept(store)?, &persist::owners(root))?;
+    release(store, machine, place, snapshot)
+}
+
+/// Clears the places of a snapshot that is taken back.
+fn release(
+    store: &Store,
+    machine: &mut Machine,
+    place: Place<'_>,
+    snapshot: &Snapshot,
+) -> Result<(), TuneError> {
+    if !snapshot.persist {
+        return Ok(());
     }
-    Ok(())
+    let outcome = persist::write(
+        place,
+        store.folder(),
+        &kept(store)?,
+        &persist::owners(place.root),
+    )?;
+    if !outcome.failures.is_empty() {
+        return Err(TuneError::TakenBack(format!(
+            "snapshot {}: the values are as before, but over a reboot they may come again: {}; \
+             `towline tune revert` tries it again",
+            snapshot.name,
+            outcome.failures.join("; ")
+        )));
+    }
+    // An owner that gives a profile back writes what it had found, which was ours.
+    let failed = match store.is_ours(snapshot) {
+        true => put_back(machine, &snapshot.items),
+        false => Vec::new(),
+    };
+    if !failed.is_empty() {
+        return Err(TuneError::TakenBack(format!(
+            "snapshot {}: changed again by the owner of the configuration: {}",
+            snapshot.name,
+            failed.join(", ")
+        )));
+    }
+    store.mark(snapshot, "released")
 }
 
 /// The snapshots whose values stay.
@@ -159,16 +196,38 @@ pub fn kept(store: &Store) -> Result<Vec<Snapshot>, TuneError> {
 pub fn recover(
     store: &Store,
     machine: &mut Machine,
-    root: &Root,
+    place: Place<'_>,
 ) -> Result<Vec<String>, TuneError> {
     let mut names = Vec::new();
     for snapshot in store.all()?.iter().rev() {
         if store.is_left_over(snapshot) && !store.is_foreign(snapshot) {
-            take_back(store, machine, root, snapshot)?;
+            take_back(store, machine, place, snapshot)?;
             names.push(snapshot.name.clone());
         }
     }
+    settle(store, machine, place)?;
     Ok(names)
+}
+
+/// Finishes what was confirmed or taken back, but not written down or cleared.
+fn settle(store: &Store, machine: &mut Machine, place: Place<'_>) -> Result<(), TuneError> {
+    for snapshot in store.all()? {
+        if !snapshot.persist || store.is_foreign(&snapshot) {
+            continue;
+        }
+        match store.fate(&snapshot) {
+            Fate::Confirmed if !store.has(&snapshot, "kept") => {
+                write_down(store, place, &snapshot)?;
+            }
+            Fate::Reverted
+                if store.has(&snapshot, "confirmed") && !store.has(&snapshot, "released") =>
+            {
+                release(store, machine, place, &snapshot)?;
+            }
+            Fate::Confirmed | Fate::Reverted | Fate::Waiting | Fate::Interrupted => {}
+        }
+    }
+    Ok(())
 }
 
 /// Takes back that snapshot and all newer ones; the oldest that stands where none is named.
@@ -178,7 +237,7 @@ pub fn recover(
 pub fn revert(
     store: &Store,
     machine: &mut Machine,
-    root: &Root,
+    place: Place<'_>,
     name: Option<&str>,
 ) -> Result<Vec<String>, TuneError> {
     let all = store.all()?;
@@ -199,7 +258,7 @@ pub fn revert(
     };
     let mut names = Vec::new();
     for snapshot in standing[first.min(standing.len())..].iter().rev() {
-        take_back(store, machine, root, snapshot)?;
+        take_back(store, machine, place, snapshot)?;
         names.push(snapshot.name.clone());
     }
     Ok(names)
@@ -209,7 +268,7 @@ pub fn revert(
 ///
 /// # Errors
 /// When none waits, or the files cannot be written.
-pub fn confirm(store: &Store, root: &Root) -> Result<(Snapshot, persist::Outcome), TuneError> {
+pub fn confirm(store: &Store, place: Place<'_>) -> Result<(Snapshot, persist::Outcome), TuneError> {
     let all = store.all()?;
     let waiting = all
         .into_iter()
@@ -218,7 +277,7 @@ pub fn confirm(store: &Store, root: &Root) -> Result<(Snapshot, persist::Outcome
     let Some(snapshot) = waiting else {
         return Err(TuneError::usage("nothing waits for a confirmation"));
     };
-    let outcome = keep(store, root, &snapshot)?;
+    let outcome = keep(store, place, &snapshot)?;
     Ok((snapshot, outcome))
 }
 
@@ -228,12 +287,25 @@ pub fn confirm(store: &Store, root: &Root) -> Result<(Snapshot, persist::Outcome
 /// When a file cannot be written.
 pub fn keep(
     store: &Store,
-    root: &Root,
+    place: Place<'_>,
     snapshot: &Snapshot,
 ) -> Result<persist::Outcome, TuneError> {
     store.mark(snapshot, "confirmed")?;
     if !snapshot.persist {
         return Ok(persist::Outcome::default());
     }
-    persist::write(root, &kept(store)?, &persist::owners(root))
+    write_down(store, place, snapshot)
+}
+
+fn write_down(
+    store: &Store,
+    place: Place<'_>,
+    snapshot: &Snapshot,
+) -> Result<persist::Outcome, TuneError> {
+    let owners = persist::owners(place.root);
+    let outcome = persist::write(place, store.folder(), &kept(store)?, &owners)?;
+    if outcome.failures.is_empty() {
+        store.mark(snapshot, "kept")?;
+    }
+    Ok(outcome)
 }

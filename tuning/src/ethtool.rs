@@ -5,6 +5,7 @@
 //! Invariant: reading changes nothing, and a value that the driver does not report is an error of
 //! its own, never a zero.
 
+mod ioctl;
 mod parse;
 mod set;
 
@@ -12,6 +13,8 @@ use std::collections::BTreeMap;
 use std::io;
 
 use crate::facts::{Channels, Coalesce, Eee, Feature, Fec, LinkModes, Module, Pause, Rings};
+pub(crate) use ioctl::DriverSocket;
+
 use crate::netlink::{Ask, Attributes, Netlink, find};
 
 const VERSION: u8 = 1;

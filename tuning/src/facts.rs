@@ -7,6 +7,7 @@
 mod cpu;
 mod link;
 mod mount;
+mod socket;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ pub use link::{
     QueueMasks, Rings,
 };
 pub use mount::{DiskFacts, NfsMount};
+pub use socket::SocketFacts;
 
 /// The form of the sheet; raised when a field changes its meaning.
 pub const FORMAT: u32 = 1;
@@ -60,6 +62,8 @@ pub struct HostFacts {
     pub counter_deltas: BTreeMap<String, u64>,
     /// TCP ports on which this host listens, with the address.
     pub listeners: Vec<String>,
+    /// TCP listeners and the connections with the largest buffers.
+    pub tcp_sockets: Reading<Vec<SocketFacts>>,
     /// Who owns the configuration on this host.
     pub owners: Owners,
     /// Name of the hypervisor or `container`, where this is a guest.

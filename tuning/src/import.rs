@@ -74,7 +74,7 @@ const WINDOWS: &[(&str, Rule)] = &[
     ("win.nfs_feature", |sheet, _| {
         is(sheet, "nfs_client", "True")
     }),
-    ("win.nfs_config", |sheet, _| report(sheet, "nfs_client")),
+    ("win.nfs_config", |sheet, _| report(sheet, "nfs_config")),
     ("e2e.pmtu_fwd", |sheet, _| is(sheet, "ping_9000", "True")),
 ];
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::change::Setting;
+use crate::change::{Change, Setting};
 use crate::ethtool::Ethtool;
 use crate::netlink::Netlink;
 use crate::read::sysctl_path;
@@ -156,13 +156,19 @@ impl Machine {
         }
     }
 
-    /// Whether the kernel would take a value: some sysctls are shown read-only in a namespace.
+    /// Whether the kernel would take a value: some sysctls are shown read-only in a namespace, and
+    /// some congestion controls may only be chosen in the first one.
     ///
     /// # Errors
     /// What opening the file for writing says; links are judged when they are written.
-    pub fn can_write(&self, setting: &Setting) -> io::Result<()> {
-        let path = match setting {
-            Setting::Sysctl { key } => sysctl_path(key),
+    pub fn can_write(&self, change: &Change) -> io::Result<()> {
+        let path = match &change.setting {
+            Setting::Sysctl { key } => {
+                if key == "net.ipv4.tcp_congestion_control" {
+                    self.can_choose(&change.value)?;
+                }
+                sysctl_path(key)
+            }
             Setting::File { path } => path.clone(),
             _ => return Ok(()),
         };
@@ -172,6 +178,30 @@ impl Machine {
             return Err(io::Error::from(io::ErrorKind::PermissionDenied));
         }
         fs::OpenOptions::new().write(true).open(path).map(drop)
+    }
+
+    /// Outside the first network namespace only what every user may choose is taken
+    /// (`tcp_set_default_congestion_control` of the kernel).
+    fn can_choose(&self, congestion_control: &str) -> io::Result<()> {
+        let listed = |file: &str| {
+            let text = self.root.line(&format!("proc/sys/net/ipv4/{file}"));
+            text.is_ok_and(|text| text.split(' ').any(|name| name == congestion_control))
+        };
+        let namespace = |process: &str| {
+            let link = self.root.path(&format!("proc/{process}/ns/net"));
+            fs::read_link(link)
+        };
+        if !listed("tcp_available_congestion_control") {
+            let why = format!("this kernel has no {congestion_control} loaded");
+            return Err(io::Error::other(why));
+        }
+        let is_first = namespace("self")? == namespace("1")?;
+        if is_first || listed("tcp_allowed_congestion_control") {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "only the first network namespace may choose {congestion_control}"
+        )))
     }
 
     fn write_link(&mut self, link: &str, write: LinkWrite) -> io::Result<()> {

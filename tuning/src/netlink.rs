@@ -67,6 +67,11 @@ impl Netlink {
         Self::open(Some(netlink::GENERIC))
     }
 
+    /// A socket for questions about sockets.
+    pub(crate) fn sock_diag() -> io::Result<Self> {
+        Self::open(Some(netlink::SOCK_DIAG))
+    }
+
     fn open(protocol: Option<Protocol>) -> io::Result<Self> {
         let kind = SocketType::RAW;
         let socket = socket_with(AddressFamily::NETLINK, kind, SocketFlags::CLOEXEC, protocol)?;

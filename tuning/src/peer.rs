@@ -8,6 +8,7 @@ pub mod ask;
 mod datagram;
 mod load;
 mod path;
+pub mod tally;
 
 use std::collections::BTreeMap;
 
@@ -79,6 +80,8 @@ pub struct PeerFacts {
     pub path_mtu_back: Reading<u32>,
     /// Whether larger packets vanished without an ICMP error.
     pub black_hole: Reading<bool>,
+    /// Storage ports on which the peer says that it listens, and whether they take a connection.
+    pub ports: BTreeMap<u16, bool>,
     /// Round trips on the idle path.
     pub rtt_idle: Option<Rtt>,
     /// Round trips during the transfer.

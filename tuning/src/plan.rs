@@ -33,6 +33,17 @@ pub struct Refused {
     pub why: String,
 }
 
+/// Which failed checks are to be repaired.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice<'a> {
+    /// These; all errors and warnings where none is named.
+    pub ids: &'a [String],
+    /// But not these.
+    pub except: &'a [String],
+    /// Also what drops the link of the operator's session or of the default route.
+    pub force: bool,
+}
+
 /// All steps, in the order in which they are taken.
 #[derive(Clone, Debug, Default, Eq, PartialEq, serde::Serialize)]
 pub struct Plan {
@@ -52,7 +63,7 @@ impl Plan {
         settings.any(Setting::drops_link)
     }
 
-    /// The plan for the failed checks of a report: those named, or all errors and warnings.
+    /// The plan for the failed checks of a report that were chosen.
     ///
     /// # Errors
     /// When an id is named that is not in the report.
@@ -60,10 +71,10 @@ impl Plan {
         report: &Report,
         facts: &HostFacts,
         machine: &mut Machine,
-        ids: &[String],
-        force: bool,
+        choice: &Choice<'_>,
     ) -> Result<Self, TuneError> {
-        for id in ids {
+        let Choice { ids, except, force } = *choice;
+        for id in ids.iter().chain(except) {
             if !report.checks.iter().any(|check| check.id == *id) {
                 return Err(TuneError::usage(format!(
                     "no check {id}; `towline tune check --verbose` shows all ids"
@@ -74,7 +85,8 @@ impl Plan {
         let mut plan = Self::default();
         for check in report.failures() {
             let asked = ids.contains(&check.id);
-            if !(asked || ids.is_empty() && check.severity > Severity::Information) {
+            let wanted = asked || ids.is_empty() && check.severity > Severity::Information;
+            if !wanted || except.contains(&check.id) {
                 continue;
             }
             let mut changed = false;
@@ -125,7 +137,7 @@ impl Plan {
         }
         match machine.read(&change.setting) {
             Ok(before) if before == change.value => {}
-            Ok(_) if let Err(error) = machine.can_write(&change.setting) => {
+            Ok(_) if let Err(error) = machine.can_write(change) => {
                 refuse(format!("cannot be written: {error}"));
             }
             Ok(before) => self.steps.push(Step {

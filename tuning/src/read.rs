@@ -17,10 +17,11 @@ use std::time::Duration;
 use towline_base::clock;
 
 use crate::ethtool::Ethtool;
-use crate::facts::{FORMAT, HostFacts, LinkFacts};
+use crate::facts::{FORMAT, HostFacts, LinkFacts, SocketFacts};
 use crate::netlink::Netlink;
+use crate::reading::{Missing, Reading};
 use crate::root::Root;
-use crate::{error::TuneError, rtnl};
+use crate::{error::TuneError, rtnl, sock_diag};
 
 pub(crate) use host::owners;
 pub use meter::Meter;
@@ -76,8 +77,18 @@ fn still(root: &Root) -> Result<HostFacts, TuneError> {
     facts.clock_synchronised = host::clock_synchronised(root);
     facts.listeners = host::listeners(root);
     facts.mounts = mounts::read(root);
-    facts.operator_link = host::operator_link(&facts);
+    facts.tcp_sockets = tcp_sockets(root);
+    facts.operator_link = host::operator_link(root, &facts);
     Ok(facts)
+}
+
+fn tcp_sockets(root: &Root) -> Reading<Vec<SocketFacts>> {
+    if !root.is_live() {
+        let why = "sockets are told by the running kernel only";
+        return Reading::missing(Missing::Unsupported(why.to_owned()));
+    }
+    let what = "answer of the kernel's tcp_diag";
+    Reading::from_result(sock_diag::tcp_sockets(), what, "CAP_NET_ADMIN")
 }
 
 fn links() -> Result<(Netlink, Vec<LinkFacts>), TuneError> {

@@ -3,6 +3,7 @@
 //! Invariant: an id is in exactly one table here, or the catalogue says why the check is not made,
 //! or it belongs to a report of another system that `import` judges. A test keeps that true.
 
+mod app;
 mod e2e;
 mod host;
 mod link;
@@ -12,6 +13,7 @@ mod nic;
 mod nic_irq;
 mod offload;
 mod pcie;
+mod ports;
 mod sysctl;
 mod sysctl_files;
 mod sysctl_tcp;
@@ -53,6 +55,8 @@ pub fn all() -> Vec<Named> {
         sysctl_files::RULES,
         e2e::RULES,
         nfs::RULES,
+        app::RULES,
+        ports::RULES,
     ]
     .concat()
 }

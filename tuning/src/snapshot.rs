@@ -3,8 +3,9 @@
 //! A snapshot is one file that is written once, flushed to the disk before the first change, and
 //! never altered. What happened to it is told by empty marker files beside it, which are only
 //! added. Invariant: from the files alone one can tell whether a change was made completely
-//! (`applied`), may stay (`confirmed`), or was taken back (`reverted`); a snapshot with none of
-//! them was interrupted. Not promised: anything about changes made by others.
+//! (`applied`), may stay (`confirmed`), or was taken back (`reverted`), and whether its values were
+//! written down (`kept`) or cleared (`released`); one with no marker was interrupted. Not promised:
+//! anything about changes made by others.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -186,7 +187,7 @@ impl Store {
         File::open(&self.folder)?.sync_all()
     }
 
-    /// Adds a marker: `applied`, `confirmed` or `reverted`.
+    /// Adds a marker: `applied`, `confirmed` and then `kept`, or `reverted` and then `released`.
     ///
     /// # Errors
     /// When it cannot be made durable.
@@ -195,14 +196,17 @@ impl Store {
             .map_err(|error| self.failed(error))
     }
 
+    /// Whether a marker was added.
+    #[must_use]
+    pub fn has(&self, snapshot: &Snapshot, word: &str) -> bool {
+        let marker = format!("{}.{word}", snapshot.name);
+        self.folder.join(marker).exists()
+    }
+
     /// How a snapshot ended.
     #[must_use]
     pub fn fate(&self, snapshot: &Snapshot) -> Fate {
-        let has = |word: &str| {
-            self.folder
-                .join(format!("{}.{word}", snapshot.name))
-                .exists()
-        };
+        let has = |word: &str| self.has(snapshot, word);
         if has("reverted") {
             Fate::Reverted
         } else if has("confirmed") {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::driver_counters::DriverCounters;
 use crate::error::TuneError;
 
 const TEXT: &str = include_str!("../data/values.toml");
@@ -23,6 +24,9 @@ pub struct Values {
     pub preset: BTreeMap<String, Preset>,
     /// Rows by speed, slowest first.
     pub speed: Vec<Row>,
+    /// What the drivers' own counters mean; a file of its own.
+    #[serde(skip)]
+    pub driver_counters: DriverCounters,
 }
 
 /// Constants of the formulas; see the file.
@@ -106,11 +110,12 @@ impl Values {
     /// # Errors
     /// When the data file is broken: a fault of the build.
     pub fn load() -> Result<Self, TuneError> {
-        let values: Self = toml::from_str(TEXT)
+        let mut values: Self = toml::from_str(TEXT)
             .map_err(|error| TuneError::usage(format!("values.toml: {error}")))?;
         if values.speed.is_empty() {
             return Err(TuneError::usage("values.toml: no row for any speed"));
         }
+        values.driver_counters = DriverCounters::load()?;
         Ok(values)
     }
 

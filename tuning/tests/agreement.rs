@@ -195,3 +195,46 @@ fn sysctls_agree_with_sysctl() {
     }
     assert!(compared > 30, "{compared} keys compared");
 }
+
+#[test]
+fn driver_and_its_counters_agree_with_ethtool() {
+    let facts = facts();
+    let mut compared = 0;
+    for link in facts.links.iter().filter(|link| !link.is_loopback()) {
+        if let Some(text) = output(&format!("ethtool -i {}", link.name)) {
+            let told = |key: &str| {
+                let mut lines = text.lines();
+                let line = lines.find_map(|line| line.strip_prefix(key)).unwrap_or("");
+                line.trim().to_owned()
+            };
+            let firmware = told("firmware-version:");
+            let known = !matches!(firmware.as_str(), "" | "N/A");
+            assert_eq!(
+                link.firmware.value(),
+                known.then_some(&firmware),
+                "{}",
+                link.name
+            );
+        }
+        let Some(text) = output(&format!("ethtool -S {}", link.name)) else {
+            assert!(link.driver_counters.is_empty(), "{}", link.name);
+            continue;
+        };
+        let theirs: BTreeMap<&str, u64> = text
+            .lines()
+            .skip(1)
+            .filter_map(|line| {
+                let (name, value) = line.trim().rsplit_once(": ")?;
+                Some((name, value.parse().ok()?))
+            })
+            .collect();
+        let names: Vec<&str> = link.driver_counters.keys().map(String::as_str).collect();
+        assert_eq!(names, theirs.keys().copied().collect::<Vec<_>>());
+        for (name, value) in &link.driver_counters {
+            // Read a moment earlier: traffic only adds.
+            assert!(*value <= theirs[name.as_str()], "{name} {value}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 0 || !facts.links.iter().any(|link| link.kind == "virtio"));
+}

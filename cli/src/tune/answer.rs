@@ -43,7 +43,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         .iter()
         .map(|text| net_of(text))
         .collect::<Result<_, _>>()?;
-    let answerer = Answerer::open(SocketAddr::new(options.listen, options.port), allow)?;
+    let answerer = Answerer::open(
+        SocketAddr::new(options.listen, options.port),
+        allow,
+        Arc::default(),
+    )?;
     let address = answerer
         .address()
         .map_err(|error| TuneError::system("the address", error))?;

@@ -36,7 +36,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let facts = read::host(&Root::default(), check::WINDOW)?;
-    let report = check::judge(&options.question, &facts)?;
+    let report = check::judge(&options.question, &facts)?.report;
     let text = bundle::text(&facts, &report, options.raw);
     let path = &options.output;
     if path.as_os_str() == "-" {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use towline_tuning::peer::ask;
+use towline_tuning::peer::{PeerFacts, ask};
 use towline_tuning::{
     Case, Catalogue, HostFacts, Report, Root, TuneError, Values, choose, facts, read,
 };
@@ -65,15 +65,14 @@ pub(crate) struct Question {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let facts = read::host(&Root::default(), WINDOW)?;
-    let report = judge(&options.question, &facts)?;
+    let Judgement { report, peer } = judge(&options.question, &facts)?;
     if options.json {
         let sheet = Sheet {
             report: &report,
             facts: &facts,
+            peer: peer.as_ref(),
         };
-        let text = serde_json::to_string_pretty(&sheet)
-            .map_err(|error| Failure::Internal(error.to_string()))?;
-        output::print(&format!("{text}\n"))?;
+        output::json(&sheet)?;
     } else {
         output::print(&show::report(&report, options.verbose))?;
     }
@@ -86,10 +85,19 @@ struct Sheet<'a> {
     #[serde(flatten)]
     report: &'a Report,
     facts: &'a HostFacts,
+    /// What was measured with the peer, and its own facts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<&'a PeerFacts>,
+}
+
+/// A report, and what was measured with the peer for it.
+pub(crate) struct Judgement {
+    pub(crate) report: Report,
+    pub(crate) peer: Option<PeerFacts>,
 }
 
 /// All rules over the facts.
-pub(crate) fn judge(question: &Question, facts: &HostFacts) -> Result<Report, Failure> {
+pub(crate) fn judge(question: &Question, facts: &HostFacts) -> Result<Judgement, Failure> {
     let catalogue = Catalogue::load()?;
     let values = Values::load()?;
     let peer = match &question.peer {
@@ -123,5 +131,6 @@ pub(crate) fn judge(question: &Question, facts: &HostFacts) -> Result<Report, Fa
         peer: peer.as_ref(),
         preset,
     };
-    Ok(Report::of(&case, &catalogue))
+    let report = Report::of(&case, &catalogue);
+    Ok(Judgement { report, peer })
 }

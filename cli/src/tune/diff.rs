@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use towline_tuning::facts::LinkFacts;
-use towline_tuning::{HostFacts, TuneError, diff};
+use towline_tuning::{HostFacts, TuneError, diff, pair};
 
 use super::FINDINGS;
 use crate::failure::Failure;
@@ -32,6 +32,18 @@ pub(crate) struct Options {
     first: PathBuf,
     /// What it printed on the second.
     second: PathBuf,
+    /// Print everything as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What differs, for programs.
+#[derive(serde::Serialize)]
+struct Answer<'a> {
+    hosts: [&'a str; 2],
+    links: [&'a str; 2],
+    differences: &'a [diff::Row],
+    mtu: Option<String>,
 }
 
 /// The part of a report that is compared.
@@ -68,16 +80,36 @@ impl Sheet {
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let (first, second) = (Sheet::read(&options.first)?, Sheet::read(&options.second)?);
     let (left, right) = (first.link()?, second.link()?);
-    let rows: Vec<Vec<String>> = diff::rows((&first.facts, left), (&second.facts, right))
+    let found = diff::rows((&first.facts, left), (&second.facts, right));
+    let code = if found.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FINDINGS)
+    };
+    let hosts = [first.facts.host.as_str(), second.facts.host.as_str()];
+    let mtu = pair::unequal((hosts[0], left), (hosts[1], right));
+    if options.json {
+        output::json(&Answer {
+            hosts,
+            links: [&left.name, &right.name],
+            differences: &found,
+            mtu,
+        })?;
+        return Ok(code);
+    }
+    if found.is_empty() {
+        output::print("no difference that matters\n")?;
+        return Ok(code);
+    }
+    let rows: Vec<Vec<String>> = found
         .into_iter()
         .map(|row| vec![row.what, row.left, row.right])
         .collect();
-    if rows.is_empty() {
-        output::print("no difference that matters\n")?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let title = |facts: &HostFacts, link: &LinkFacts| format!("{} {}", facts.host, link.name);
     let (one, other) = (title(&first.facts, left), title(&second.facts, right));
     output::print(&table::layout(&["", &one, &other], &rows))?;
-    Ok(ExitCode::from(FINDINGS))
+    if let Some(order) = mtu {
+        output::print(&format!("\nmtu: {order}\n"))?;
+    }
+    Ok(code)
 }

@@ -44,9 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         .map_err(failed)?;
     let report = Sheet::parse(&text)?.judge(&Catalogue::load()?, &Values::load()?)?;
     if options.json {
-        let text = serde_json::to_string_pretty(&report)
-            .map_err(|error| Failure::Internal(error.to_string()))?;
-        output::print(&format!("{text}\n"))?;
+        output::json(&report)?;
     } else {
         output::print(&show::report(&report, options.verbose))?;
     }

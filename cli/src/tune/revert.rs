@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use towline_tuning::persist::Place;
 use towline_tuning::{Root, apply};
 
 use super::state;
@@ -25,12 +26,24 @@ pub(crate) struct Options {
     snapshot: Option<String>,
     #[command(flatten)]
     state: state::StateOptions,
+    /// Print everything as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(serde::Serialize)]
+struct Answer {
+    taken_back: Vec<String>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let (store, _lock, mut machine) = options.state.open()?;
     let name = options.snapshot.as_deref();
-    let names = apply::revert(&store, &mut machine, &Root::default(), name)?;
+    let names = apply::revert(&store, &mut machine, Place::at(&Root::default()), name)?;
+    if options.json {
+        output::json(&Answer { taken_back: names })?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if names.is_empty() {
         output::print("nothing stands that could be taken back\n")?;
     }

@@ -8,6 +8,8 @@ use towline_tuning::Report;
 use towline_tuning::report::{Finding, Summary};
 use towline_tuning::verdict::State;
 
+use super::wrap;
+
 /// Changes of one finding that are shown; a host with 128 processors has as many governors.
 const FIXES_SHOWN: usize = 4;
 
@@ -52,7 +54,7 @@ fn finding(text: &mut String, check: &Finding, verbose: bool) {
         State::Fail => failure(text, check),
     }
     if let (true, Some(note)) = (verbose || check.state == State::Fail, &check.note) {
-        let _ = writeln!(text, "           note: {note}");
+        wrap::put(text, "           note: ", note);
     }
 }
 
@@ -61,10 +63,14 @@ fn failure(text: &mut String, check: &Finding) {
         id, subject, read, ..
     } = check;
     let word = check.severity.word();
-    let _ = writeln!(text, "  {word:<7}  {id} ({subject}): {read}");
-    let _ = writeln!(text, "           want: {}", check.want);
-    let _ = writeln!(text, "           why:  {}", check.why);
-    let _ = writeln!(text, "           from: {}", check.from);
+    wrap::put(
+        text,
+        &format!("  {word:<7}  "),
+        &format!("{id} ({subject}): {read}"),
+    );
+    wrap::put(text, "           want: ", &check.want);
+    wrap::put(text, "           why:  ", &check.why);
+    wrap::put(text, "           from: ", &check.from);
     for fix in check.fixes.iter().take(FIXES_SHOWN) {
         let _ = writeln!(text, "           fix:  {}", fix.text);
     }
@@ -95,7 +101,7 @@ fn summary(text: &mut String, report: &Report, verbose: bool) {
     let mut refused: Vec<&str> = refused.collect();
     refused.dedup();
     if !refused.is_empty() {
-        let _ = writeln!(text, "as root also: {}", refused.join(", "));
+        wrap::put(text, "as root also: ", &refused.join(", "));
     }
     if !verbose && ok + skipped + unknown > 0 {
         text.push_str("--verbose shows the rest\n");

@@ -6,11 +6,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use towline_tuning::machine::Machine;
+use towline_tuning::persist::Place;
 use towline_tuning::snapshot::{Lock, Store};
 use towline_tuning::{Root, TuneError, apply};
 
 use crate::failure::Failure;
 use crate::output;
+
+const FOLDER: &str = "/var/lib/towline/tune";
 
 /// Where the snapshots lie.
 #[derive(Args, Clone, Debug)]
@@ -19,12 +22,21 @@ pub(crate) struct StateOptions {
     #[arg(
         long = "state",
         value_name = "DIR",
-        default_value = "/var/lib/towline/tune"
+        default_value = FOLDER
     )]
     pub(crate) folder: PathBuf,
 }
 
 impl StateOptions {
+    /// What to add to another verb so that it finds the same snapshots.
+    pub(crate) fn argument(&self) -> String {
+        if self.folder.as_os_str() == FOLDER {
+            String::new()
+        } else {
+            format!(" --state {}", self.folder.display())
+        }
+    }
+
     /// The store.
     pub(crate) fn store(&self) -> Store {
         Store::at(&Root::default(), Some(&self.folder))
@@ -38,10 +50,11 @@ impl StateOptions {
         let root = Root::default();
         let mut machine =
             Machine::open(root.clone()).map_err(|error| TuneError::system("netlink", error))?;
-        for name in apply::recover(&store, &mut machine, &root)? {
-            output::print(&format!(
-                "snapshot {name} was not finished or not confirmed: put back what was before\n"
-            ))?;
+        for name in apply::recover(&store, &mut machine, Place::at(&root))? {
+            // Not part of what the verb prints, which may be JSON.
+            output::complain(&format!(
+                "snapshot {name} was not finished or not confirmed: put back what was before"
+            ));
         }
         Ok((store, lock, machine))
     }

@@ -314,3 +314,93 @@ fn the_link_with_the_default_route_is_not_dropped_unless_forced() {
     assert!(lab.ip(0, "link show va").contains("mtu 9000"));
     lab.expect(0, "revert", 0);
 }
+
+#[test]
+fn a_program_with_buffers_or_a_congestion_control_of_its_own_is_found() {
+    let Some(mut lab) = Lab::pair() else { return };
+    if !crate::lab::has("python3") {
+        return crate::lab::left_out("no python3 here");
+    }
+    let passed = lab.ids(0, "--interface va", "ok");
+    for id in ["app.rcvbuf", "app.cc_qdisc"] {
+        assert!(passed.iter().any(|found| found == id), "{id}: {passed:?}");
+    }
+    lab.sysctl(0, "net.ipv4.tcp_congestion_control=reno");
+    let bbr = lab.exec(0, "sysctl -n net.ipv4.tcp_allowed_congestion_control");
+    lab.python(
+        0,
+        "import socket, time
+wide = socket.socket(); wide.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+wide.bind(('', 5201)); wide.listen()
+paced = socket.socket()
+try: paced.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b'bbr')
+except OSError: pass
+paced.bind(('', 5202)); paced.listen()
+print('!', flush=True); time.sleep(60)",
+    );
+    let told = lab.sentence(0, "check --interface va", 1);
+    assert!(told.contains("listener on 5201: receive 2 MiB"), "{told}");
+    if bbr.contains("bbr") {
+        assert!(told.contains("such as the listener on 5202"), "{told}");
+    }
+}
+
+#[test]
+fn a_share_behind_a_closed_port_is_found_from_the_other_end() {
+    let Some(mut lab) = Lab::pair() else { return };
+    if !crate::lab::has("python3") {
+        return crate::lab::left_out("no python3 here");
+    }
+    lab.answer(1);
+    let listen = |more: &str| {
+        format!(
+            "import socket, time
+listener = socket.socket(); {more}
+listener.bind(('', 5201)); listener.listen()
+print('!', flush=True); time.sleep(60)"
+        )
+    };
+    // Named on every address, and open to its own host only: as a firewall does it.
+    let closed = "listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'lo')";
+    lab.python(1, &listen(closed));
+    let line = "check --peer 10.77.0.2 --quick";
+    let told = lab.expect(0, line, 1);
+    assert!(
+        told.contains("fw.ports") && told.contains("5201 closed"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_link_of_the_operators_session_is_found_behind_sudo() {
+    let Some(lab) = Lab::pair() else { return };
+    let towline = env!("CARGO_BIN_EXE_towline");
+    let state = lab.state.path().display();
+    // As sudo does it: the shell has the variable, the program does not.
+    let script = format!(
+        "env -u SSH_CONNECTION {towline} tune apply link.mtu --interface va --dry-run --state \
+         {state}\ntrue\n"
+    );
+    let path = lab.state.path().join("session.sh");
+    std::fs::write(&path, script).unwrap();
+    let line = |session: &str| format!("env SSH_CONNECTION={session} sh {}", path.display());
+    let told = lab.exec(0, &line("none"));
+    assert!(
+        told.contains("ip link set va mtu 9000") && !told.contains("--force"),
+        "{told}"
+    );
+    let session = path.with_extension("ssh");
+    std::fs::write(
+        &session,
+        format!(
+            "SSH_CONNECTION='10.77.0.2 5000 10.77.0.1 22' sh {}\n",
+            path.display()
+        ),
+    )
+    .unwrap();
+    let told = lab.exec(0, &format!("sh {}", session.display()));
+    assert!(
+        told.contains("carries your session") && told.contains("--force"),
+        "{told}"
+    );
+}

@@ -116,6 +116,12 @@ impl Lab {
         told + &why
     }
 
+    /// As [`Self::expect`], in one line, where words of a sentence are looked for.
+    pub(crate) fn sentence(&self, host: usize, line: &str, code: i32) -> String {
+        let told = self.expect(host, line, code);
+        told.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// The checks of a host that ended in that state: `fail`, `ok`, `skip`, `unknown`.
     pub(crate) fn ids(&self, host: usize, options: &str, state: &str) -> Vec<String> {
         let output = self.tune(host, format!("check --json {options}").trim_end());
@@ -126,6 +132,18 @@ impl Lab {
         wanted
             .map(|check| check["id"].as_str().unwrap().to_owned())
             .collect()
+    }
+
+    /// A python program that runs on a host until the lab is dropped; it prints a line when it is
+    /// ready.
+    pub(crate) fn python(&mut self, host: usize, program: &str) {
+        let mut command = self.inside(host, "python3");
+        command.args(["-c", program]).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut ready = [0];
+        let told = child.stdout.as_mut().unwrap();
+        std::io::Read::read_exact(told, &mut ready).unwrap();
+        self.running.push(child);
     }
 
     /// Starts the answering side on a host.

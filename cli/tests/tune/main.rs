@@ -11,4 +11,5 @@
 
 mod faults;
 mod lab;
+mod owners;
 mod verbs;

@@ -38,9 +38,10 @@ fn the_shell_scripts_pass_shellcheck() {
 }
 
 #[test]
-fn the_powershell_script_parses_where_powershell_is() {
+fn powershell_itself_takes_the_script_where_it_is_installed() {
     if !has("pwsh") {
-        crate::lab::left_out("no pwsh here; a test of the crate counts brackets and quotes");
+        // Debian has no package of it. The grammar test of the crate (tests/powershell.rs) runs
+        // everywhere; this one is the second opinion.
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -54,6 +55,106 @@ fn the_powershell_script_parses_where_powershell_is() {
         .output()
         .unwrap();
     assert!(output.status.success());
+}
+
+/// What macOS' own programs do with the settings in question, kept in files.
+const MACOS: [(&str, &str); 6] = [
+    (
+        "ifconfig",
+        "case ${2:-} in
+            mtu) echo \"$3\" > \"$STORE/mtu.$1\" ;;
+            *) echo \"$1: flags=8863<UP> mtu $(cat \"$STORE/mtu.$1\")\"
+               [ \"$1\" != bridge0 ] || printf '\\tmember: %s flags=3\\n' en2 en3 ;;
+         esac",
+    ),
+    (
+        "networksetup",
+        "case $1 in
+            -setMTU) [ \"$2\" != bridge0 ] && echo \"$3\" > \"$STORE/mtu.$2\" ;;
+            *) printf '%s\\n' '(1) Thunderbolt Bridge' '(Device: bridge0)' '(2) Wi-Fi' ;;
+         esac",
+    ),
+    (
+        "sysctl",
+        "case $1 in
+            -n) cat \"$STORE/$2\" ;;
+            -w) echo \"${2#*=}\" > \"$STORE/${2%%=*}\" ;;
+         esac",
+    ),
+    ("route", "echo '  interface: bridge0'"),
+    ("nfsstat", "echo /mnt/models from 10.0.0.1:/models"),
+    ("ping", "[ \"$(cat \"$STORE/mtu.bridge0\")\" = 9000 ]"),
+];
+
+/// Of macOS there is only the shell script here: its programs are played by the ones above.
+#[test]
+fn the_macos_script_checks_applies_reverts_and_its_sheet_imports() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let programs = folder.path().join("bin");
+    std::fs::create_dir_all(&store).unwrap();
+    std::fs::create_dir_all(&programs).unwrap();
+    for (name, text) in MACOS {
+        let path = write(&programs, name, format!("#!/bin/sh\n{text}\n").as_bytes());
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(path, executable).unwrap();
+    }
+    let first = [
+        ("mtu.bridge0", "1500"),
+        ("mtu.en2", "1500"),
+        ("mtu.en3", "1500"),
+        ("kern.ipc.maxsockbuf", "6291456"),
+        ("net.inet.tcp.autorcvbufmax", "4194304"),
+        ("net.inet.tcp.autosndbufmax", "33554432"),
+    ];
+    for (name, value) in first {
+        write(&store, name, format!("{value}\n").as_bytes());
+    }
+    let now = || -> Vec<String> {
+        let read = |(name, _)| std::fs::read_to_string(store.join(name)).unwrap();
+        let values = first.into_iter().map(read);
+        values.map(|text| text.trim().to_owned()).collect()
+    };
+    let before = now();
+    let script = tune("script macos --peer 10.0.0.1").stdout;
+    let script = write(folder.path(), "tune.sh", &script);
+    let path = std::env::var("PATH").unwrap();
+    let run = |mode: &str| {
+        let output = Command::new("sh")
+            .args([&script, mode])
+            .env("PATH", format!("{}:{path}", programs.display()))
+            .env("STORE", &store)
+            .env("TOWLINE_TUNE_FOLDER", folder.path().join("old values"))
+            .output()
+            .unwrap();
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{mode}: {why}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let judged = |sheet: &str| {
+        let sheet = write(folder.path(), "sheet.json", sheet.as_bytes());
+        let output = tune(&format!("import {sheet}"));
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (code, told) = judged(&run("check"));
+    assert_eq!((code, now()), (Some(1), before.clone()), "{told}");
+    for id in ["mac.mtu", "mac.sockbuf", "e2e.pmtu_fwd"] {
+        assert!(told.contains(id), "{id} not in {told}");
+    }
+    run("apply");
+    assert_eq!(
+        now(),
+        ["9000", "9000", "9000", "8388608", "16777216", "33554432"],
+        "the bridge with its members, and nothing lowered"
+    );
+    let (code, told) = judged(&run("check"));
+    assert_eq!(code, Some(0), "{told}");
+    assert!(run("revert").contains("bridge0 -> 1500"));
+    assert_eq!(now(), before);
+    assert!(run("revert").contains("nothing stands"));
 }
 
 #[test]
@@ -221,6 +322,115 @@ fn a_check_is_quick_small_and_says_what_root_would_add() {
     assert!(told.contains("as root also: "), "{told}");
     assert!(elapsed < Duration::from_secs(2), "{elapsed:?}");
     assert!(peak_kib > 0 && peak_kib < 50 << 10, "{peak_kib} KiB");
+}
+
+#[test]
+fn a_clean_host_ends_with_zero_and_one_fault_with_one() {
+    let Some(lab) = Lab::pair() else { return };
+    if !has("ethtool") {
+        crate::lab::left_out("no ethtool here");
+        return;
+    }
+    lab.ip(0, "link set va mtu 9000");
+    // The mounts are the script's own: what only the first namespace may set is laid over.
+    let clean = "set -e
+        echo 268435456 > /run/most; echo cubic > /run/name
+        for key in rmem_max wmem_max; do mount --bind /run/most /proc/sys/net/core/$key; done
+        mount --bind /run/name /proc/sys/net/ipv4/tcp_congestion_control
+        sysctl -qw net.ipv4.tcp_mtu_probing=1
+        ethtool -K va gro on";
+    let towline = env!("CARGO_BIN_EXE_towline");
+    let code = |fault: &str| {
+        let text = format!(
+            "mount -t tmpfs none /run\n{clean}\n{fault}\nset +e\n{towline} tune check --interface \
+             va\necho code $?\n"
+        );
+        let script = write(lab.state.path(), "clean.sh", text.as_bytes());
+        lab.exec(0, &format!("sh {script}"))
+    };
+    let told = code("");
+    assert!(told.ends_with("code 0\n"), "{told}");
+    let told = code("sysctl -qw net.ipv4.tcp_sack=0");
+    assert!(
+        told.ends_with("code 1\n") && told.contains("sys.sack"),
+        "{told}"
+    );
+}
+
+#[test]
+fn nobody_who_can_type_yes_means_no_change() {
+    let Some(lab) = Lab::pair() else { return };
+    lab.sysctl(0, "net.ipv4.tcp_sack=0");
+    let line = "apply sys.sack --interface va --runtime-only";
+    let told = lab.expect(0, line, 2);
+    assert!(
+        told.contains("--yes") && told.contains("sys.sack"),
+        "{told}"
+    );
+    assert_eq!(lab.snapshots(), 0);
+    lab.expect(0, &format!("{line} --json"), 64);
+    if !has("script") {
+        crate::lab::left_out("no script(1) here");
+        return;
+    }
+    // A terminal, and somebody who types.
+    let towline = env!("CARGO_BIN_EXE_towline");
+    let state = lab.state.path().display();
+    let typed = |word: &str| {
+        let text = format!(
+            "echo {word} | script -qec '{towline} tune {line} --state {state}' /dev/null\n\
+             sysctl -n net.ipv4.tcp_sack\n"
+        );
+        let script = write(lab.state.path(), "typed.sh", text.as_bytes());
+        lab.exec(0, &format!("sh {script}"))
+    };
+    let told = typed("y");
+    assert!(told.contains("type yes to make this change"), "{told}");
+    assert!(
+        told.contains("nothing was changed") && told.ends_with("0\n"),
+        "{told}"
+    );
+    let told = typed("yes");
+    assert!(
+        told.contains("1 value changed") && told.ends_with("1\n"),
+        "{told}"
+    );
+    let told = lab.expect(0, "revert --json", 0);
+    assert!(told.contains("taken_back"), "{told}");
+}
+
+#[test]
+fn an_mtu_is_planned_for_both_ends() {
+    let Some(mut lab) = Lab::pair() else { return };
+    lab.answer(1);
+    let line = "apply link.mtu --peer 10.77.0.2 --quick --runtime-only";
+    let told = lab.sentence(0, &format!("{line} --dry-run"), 1);
+    for words in [
+        "this plan alone leaves va at 9000 and vb of the peer at 1500",
+        "1. the switch between",
+        "3. on the peer 10.77.0.2: ip link set vb mtu 9000",
+        "unless `towline tune confirm` comes within 60 s",
+    ] {
+        assert!(told.contains(words), "{words} not in {told}");
+    }
+    let json = lab.tune(0, &format!("{line} --yes --json")).stdout;
+    let answer: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(answer["confirm_within_s"], 60);
+    assert_eq!(answer["plan"]["steps"][0]["id"], "link.mtu");
+    // One end has it: said, with the way out, until the other end follows.
+    let told = lab.sentence(0, "check --peer 10.77.0.2 --quick", 1);
+    assert!(told.contains("e2e.mtu_mismatch"), "{told}");
+    assert!(
+        told.contains("first the switch, then on 10.77.0.2"),
+        "{told}"
+    );
+    lab.ip(1, "link set vb mtu 9000");
+    let passed = lab.ids(0, "--peer 10.77.0.2 --quick", "ok");
+    for id in ["e2e.mtu_mismatch", "e2e.pmtu_fwd", "e2e.pmtu_rev"] {
+        assert!(passed.iter().any(|found| found == id), "{id} in {passed:?}");
+    }
+    lab.expect(0, "confirm --json", 0);
+    lab.expect(0, "revert", 0);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::time::Duration;
 use crate::checker::{Checker, networks};
 use crate::effective::{
     CongestionControl, Effective, Engine, HTTP_PORT_DEFAULT, Io, Listen, LocalPorts, Log,
-    LogFormat, NFS_PORT_DEFAULT, Node, Origin, Overrides, Portmap, Setting, TLS_PORT_DEFAULT, Tls,
+    LogFormat, NFS_PORT_DEFAULT, Node, Origin, Overrides, Portmap, Setting, TLS_PORT_DEFAULT,
+    TUNE_PORT_DEFAULT, Tls, Tune,
 };
 use crate::error::{ConfigError, Problem};
 use crate::file::{self, At, File, Text};
@@ -54,6 +55,7 @@ pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effec
         limits: limits(check, &file.limits),
         tls: tls(check, &file.tls),
         log: log(check, &file.log),
+        tune: tune(check, &file.tune, &listen),
         local_ports: check.word(
             &file.nfs.local_ports,
             "nfs.local_ports",
@@ -350,6 +352,26 @@ fn tls(check: &mut Checker<'_>, file: &At<file::Tls>) -> Option<Tls> {
         key: check.path(key),
         port: port(check, &table.get_ref().port, "tls.port", TLS_PORT_DEFAULT),
     })
+}
+
+fn tune(check: &mut Checker<'_>, file: &file::Tune, listen: &Listen) -> Tune {
+    let answer = check.any(&file.answer, true);
+    let port = port(check, &file.port, "tune.port", TUNE_PORT_DEFAULT);
+    let taken = [("HTTP", &listen.http_port), ("NFS", &listen.nfs_port)];
+    let clash = taken.iter().find(|(_, other)| other.value == port.value);
+    // The default gives way to what somebody asked for.
+    if let (Some((name, _)), Some(at)) = (clash, &file.port)
+        && answer.value
+        && port.value != 0
+    {
+        check.refuse(
+            at.span().start,
+            "tune.port",
+            format!("{name} has port {} already", port.value),
+            "give one of them another port, or write answer = false",
+        );
+    }
+    Tune { answer, port }
 }
 
 fn log(check: &mut Checker<'_>, file: &file::Log) -> Log {

@@ -22,6 +22,10 @@ pub const HTTP_PORT_DEFAULT: u16 = 8420;
 /// taken, the node takes the next free one.
 pub const NFS_PORT_DEFAULT: u16 = 2049;
 
+/// Port, TCP and UDP, on which `towline tune check --peer` is answered by default. When nobody
+/// asked for it and it is taken, the node says so and serves without it.
+pub const TUNE_PORT_DEFAULT: u16 = 8421;
+
 /// Port of HTTP over TLS by default.
 pub const TLS_PORT_DEFAULT: u16 = 8443;
 
@@ -203,6 +207,16 @@ pub struct Tls {
     pub port: Setting<u16>,
 }
 
+/// `[tune]`
+#[derive(Clone, Debug)]
+pub struct Tune {
+    /// Whether measurements of other hosts are answered: those that may reach a volume.
+    pub answer: Setting<bool>,
+    /// Port; 0 is any free port. If the origin is the default and the port is taken, the node
+    /// serves without it.
+    pub port: Setting<u16>,
+}
+
 /// `[log]`
 #[derive(Clone, Debug)]
 pub struct Log {
@@ -260,6 +274,8 @@ pub struct Effective {
     pub tls: Option<Tls>,
     /// `[log]`
     pub log: Log,
+    /// `[tune]`
+    pub tune: Tune,
     /// `[nfs] local_ports`
     pub local_ports: Setting<LocalPorts>,
     /// The volumes in the order of the file.

@@ -35,6 +35,8 @@ pub(crate) struct File {
     pub(crate) log: Log,
     #[serde(default)]
     pub(crate) nfs: Nfs,
+    #[serde(default)]
+    pub(crate) tune: Tune,
     pub(crate) volumes: Option<BTreeMap<Spanned<String>, Volume>>,
 }
 
@@ -96,6 +98,13 @@ pub(crate) struct Log {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nfs {
     pub(crate) local_ports: At<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tune {
+    pub(crate) answer: At<bool>,
+    pub(crate) port: At<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -25,7 +25,7 @@ mod volume_check;
 
 pub use effective::{
     CongestionControl, Effective, Engine, LocalPorts, LogFormat, Origin, Overrides, Portmap,
-    Setting, Squash, Tls, TokenReach, Volume, VolumeKind,
+    Setting, Squash, Tls, TokenReach, Tune, Volume, VolumeKind,
 };
 pub use error::{ConfigError, Problem};
 pub use limits::Limits;

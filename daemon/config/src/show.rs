@@ -90,6 +90,8 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
             LocalPorts::Any => "any",
         },
     );
+    table.plain("tune.answer", &effective.tune.answer);
+    table.plain("tune.port", &effective.tune.port);
     for one in &effective.volumes {
         volume(&mut table, one);
     }

@@ -32,6 +32,9 @@ pub struct Status {
     pub portmap: bool,
     /// What is listened on.
     pub listeners: Vec<Listener>,
+    /// Where `towline tune check --peer` is answered, TCP and UDP.
+    #[serde(default)]
+    pub tune: Vec<SocketAddr>,
     /// The volumes that the asking address may know of.
     pub volumes: Vec<Volume>,
     /// What an operator should know, in sentences.

@@ -92,6 +92,16 @@ fn every_mistake_is_told_with_its_place_and_what_to_write_instead() {
             "t.toml:2:1: log.colour: unknown key; known here: format, level".to_owned(),
         ),
         (
+            "[tune]\nanswr = true\n",
+            "t.toml:2:1: tune.answr: unknown key; did you mean 'answer'?".to_owned(),
+        ),
+        (
+            "[tune]\nport = 8420\n",
+            "t.toml:2:8: tune.port: HTTP has port 8420 already; \
+             give one of them another port, or write answer = false"
+                .to_owned(),
+        ),
+        (
             "[listen]\nhttp_port = 70000\n",
             "t.toml:2:13: listen.http_port: 70000 is out of range; write a number from 0 to 65535"
                 .to_owned(),
@@ -365,4 +375,22 @@ fn both_faces_on_one_port_are_refused() {
         told,
         "listen: HTTP and NFS both want port 2049; give one of them another port"
     );
+}
+
+#[test]
+fn the_default_port_of_measurements_gives_way_and_a_chosen_one_does_not() {
+    let silent = load("[tune]\nanswer = false\nport = 2049\n", |_| {}).unwrap();
+    assert!(!silent.tune.answer.value);
+    let beside = load("[listen]\nhttp_port = 8421\n", |_| {}).unwrap();
+    assert!(beside.tune.port.is_default() && beside.tune.port.value == 8421);
+    let any = load("[tune]\nport = 0\n", |_| {}).unwrap();
+    assert_eq!(any.tune.port.value, 0);
+    let rows = towline_config::show::rows(&any);
+    let shown = |key: &str| {
+        let mut rows = rows.iter();
+        let row = rows.find(|row| row.key == key).unwrap();
+        format!("{} {}", row.value, row.origin)
+    };
+    assert_eq!(shown("tune.answer"), "true default");
+    assert_eq!(shown("tune.port"), "0 file, line 2");
 }

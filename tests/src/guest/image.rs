@@ -34,7 +34,7 @@ const PACKAGES: [&str; 11] = [
 /// The meta package that depends on the kernel's newest package.
 const KERNEL: &str = "linux-image-cloud-amd64";
 /// Modules, loaded or at hand in the guest.
-const MODULES: [&str; 7] = [
+const MODULES: [&str; 13] = [
     "virtio_pci",
     "virtio_net",
     "virtio_blk",
@@ -42,6 +42,12 @@ const MODULES: [&str; 7] = [
     "nfsv3",
     "nfsv4",
     "nfsd",
+    "bonding",
+    "8021q",
+    "bridge",
+    "veth",
+    "sch_fq",
+    "tcp_bbr",
 ];
 /// Programs from the packages, at the same places in the guest.
 const PROGRAMS: [&str; 8] = [
@@ -168,7 +174,8 @@ fn copy_modules(unpacked: &Path, root: &Path, version: &str) -> Result<()> {
         show.arg(unpacked).arg(module);
         let text = String::from_utf8(must_run(show, STEP_LIMIT)?)?;
         for path in text.lines().filter_map(|line| line.strip_prefix("insmod ")) {
-            let path = Path::new(path.trim());
+            // Behind the path come options that this machine sets.
+            let path = Path::new(path.split_whitespace().next().unwrap_or(path));
             let place = path
                 .strip_prefix(unpacked)
                 .context("module outside of the package")?;

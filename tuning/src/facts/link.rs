@@ -94,6 +94,10 @@ pub struct LinkFacts {
     pub counters: BTreeMap<String, u64>,
     /// Growth of the counters within the window.
     pub counter_deltas: BTreeMap<String, u64>,
+    /// The driver's own counters by its own names (`ethtool -S`).
+    pub driver_counters: BTreeMap<String, u64>,
+    /// Growth of the driver's counters within the window.
+    pub driver_counter_deltas: BTreeMap<String, u64>,
 }
 
 /// Speed, duplex and what both ends offer.
@@ -260,6 +264,9 @@ impl LinkFacts {
     /// # Errors
     /// The state of a check that needs it and cannot have it.
     pub fn speed_mbit(&self) -> Result<u32, crate::verdict::State> {
+        if self.is_loopback() {
+            return Err(crate::verdict::not_here("loopback has no speed"));
+        }
         self.modes.need()?.speed_mbit.need().copied()
     }
 

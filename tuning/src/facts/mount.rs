@@ -20,6 +20,8 @@ pub struct NfsMount {
     pub kind: String,
     /// Effective options; a flag has an empty value.
     pub options: BTreeMap<String, String>,
+    /// What `/etc/fstab` asks for, where it names the mount.
+    pub asked_options: Option<String>,
     /// Connections in use (xprt lines).
     pub connections: u32,
     /// Source port of the first connection.

@@ -4,6 +4,7 @@
 //! trips meanwhile. Invariant: a step that fails leaves its values out and does not stop the rest,
 //! except the greeting.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,12 @@ const SHEET_BYTES_MAX: u64 = 32 << 20;
 
 /// How long each transfer runs.
 pub const TRANSFER_TIME: Duration = Duration::from_secs(2);
+
+/// Ports that a client of the shares needs: portmapper, NFS, HTTP of towline, iperf3.
+const STORAGE_PORTS: [u16; 4] = [111, 2049, 8420, 5201];
+
+/// Longest wait for a connection to one of them: a dropped SYN is sent again after one second.
+const CONNECT_MAX: Duration = Duration::from_millis(1500);
 
 /// Between two echoes under load, so that a thousand of them span the transfer.
 const LOADED_GAP: Duration = Duration::from_millis(1);
@@ -81,6 +88,9 @@ pub fn measure(
         Ok(back) => found.path_mtu_back = Reading::Value(back.packet_bytes),
         Err(error) => found.path_mtu_back = missing("probes from the peer", &error),
     }
+    if let Some(facts) = found.facts.value() {
+        found.ports = ports(facts, peer.ip());
+    }
     found.rtt_idle = prober.round_trips(Duration::ZERO, || false).ok();
     if transfers {
         let (transfer, rtt) = loaded(&mut prober, || there(peer, &own.name));
@@ -113,6 +123,28 @@ fn loaded(
         let transfer = running.join().ok().and_then(Result::ok);
         (transfer, rtt)
     })
+}
+
+/// Connects to the storage ports that the peer itself names as open on every address. Others are
+/// not tried.
+fn ports(facts: &HostFacts, peer: IpAddr) -> BTreeMap<u16, bool> {
+    let named = |port: u16| {
+        let any = [format!("0.0.0.0:{port}"), format!("[::]:{port}")];
+        facts
+            .listeners
+            .iter()
+            .any(|listener| any.contains(listener))
+    };
+    let tried = STORAGE_PORTS.into_iter().filter(|port| named(*port));
+    tried
+        .map(|port| {
+            let address = SocketAddr::new(peer, port);
+            (
+                port,
+                TcpStream::connect_timeout(&address, CONNECT_MAX).is_ok(),
+            )
+        })
+        .collect()
 }
 
 fn connect(peer: SocketAddr, request: &str) -> io::Result<TcpStream> {

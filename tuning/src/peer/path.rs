@@ -93,8 +93,8 @@ impl Prober {
             }
         }
         Err(TuneError::Peer(format!(
-            "{peer} does not answer: start `towline tune answer --allow THIS-HOST` there, or a \
-             towline node"
+            "{peer} does not answer: it needs a towline node with a volume that allows this host, \
+             or `towline tune answer --allow THIS-HOST`"
         )))
     }
 

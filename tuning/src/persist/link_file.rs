@@ -1,5 +1,4 @@
-//! Settings of a link: netplan where it rules, systemd .link files of our own for the rest, and
-//! commands for NetworkManager.
+//! Settings of a link that nobody else owns: systemd .link files of our own.
 //!
 //! Only the first .link file that matches a device applies, so a file of ours hides the one that
 //! applied before, often `99-default.link`: it repeats that file's lines, or the interface could
@@ -7,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{HEADER, Outcome, Values};
+use super::{HEADER, Keeping, file};
 use crate::change::Setting;
-use crate::facts::Owners;
+use crate::error::TuneError;
 use crate::root::Root;
 
 const FOLDER: &str = "etc/systemd/network";
@@ -24,15 +23,13 @@ const DEFAULT_LINES: [&str; 2] = [
     "NamePolicy=keep kernel database onboard slot path",
     "MACAddressPolicy=persistent",
 ];
-const NETPLAN_FILE: &str = "etc/netplan/90-towline.yaml";
 
 /// The files of this kind that lie there.
-pub(super) fn ours(root: &Root) -> Vec<String> {
+fn ours(root: &Root) -> Vec<String> {
     let names = root.names(FOLDER).into_iter();
     names
         .filter(|name| name.starts_with(PREFIX))
         .map(|name| format!("{FOLDER}/{name}"))
-        .chain([NETPLAN_FILE.to_owned()])
         .collect()
 }
 
@@ -75,86 +72,36 @@ fn lines(setting: &Setting, value: &str) -> Vec<String> {
     }
 }
 
-/// The key of netplan(5) for a setting; it knows MTU and offloads only.
-fn netplan_line(setting: &Setting, value: &str) -> Option<String> {
-    let on = value == "on";
-    let key = match setting {
-        Setting::Mtu { .. } => return Some(format!("mtu: {value}")),
-        Setting::Feature { feature, .. } => match feature.as_str() {
-            "tx-tcp-segmentation" => "tcp-segmentation-offload",
-            "tx-tcp6-segmentation" => "tcp6-segmentation-offload",
-            "tx-generic-segmentation" => "generic-segmentation-offload",
-            "rx-gro" => "generic-receive-offload",
-            "rx-lro" => "large-receive-offload",
-            "rx-checksum" => "receive-checksum-offload",
-            name if name.starts_with("tx-checksum") => "transmit-checksum-offload",
-            _ => return None,
-        },
-        _ => return None,
-    };
-    Some(format!("{key}: {on}"))
-}
-
-/// What to type where NetworkManager rules.
-fn manager_property(setting: &Setting, value: &str) -> Option<String> {
-    let (first, second) = value.split_once(' ').unwrap_or((value, value));
-    Some(match setting {
-        Setting::Mtu { .. } => format!("802-3-ethernet.mtu {value}"),
-        Setting::Rings { .. } => format!("ethtool.ring-rx {first} ethtool.ring-tx {second}"),
-        Setting::Channels { .. } => format!("ethtool.channels-combined {value}"),
-        Setting::Feature { feature, .. } => format!("ethtool.feature-{feature} {value}"),
-        _ => return None,
-    })
-}
-
-/// Adds the files for all links, and says what has no owner.
-pub(super) fn add(
-    root: &Root,
-    values: &Values,
-    owners: &Owners,
-    wanted: &mut BTreeMap<String, String>,
-    outcome: &mut Outcome,
-) {
-    let mut links: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let mut planned: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (setting, value) in values {
-        let Some(link) = setting.link() else { continue };
-        let netplan = netplan_line(setting, value).filter(|_| owners.netplan);
-        let manager = manager_property(setting, value).filter(|_| owners.network_manager);
-        let own = lines(setting, value);
-        if let Some(line) = netplan {
-            planned.entry(link).or_default().push(line);
-        } else if let Some(property) = manager {
-            outcome.notes.push(format!(
-                "{setting} belongs to NetworkManager here: nmcli con mod CONNECTION-OF-{link} \
-                 {property}"
-            ));
-        } else if owners.udev && !own.is_empty() {
-            links.entry(link).or_default().extend(own);
-        } else {
-            outcome.notes.push(format!(
-                "{setting} is not kept over a reboot: no owner for it on this host"
-            ));
+/// Takes over the settings that systemd.link(5) has a key for, and removes files without any.
+pub(super) fn keep(keeping: &mut Keeping<'_>) -> Result<(), TuneError> {
+    let root = keeping.place.root;
+    let mut links: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    if keeping.owners.udev {
+        for (setting, value) in
+            keeping.take_with(|setting, value| !lines(setting, value).is_empty())
+        {
+            let own = links.entry(setting.link().unwrap_or("").to_owned());
+            own.or_default().extend(lines(&setting, &value));
         }
     }
-    for (link, mut lines) in links {
-        lines.dedup();
-        wanted.insert(
-            format!("{FOLDER}/{PREFIX}{link}.link"),
-            link_file(root, link, &lines),
-        );
-    }
-    if !planned.is_empty() {
-        let mut text = format!("{HEADER}\nnetwork:\n  version: 2\n  ethernets:\n");
-        for (link, mut lines) in planned {
+    let wanted: BTreeMap<String, String> = links
+        .into_iter()
+        .map(|(link, mut lines)| {
             lines.dedup();
-            text.push_str(&format!("    {link}:\n"));
-            for line in lines {
-                text.push_str(&format!("      {line}\n"));
-            }
+            let path = format!("{FOLDER}/{PREFIX}{link}.link");
+            (path, link_file(root, &link, &lines))
+        })
+        .collect();
+    for path in ours(root) {
+        if !wanted.contains_key(&path) {
+            file::remove(root, &path)?;
         }
-        wanted.insert(NETPLAN_FILE.to_owned(), text);
     }
+    for (path, text) in wanted {
+        file::put(root, &path, &text, 0o644)?;
+        keeping.outcome.places.push(format!("/{path}"));
+    }
+    Ok(())
 }
 
 fn link_file(root: &Root, link: &str, lines: &[String]) -> String {

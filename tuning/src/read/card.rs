@@ -6,7 +6,7 @@
 use std::io;
 
 use super::pci;
-use crate::ethtool::Ethtool;
+use crate::ethtool::{DriverSocket, Ethtool};
 use crate::facts::{Irq, LinkFacts, QueueMasks};
 use crate::reading::{Missing, Reading};
 use crate::root::{Root, cpu_list};
@@ -97,8 +97,18 @@ fn ask(ethtool: &mut Ethtool, link: &mut LinkFacts) {
     link.private_flags = told(ethtool.private_flags(name), "private flags");
     link.hash_table = told(ethtool.hash_table(name), "a hash table");
     link.module = told(ethtool.module(name), "a pluggable module");
-    let why = "firmware version is told through the ethtool ioctl only, which is not used";
-    link.firmware = Reading::missing(Missing::Unsupported(why.to_owned()));
+    link.firmware = firmware(name);
+}
+
+fn firmware(name: &str) -> Reading<String> {
+    let info = DriverSocket::open().and_then(|socket| socket.info(name));
+    match info {
+        Ok(info) if matches!(info.firmware.as_str(), "" | "N/A") => {
+            let why = "the driver tells no firmware version";
+            Reading::missing(Missing::Unsupported(why.to_owned()))
+        }
+        other => told(other.map(|info| info.firmware), "a firmware version"),
+    }
 }
 
 fn leave_unasked(link: &mut LinkFacts) {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::ethtool::DriverSocket;
 use crate::facts::{HostFacts, SoftnetFacts};
 use crate::reading::Reading;
 use crate::root::Root;
@@ -14,6 +15,8 @@ use crate::root::Root;
 #[derive(Debug, Default)]
 pub(super) struct Sample {
     links: BTreeMap<String, BTreeMap<String, u64>>,
+    /// The drivers' own counters.
+    drivers: BTreeMap<String, BTreeMap<String, u64>>,
     stack: BTreeMap<String, u64>,
     softnet: Option<(u64, u64)>,
     throttles: Option<u64>,
@@ -23,7 +26,12 @@ pub(super) struct Sample {
 
 pub(super) fn sample(root: &Root, facts: &HostFacts) -> Sample {
     let mut links = BTreeMap::new();
+    let mut drivers = BTreeMap::new();
+    let socket = root.is_live().then(|| DriverSocket::open().ok()).flatten();
     for link in &facts.links {
+        if let Some(Ok(own)) = socket.as_ref().map(|socket| socket.counters(&link.name)) {
+            drivers.insert(link.name.clone(), own);
+        }
         let base = format!("sys/class/net/{}", link.name);
         let mut counters = BTreeMap::new();
         for name in root.names(&format!("{base}/statistics")) {
@@ -47,6 +55,7 @@ pub(super) fn sample(root: &Root, facts: &HostFacts) -> Sample {
     }
     Sample {
         links,
+        drivers,
         stack,
         softnet: root
             .text("proc/net/softnet_stat")
@@ -143,6 +152,12 @@ pub(super) fn put(facts: &mut HostFacts, before: &Sample, after: Sample, window:
             link.counter_deltas = growth(before.links.get(&link.name).unwrap_or(&empty), now);
         }
         link.counters = now.clone();
+        let now = after.drivers.get(&link.name).unwrap_or(&empty);
+        if twice {
+            let before = before.drivers.get(&link.name).unwrap_or(&empty);
+            link.driver_counter_deltas = growth(before, now);
+        }
+        link.driver_counters = now.clone();
     }
     if twice {
         facts.counter_deltas = growth(&before.stack, &after.stack);

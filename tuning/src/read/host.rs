@@ -91,14 +91,13 @@ pub(super) fn disks(root: &Root) -> Vec<DiskFacts> {
 
 pub(crate) fn owners(root: &Root) -> Owners {
     let profile = root.line("etc/tuned/active_profile").ok();
-    let running = root.has("run/tuned/tuned.pid") || root.has("run/tuned");
     let yaml = |folder: &str| {
         root.names(folder)
             .iter()
             .any(|name| name.ends_with(".yaml"))
     };
     Owners {
-        tuned_profile: profile.filter(|name| running && !name.is_empty()),
+        tuned_profile: profile.filter(|name| tuned_rules(root) && !name.is_empty()),
         netplan: ["etc/netplan", "run/netplan", "lib/netplan"]
             .into_iter()
             .any(yaml),
@@ -107,6 +106,18 @@ pub(crate) fn owners(root: &Root) -> Owners {
         udev: root.has("run/udev/control"),
         irqbalance: root.has("run/irqbalance") || root.has("run/irqbalance.pid"),
     }
+}
+
+/// Whether tuned is at work: its daemon runs, or it is set up to work without one. Its folder in
+/// `/run` is there as soon as it is installed.
+fn tuned_rules(root: &Root) -> bool {
+    let runs = |pid: String| !pid.is_empty() && root.has(&format!("proc/{pid}"));
+    let alone = |text: String| {
+        let mut lines = text.lines().filter_map(|line| line.split_once('='));
+        lines.any(|(key, value)| key.trim() == "daemon" && value.trim() == "0")
+    };
+    root.line("run/tuned/tuned.pid").is_ok_and(runs)
+        || root.text("etc/tuned/tuned-main.conf").is_ok_and(alone)
 }
 
 pub(super) fn guest(root: &Root) -> Option<String> {
@@ -164,9 +175,36 @@ pub(super) fn listeners(root: &Root) -> Vec<String> {
     found
 }
 
+/// The operator's SSH connection: of this process, or of one above it, as sudo(8) takes the
+/// variable out. Root may read the environment of the processes above.
+fn operator_connection(root: &Root) -> Option<String> {
+    /// Processes above this one that are looked at: shells within shells within a terminal.
+    const ANCESTORS_MAX: usize = 32;
+    if let Ok(connection) = std::env::var("SSH_CONNECTION") {
+        return Some(connection);
+    }
+    let mut process = "self".to_owned();
+    for _ in 0..ANCESTORS_MAX {
+        let status = root.text(&format!("proc/{process}/status")).ok()?;
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+        process = parent.trim().to_owned();
+        if process == "0" {
+            return None;
+        }
+        let environment = root.text(&format!("proc/{process}/environ"));
+        let environment = environment.unwrap_or_default();
+        let mut variables = environment.split('\0');
+        let found = variables.find_map(|variable| variable.strip_prefix("SSH_CONNECTION="));
+        if let Some(found) = found {
+            return Some(found.to_owned());
+        }
+    }
+    None
+}
+
 /// The interface with the address to which the operator's SSH client connected.
-pub(super) fn operator_link(facts: &HostFacts) -> Option<String> {
-    let connection = std::env::var("SSH_CONNECTION").ok()?;
+pub(super) fn operator_link(root: &Root, facts: &HostFacts) -> Option<String> {
+    let connection = operator_connection(root)?;
     let local: IpAddr = connection.split_whitespace().nth(2)?.parse().ok()?;
     let holds = |address: &String| {
         let text = address.split('/').next().unwrap_or("");

@@ -1,11 +1,12 @@
 //! The counters of this host around a transfer.
 //!
 //! Invariant: two samples, one at the start and one at the stop; pause frames come from the ethtool
-//! family where the driver counts them.
+//! family where the driver counts them, and the driver's own counters are summed by meaning.
 
 use std::time::Duration;
 
 use super::counters::{self, Sample};
+use crate::driver_counters::{DriverCounters, Meaning};
 use crate::ethtool::Ethtool;
 use crate::facts::{HostFacts, LinkFacts};
 use crate::peer::Deltas;
@@ -57,6 +58,13 @@ impl Meter {
             let deltas = &mut link.counter_deltas;
             deltas.insert("pause_rx_frames".to_owned(), grown(now.0, before.0));
             deltas.insert("pause_tx_frames".to_owned(), grown(now.1, before.1));
+        }
+        if let Ok(names) = DriverCounters::load() {
+            for (meaning, name) in Meaning::ALL {
+                if let Some(sum) = names.sum(meaning, &link.driver_counter_deltas) {
+                    link.counter_deltas.insert(name.to_owned(), sum);
+                }
+            }
         }
         Deltas {
             stack: self.facts.counter_deltas,

@@ -18,8 +18,10 @@ pub(super) fn read(root: &Root) -> Vec<NfsMount> {
         return Vec::new();
     };
     let info = root.text("proc/self/mountinfo").unwrap_or_default();
+    let asked = root.text("etc/fstab").unwrap_or_default();
     let mut mounts = parse(&text);
     for mount in &mut mounts {
+        mount.asked_options = asked_options(&asked, &mount.path);
         let Some(id) = device_id(&info, &mount.path) else {
             continue;
         };
@@ -28,6 +30,18 @@ pub(super) fn read(root: &Root) -> Vec<NfsMount> {
         mount.readahead_file = Some(file);
     }
     mounts
+}
+
+/// The options of a mount in fstab(5): `SERVER:/path /mnt nfs OPTIONS 0 0`.
+fn asked_options(fstab: &str, path: &str) -> Option<String> {
+    let rows = fstab
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
+    let mut rows = rows.map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.find_map(|row| match row[..] {
+        [_, place, "nfs" | "nfs4", options, ..] if place == path => Some(options.to_owned()),
+        _ => None,
+    })
 }
 
 fn device_id(info: &str, path: &str) -> Option<String> {
@@ -101,6 +115,14 @@ fn detail(mount: &mut NfsMount, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_fstab_asks_for_is_found_by_the_mount_point() {
+        let fstab = "# 10.0.0.1:/m /mnt/m nfs no 0 0\n/dev/sda1 / ext4 defaults 0 1\n\
+            10.0.0.1:/m\t/mnt/m  nfs ro,hard 0 0\n";
+        assert_eq!(asked_options(fstab, "/mnt/m").as_deref(), Some("ro,hard"));
+        assert_eq!(asked_options(fstab, "/"), None);
+    }
 
     #[test]
     fn a_mount_is_read_with_options_connections_and_reads() {

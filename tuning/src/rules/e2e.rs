@@ -9,6 +9,7 @@ use crate::change::{Fix, Setting};
 use crate::diff;
 use crate::facts::LinkFacts;
 use crate::formula::goal_mbit;
+use crate::pair;
 use crate::peer::{PeerFacts, Rtt, Transfer};
 use crate::reading::Reading;
 use crate::verdict::{Judged, State, Verdict, not_here};
@@ -66,10 +67,14 @@ fn route(case: &Case<'_>, peer: &PeerFacts) -> Judged {
     )))
 }
 
+/// Largest IP packet, in bytes (RFC 791, RFC 8200): loopback's MTU is larger.
+const PACKET_BYTES_MAX: u32 = 65_535;
+
 /// What the path must carry: the smaller MTU of both ends.
 fn promised(case: &Case<'_>, peer: &PeerFacts) -> Result<u32, State> {
     let own = own_link(case, peer)?.mtu;
-    Ok(peer.carrying_link().map_or(own, |link| link.mtu.min(own)))
+    let smaller = peer.carrying_link().map_or(own, |link| link.mtu.min(own));
+    Ok(smaller.min(PACKET_BYTES_MAX))
 }
 
 fn path(case: &Case<'_>, peer: &PeerFacts, measured: &Reading<u32>) -> Judged {
@@ -126,6 +131,10 @@ fn mtu_mismatch(case: &Case<'_>, peer: &PeerFacts) -> Judged {
         format!("here {}, peer {}", own.mtu, theirs.mtu),
         "equal",
     );
+    let verdict = match pair::unequal(("this host", own), (&peer.address, theirs)) {
+        Some(order) => verdict.note(order),
+        None => verdict,
+    };
     if own.mtu > theirs.mtu {
         return Ok(verdict.fix(Fix::hands(format!(
             "on the peer: ip link set {} mtu {}",
@@ -339,7 +348,7 @@ fn growth(peer: &PeerFacts, names: &[&str], advice: &str) -> Judged {
 }
 
 fn pauses(_: &Case<'_>, peer: &PeerFacts) -> Judged {
-    let names = ["pause_rx_frames", "pause_tx_frames"];
+    let names = ["pause_rx_frames", "pause_tx_frames", "driver_pause_frames"];
     growth(
         peer,
         &names,
@@ -353,6 +362,7 @@ fn drops(_: &Case<'_>, peer: &PeerFacts) -> Judged {
         "rx_missed_errors",
         "rx_fifo_errors",
         "tx_dropped",
+        "driver_drops",
     ];
     growth(
         peer,
@@ -362,7 +372,7 @@ fn drops(_: &Case<'_>, peer: &PeerFacts) -> Judged {
 }
 
 fn broken_frames(_: &Case<'_>, peer: &PeerFacts) -> Judged {
-    let names = ["rx_crc_errors", "rx_frame_errors"];
+    let names = ["rx_crc_errors", "rx_frame_errors", "driver_broken_frames"];
     growth(peer, &names, "cable, module, port")
 }
 

@@ -6,6 +6,7 @@
 use super::{Named, Rule, speed_text};
 use crate::case::{Case, Profile};
 use crate::change::{Fix, Setting};
+use crate::driver_counters::Meaning;
 use crate::facts::LinkFacts;
 use crate::verdict::{Judged, Verdict, not_here};
 
@@ -108,14 +109,35 @@ fn peer_offers(_: &Case<'_>, link: &LinkFacts) -> Judged {
 }
 
 /// A rule over the growth of counters that must not grow.
-pub(super) fn no_growth(case: &Case<'_>, link: &LinkFacts, names: &[&str], advice: &str) -> Judged {
+pub(super) fn no_growth(
+    case: &Case<'_>,
+    link: &LinkFacts,
+    names: &[&str],
+    meaning: Option<Meaning>,
+    advice: &str,
+) -> Judged {
     if case.facts.window_ms == 0 {
         return Err(not_here("counters were read only once"));
     }
-    let grown: Vec<(&str, u64)> = names
+    let mut grown: Vec<(&str, u64)> = names
         .iter()
         .filter_map(|name| Some((*name, link.delta(name)?)))
         .collect();
+    let mut total: u64 = names
+        .iter()
+        .filter_map(|name| link.counters.get(*name))
+        .sum();
+    // The driver's own, unless it has the same under the same name.
+    let own = |name: &str| {
+        let means = |meaning| case.values.driver_counters.is(meaning, name);
+        meaning.is_some_and(means) && !names.contains(&name)
+    };
+    for (name, growth) in &link.driver_counter_deltas {
+        if own(name) {
+            grown.push((name, *growth));
+            total += link.driver_counters.get(name).unwrap_or(&0);
+        }
+    }
     if grown.is_empty() {
         return Err(not_here("the driver does not count this"));
     }
@@ -125,10 +147,6 @@ pub(super) fn no_growth(case: &Case<'_>, link: &LinkFacts, names: &[&str], advic
         .filter(|(_, count)| *count > 0)
         .map(|(name, count)| format!("{name} +{count}"))
         .collect();
-    let total: u64 = names
-        .iter()
-        .filter_map(|name| link.counters.get(*name))
-        .sum();
     let read = if parts.is_empty() {
         format!("+0 in {} ms, {total} since boot", case.facts.window_ms)
     } else {
@@ -142,6 +160,7 @@ fn flaps(case: &Case<'_>, link: &LinkFacts) -> Judged {
         case,
         link,
         &["carrier_down_count"],
+        None,
         "replace the cable or module, try another port",
     )
 }
@@ -151,6 +170,7 @@ fn check_sequence(case: &Case<'_>, link: &LinkFacts) -> Judged {
         case,
         link,
         &["rx_crc_errors", "rx_frame_errors"],
+        Some(Meaning::Broken),
         "replace the cable or module; clean the fibre",
     )
 }

@@ -16,6 +16,7 @@ pub(super) const RULES: &[Named] = &[
     ("nfs.readahead", Rule::Mount(readahead)),
     ("nfs.rtt", Rule::Mount(retransmissions)),
     ("nfs.nolock", Rule::Mount(locks)),
+    ("nfs.v4_fallback", Rule::Mount(fallback)),
     ("nfs.port_priv", Rule::Mount(source_port)),
 ];
 
@@ -130,6 +131,36 @@ fn locks(_: &Case<'_>, mount: &NfsMount) -> Judged {
         format!("local_lock={local}")
     };
     Ok(Verdict::report(read).note("towline has no lock manager: its mounts want nolock"))
+}
+
+/// A client that is not told a version tries 4.2 first and comes down by itself (nfs(5),
+/// `nfsvers`).
+fn fallback(_: &Case<'_>, mount: &NfsMount) -> Judged {
+    let effective = option(mount, "vers");
+    let Some(asked) = mount.asked_options.as_deref() else {
+        return Err(not_here(
+            "the mount is not in /etc/fstab, and the kernel keeps no record of what was asked for",
+        ));
+    };
+    let version = asked.split(',').find_map(|one| {
+        let (key, value) = one.split_once('=')?;
+        matches!(key, "vers" | "nfsvers").then_some(value)
+    });
+    let read = format!(
+        "vers={effective} in use, {} asked for",
+        version.map_or_else(
+            || "no version".to_owned(),
+            |version| format!("vers={version}")
+        )
+    );
+    let came_down = effective == "3" && version.is_none();
+    Ok(
+        Verdict::new(!came_down, read, "the version that the server has").fix(Fix::hands(format!(
+            "write vers=3 into the options of {} in /etc/fstab: without it every mount asks for \
+             version 4 first",
+            mount.path
+        ))),
+    )
 }
 
 fn source_port(_: &Case<'_>, mount: &NfsMount) -> Judged {

@@ -6,6 +6,7 @@ use super::link::no_growth;
 use super::{Named, Rule};
 use crate::case::{Case, Profile};
 use crate::change::{Fix, Setting};
+use crate::driver_counters::Meaning;
 use crate::facts::LinkFacts;
 use crate::verdict::{Judged, Verdict, not_here};
 
@@ -72,6 +73,7 @@ fn ring_drops(case: &Case<'_>, link: &LinkFacts) -> Judged {
         case,
         link,
         &DROP_COUNTERS,
+        Some(Meaning::Drop),
         "a larger ring (nic.ring), more channels (nic.channels)",
     )
 }

@@ -94,5 +94,11 @@ fn power(case: &Case<'_>) -> Judged {
 
 fn errors(case: &Case<'_>, link: &LinkFacts) -> Judged {
     link.pcie_errors_corrected.need()?;
-    no_growth(case, link, &["aer"], "reseat the card, leave out the riser")
+    no_growth(
+        case,
+        link,
+        &["aer"],
+        None,
+        "reseat the card, leave out the riser",
+    )
 }
