@@ -12,6 +12,7 @@
 //! below the store's root as root can damage it; the mode is 0444, and `verify` tells.
 #![forbid(unsafe_code)]
 
+pub mod arrival;
 mod books;
 pub mod catalog;
 pub mod cut;
@@ -36,6 +37,7 @@ mod store;
 pub mod table;
 mod visible;
 
+pub use arrival::{Arrival, ArrivalFile, ArrivalPlan, ArrivalProgress};
 pub use catalog::{Catalog, CatalogFile, CatalogRepo, CatalogRevision, CatalogTag};
 pub use error::{BusyFault, ClientFault, PeerFault, Result, StorageFault, StoreError};
 pub use ingest::Stored;

@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use rustix::io::Errno;
 use towline_io::backend::os::Directory;
 use towline_io::backend::{Backend, Lock};
 
+use crate::arrival::Shared;
 use crate::books::{Books, Edit, RevisionRow};
 use crate::catalog::{Catalog, CatalogRevision};
 use crate::disk::{DiskAccess, Temporary};
@@ -93,6 +94,7 @@ pub(crate) struct Inner {
     catalog: RwLock<Arc<Catalog>>,
     holds: Mutex<HashMap<FileId, Held>>,
     tables: Mutex<Vec<(FileId, Arc<ChunkTable>)>>,
+    arrivals: Mutex<Vec<Weak<Shared>>>,
     pub(crate) shares_blocks: AtomicBool,
     _lock: Lock,
 }
@@ -170,6 +172,7 @@ impl Inner {
             catalog: RwLock::default(),
             holds: Mutex::default(),
             tables: Mutex::default(),
+            arrivals: Mutex::default(),
             shares_blocks: AtomicBool::new(true),
             _lock: lock,
         })
@@ -181,6 +184,11 @@ impl Inner {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Arrivals under way.
+    pub(crate) fn arrivals(&self) -> MutexGuard<'_, Vec<Weak<Shared>>> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn holds(&self) -> MutexGuard<'_, HashMap<FileId, Held>> {
