@@ -297,7 +297,7 @@ enum Output {
     /// Nothing has been seen.
     Nothing,
     /// So far it is a file that is here, which is held meanwhile.
-    Same(Arc<ChunkTable>, Hold),
+    Same { table: Arc<ChunkTable>, _hold: Hold },
     /// It is something new.
     New(Temporary, Reservation),
 }
@@ -317,7 +317,7 @@ struct Incoming<'a> {
 impl Sink for Incoming<'_> {
     fn chunk(&mut self, chunk: &Chunk, bytes: &[u8]) -> Result<()> {
         let at = self.chunks.len();
-        let is_same = matches!(&self.output, Output::Same(table, _)
+        let is_same = matches!(&self.output, Output::Same { table, .. }
             if table.chunks.get(at) == Some(chunk));
         if !is_same && !matches!(self.output, Output::New(..)) {
             self.depart(chunk)?;
@@ -352,7 +352,7 @@ impl<'a> Incoming<'a> {
             && table.chunks.get(..at) == Some(&self.chunks)
             && table.chunks.get(at) == Some(chunk)
         {
-            self.output = Output::Same(table, hold);
+            self.output = Output::Same { table, _hold: hold };
             return Ok(());
         }
         self.start_writing()

@@ -15,6 +15,7 @@
 pub mod arrival;
 mod books;
 pub mod catalog;
+pub mod collect;
 pub mod cut;
 mod disk;
 pub mod error;
@@ -35,10 +36,12 @@ pub mod source;
 mod space;
 mod store;
 pub mod table;
+pub mod verify;
 mod visible;
 
 pub use arrival::{Arrival, ArrivalFile, ArrivalPlan, ArrivalProgress};
 pub use catalog::{Catalog, CatalogFile, CatalogRepo, CatalogRevision, CatalogTag};
+pub use collect::{CollectOptions, Collected, RevisionUsage, Usage};
 pub use error::{BusyFault, ClientFault, PeerFault, Result, StorageFault, StoreError};
 pub use ingest::Stored;
 pub use name::{
@@ -49,3 +52,4 @@ pub use publish::{Parent, PublishOptions, Published};
 pub use sign::{PublicKey, Signature, Signer};
 pub use source::{DirectorySource, Source, SourceEntry};
 pub use store::{Clock, Options, Store};
+pub use verify::{Damage, DamageKind, Healer, Remedy, VerifyOptions, VerifyReport, Wanted};

@@ -152,7 +152,6 @@ fn place(shared: &Arc<Shared>, number: usize, cut: Cut) -> Result<Done> {
             };
             let mut state = inner.state();
             inner.commit(&mut state, &changes)?;
-            inner.settle(std::iter::once(&id));
             (hold, true)
         }
     };
