@@ -29,7 +29,7 @@ pub(crate) struct Temporary {
     disk: DiskAccess,
     pub(crate) path: String,
     pub(crate) file: Arc<dyn File>,
-    placed: bool,
+    kept: bool,
 }
 
 impl DiskAccess {
@@ -56,8 +56,18 @@ impl DiskAccess {
             disk: self.clone(),
             path,
             file,
-            placed: false,
+            kept: false,
         })
+    }
+
+    /// A file that is there already and will be placed. It stays if that fails.
+    pub(crate) fn existing(&self, path: &str, file: Arc<dyn File>) -> Temporary {
+        Temporary {
+            disk: self.clone(),
+            path: path.to_owned(),
+            file,
+            kept: true,
+        }
     }
 
     /// Writes a small file so that it is there whole, or as it was before. The directory is
@@ -158,14 +168,14 @@ impl Temporary {
             .backend
             .rename(&self.path, path)
             .map_err(io("rename", path))?;
-        self.placed = true;
+        self.kept = true;
         Ok(())
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if !self.placed {
+        if !self.kept {
             let _ = self.disk.backend.remove_file(&self.path);
         }
     }

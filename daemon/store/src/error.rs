@@ -120,6 +120,14 @@ pub enum ClientFault {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// An arrival is finished before everything has come.
+    #[error("{path} is not complete: {missing} bytes are missing")]
+    Incomplete {
+        /// The file.
+        path: RepoPath,
+        /// How many bytes.
+        missing: u64,
+    },
     /// The caller stopped it.
     #[error("stopped")]
     Stopped,

@@ -6,8 +6,7 @@
 //! uses a location checks the bytes or the table it leads to. Not promised: that damaged pages
 //! are noticed on a look-up; [`Index::is_sound`] reads and checks them all.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use towline_io::backend::{Backend, File, Open};
@@ -67,7 +66,7 @@ pub(crate) struct Changes {
 
 /// The open index.
 pub(crate) struct Index {
-    database: Database,
+    database: RwLock<Database>,
 }
 
 impl std::fmt::Debug for Index {
@@ -90,12 +89,13 @@ fn failed(error: impl Into<redb::Error>) -> StoreError {
 }
 
 impl Index {
-    /// Opens the index, or makes an empty one. `checked` reads and checks all of it.
+    /// Opens the index, or makes an empty one, and reads its rows; the number is of those that
+    /// cannot be read back.
     ///
     /// # Errors
     /// [`StorageFault::Index`] if it is damaged, [`StorageFault::Version`] if it is of another
     /// version.
-    pub(crate) fn open(backend: &dyn Backend, checked: bool) -> Result<Self> {
+    pub(crate) fn open(backend: &dyn Backend) -> Result<(Self, Books, usize)> {
         let path = layout::INDEX;
         let file = match backend.open(path, Open::Write) {
             Ok(file) => file,
@@ -110,8 +110,22 @@ impl Index {
             }
             Err(errno) => return Err(io("open", path)(errno)),
         };
-        // redb promises errors, not panics, only for what it checks on opening.
-        let start = std::panic::AssertUnwindSafe(|| Self::start(file, checked));
+        Self::guarded(file, false)
+    }
+
+    /// Opens the index file at another path, with every page read and checked.
+    pub(crate) fn check(backend: &dyn Backend, path: &str) -> Result<(Self, Books, usize)> {
+        let file = backend.open(path, Open::Write).map_err(io("open", path))?;
+        Self::guarded(file, true)
+    }
+
+    /// redb promises errors, not panics, only for what it checks on opening.
+    fn guarded(file: Arc<dyn File>, checked: bool) -> Result<(Self, Books, usize)> {
+        let start = std::panic::AssertUnwindSafe(|| {
+            let index = Self::start(file, checked)?;
+            let (books, damaged) = index.books()?;
+            Ok((index, books, damaged))
+        });
         let opened = std::panic::catch_unwind(start);
         opened.unwrap_or_else(|_| Err(StorageFault::Index("its pages make no sense".into()).into()))
     }
@@ -122,7 +136,9 @@ impl Index {
             .set_check_integrity_on_open(checked)
             .create_with_backend(Storage(file))
             .map_err(failed)?;
-        let index = Self { database };
+        let index = Self {
+            database: RwLock::new(database),
+        };
         match index.meta("version")? {
             None => index.lay_out()?,
             Some(VERSION) => {}
@@ -131,8 +147,24 @@ impl Index {
         Ok(index)
     }
 
+    fn database(&self) -> RwLockReadGuard<'_, Database> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on with another database.
+    pub(crate) fn replace(&self, other: Self) {
+        let other = other
+            .database
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        *self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = other;
+    }
+
     fn meta(&self, key: &str) -> Result<Option<u64>> {
-        let read = self.database.begin_read().map_err(failed)?;
+        let read = self.database().begin_read().map_err(failed)?;
         match read.open_table(META) {
             Ok(table) => Ok(table.get(key).map_err(failed)?.map(|value| value.value())),
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
@@ -141,7 +173,7 @@ impl Index {
     }
 
     fn lay_out(&self) -> Result<()> {
-        let write = self.database.begin_write().map_err(failed)?;
+        let write = self.database().begin_write().map_err(failed)?;
         write
             .open_table(META)
             .map_err(failed)?
@@ -162,7 +194,7 @@ impl Index {
     /// # Errors
     /// [`StorageFault`]; whether the change is there is then not known until the next start.
     pub(crate) fn commit(&self, changes: &Changes, generation: u64, durable: bool) -> Result<()> {
-        let mut write = self.database.begin_write().map_err(failed)?;
+        let mut write = self.database().begin_write().map_err(failed)?;
         // The allocator's state is saved with each commit, so that opening after a crash does
         // not walk the whole index.
         write.set_quick_repair(durable);
@@ -203,7 +235,7 @@ impl Index {
     /// # Errors
     /// [`StorageFault::Index`].
     pub(crate) fn books(&self) -> Result<(Books, usize)> {
-        let read = self.database.begin_read().map_err(failed)?;
+        let read = self.database().begin_read().map_err(failed)?;
         let table = read.open_table(ROWS).map_err(failed)?;
         let mut books = Books {
             generation: self.meta("generation")?.unwrap_or(0),
@@ -225,7 +257,7 @@ impl Index {
     /// # Errors
     /// [`StorageFault::Index`].
     pub(crate) fn locate(&self, chunk: &ChunkId) -> Result<Option<(FileId, u32)>> {
-        let read = self.database.begin_read().map_err(failed)?;
+        let read = self.database().begin_read().map_err(failed)?;
         let chunks = read.open_table(CHUNKS).map_err(failed)?;
         let Some((number, at)) = chunks
             .get(&chunk.0)
@@ -247,7 +279,7 @@ impl Index {
     /// # Errors
     /// [`StorageFault::Index`].
     pub(crate) fn by_sha256(&self, sha256: &Sha256) -> Result<Option<FileId>> {
-        let read = self.database.begin_read().map_err(failed)?;
+        let read = self.database().begin_read().map_err(failed)?;
         let digests = read.open_table(DIGESTS).map_err(failed)?;
         let found = digests.get(&sha256.0).map_err(failed)?;
         let Some(id) = found.map(|id| FileId(*id.value())) else {
@@ -263,7 +295,7 @@ impl Index {
     /// # Errors
     /// [`StorageFault::Index`].
     pub(crate) fn size_of(&self, file: &FileId) -> Result<Option<u64>> {
-        let read = self.database.begin_read().map_err(failed)?;
+        let read = self.database().begin_read().map_err(failed)?;
         let files = read.open_table(FILES).map_err(failed)?;
         let found = files.get(&file.0).map_err(failed)?;
         Ok(found.map(|found| found.value().1))
@@ -274,7 +306,7 @@ impl Index {
     /// # Errors
     /// [`StorageFault::Index`].
     pub(crate) fn files(&self) -> Result<Vec<(FileId, u64)>> {
-        let read = self.database.begin_read().map_err(failed)?;
+        let read = self.database().begin_read().map_err(failed)?;
         let files = read.open_table(FILES).map_err(failed)?;
         let mut found = Vec::new();
         for entry in files.iter().map_err(failed)? {
@@ -289,24 +321,10 @@ impl Index {
     /// # Errors
     /// [`StorageFault::Index`].
     pub(crate) fn manifest(&self, id: &ManifestId) -> Result<Option<Vec<u8>>> {
-        let read = self.database.begin_read().map_err(failed)?;
+        let read = self.database().begin_read().map_err(failed)?;
         let manifests = read.open_table(MANIFESTS).map_err(failed)?;
         let found = manifests.get(&id.0).map_err(failed)?;
         Ok(found.map(|bytes| bytes.value().to_vec()))
-    }
-
-    /// Every manifest that the index has a copy of.
-    ///
-    /// # Errors
-    /// [`StorageFault::Index`].
-    pub(crate) fn manifests(&self) -> Result<BTreeSet<ManifestId>> {
-        let read = self.database.begin_read().map_err(failed)?;
-        let manifests = read.open_table(MANIFESTS).map_err(failed)?;
-        let mut found = BTreeSet::new();
-        for entry in manifests.iter().map_err(failed)? {
-            found.insert(ManifestId(*entry.map_err(failed)?.0.value()));
-        }
-        Ok(found)
     }
 }
 

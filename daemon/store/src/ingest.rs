@@ -72,37 +72,81 @@ pub(crate) fn ingest(
         progress.advance(entry.size)?;
         return Ok(known);
     }
-    let read = |offset, buffer: &mut [u8]| source.read_at(index, offset, buffer);
+    let read = |offset: u64, buffer: &mut [u8]| source.read_at(index, offset, buffer);
+    let mut file = Incoming::new(inner, entry, &read);
+    let cut = cut_file(hasher, &read, entry, &mut file, progress)?;
+    source.check(index)?;
+    let (id, table, hold) = file.finish(cut.table)?;
+    Ok(Ingested {
+        id,
+        size: entry.size,
+        sha256: cut.sha256,
+        git_oid: cut.git_oid,
+        format: cut.format,
+        table,
+        stored: file.stored,
+        _hold: hold,
+    })
+}
+
+/// Reads bytes of a file at an offset; the buffer lies inside the file.
+pub(crate) type Read<'a> = dyn Fn(u64, &mut [u8]) -> Result<()> + 'a;
+
+/// Takes the chunks of a file in order.
+pub(crate) trait Sink {
+    /// Takes the next chunk, whose bytes these are.
+    fn chunk(&mut self, chunk: &Chunk, bytes: &[u8]) -> Result<()>;
+}
+
+/// What a whole file turned out to be.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    pub(crate) table: ChunkTable,
+    pub(crate) format: Format,
+    pub(crate) sha256: Sha256,
+    pub(crate) git_oid: GitId,
+}
+
+/// Cuts and hashes a file, and checks it against what was promised of it.
+pub(crate) fn cut_file(
+    hasher: &Hasher,
+    read: &Read<'_>,
+    entry: &SourceEntry,
+    sink: &mut dyn Sink,
+    progress: &Progress,
+) -> Result<Cut> {
     let plan = cut::plan(entry.size, read)?;
     let is_lfs = git::is_lfs(&entry.path, entry.size);
     // With a promised git id both ways are computed, and the id says which one it is.
     let wants_blob = !is_lfs || entry.git_oid.is_some();
     hasher.begin(wants_blob.then_some(entry.size))?;
-    let mut file = Incoming::new(inner, entry.size);
-    let read = read_file(hasher, source, (index, entry), plan, &mut file, progress);
+    let mut reading = Reading {
+        hasher,
+        read,
+        sink,
+        progress,
+        size: entry.size,
+        chunks: Vec::new(),
+        offset: 0,
+    };
+    let read = reading.whole(plan);
+    let chunks = reading.chunks;
     // The other thread is told of the end in any case, so that the next file starts clean.
     let digests = hasher.finish();
     let (format, tensors) = read?;
     let digests = digests?;
-    source.check(index)?;
     let git_oid = check_digests(entry, is_lfs, &digests)?;
     let table = ChunkTable {
         size: entry.size,
         format,
-        chunks: std::mem::take(&mut file.chunks),
+        chunks,
         tensors,
     };
-    let again = |offset, buffer: &mut [u8]| source.read_at(index, offset, buffer);
-    let (id, table, hold) = file.finish(table, &again)?;
-    Ok(Ingested {
-        id,
-        size: entry.size,
+    Ok(Cut {
+        table,
+        format,
         sha256: digests.sha256,
         git_oid,
-        format,
-        table,
-        stored: file.stored,
-        _hold: hold,
     })
 }
 
@@ -169,98 +213,64 @@ fn check_digests(entry: &SourceEntry, is_lfs: bool, digests: &Digests) -> Result
 
 type Tensors = Vec<crate::table::Tensor>;
 
-/// Reads the whole file, chunk by chunk.
-fn read_file(
-    hasher: &Hasher,
-    source: &dyn Source,
-    (index, entry): (usize, &SourceEntry),
-    plan: Plan,
-    file: &mut Incoming<'_>,
-    progress: &Progress,
-) -> Result<(Format, Tensors)> {
-    let again = |offset, buffer: &mut [u8]| source.read_at(index, offset, buffer);
-    match plan {
-        Plan::Spans {
-            format,
-            spans,
-            tensors,
-        } => {
-            for Span { length, flags } in spans {
-                let mut buffer = hasher.buffer()?;
-                let bytes = front(&mut buffer, length as usize);
-                source.read_at(index, file.offset, bytes)?;
-                file.chunk(bytes, flags, &again)?;
-                hasher.update(buffer, length as usize)?;
-                progress.advance(u64::from(length))?;
-            }
-            Ok((format, tensors))
-        }
-        Plan::Content => {
-            let mut held = 0;
-            let mut buffer = hasher.buffer()?;
-            while file.offset < entry.size {
-                let left = entry.size - file.offset;
-                let window = left.min(content::WINDOW_BYTES as u64) as usize;
-                let bytes = front(&mut buffer, window);
-                if let Some(fresh) = bytes.get_mut(held..) {
-                    source.read_at(index, file.offset + held as u64, fresh)?;
-                }
-                let length = content::cut(bytes);
-                let mut next = hasher.buffer()?;
-                let (chunk, rest) = bytes.split_at(length.min(bytes.len()));
-                front(&mut next, rest.len()).copy_from_slice(rest);
-                held = rest.len();
-                file.chunk(chunk, ChunkFlags::default(), &again)?;
-                hasher.update(buffer, length)?;
-                buffer = next;
-                progress.advance(length as u64)?;
-            }
-            hasher.update(buffer, 0)?;
-            Ok((Format::Content, Tensors::new()))
-        }
-    }
-}
-
-fn front(buffer: &mut [u8], length: usize) -> &mut [u8] {
-    let length = length.min(buffer.len());
-    buffer.split_at_mut(length).0
-}
-
-type ReadAgain<'a> = dyn Fn(u64, &mut [u8]) -> Result<()> + 'a;
-
-/// Where the bytes of a file go while it is not known what they are.
-enum Output {
-    /// Nothing has been seen.
-    Nothing,
-    /// So far it is a file that is here, which is held meanwhile.
-    Same(Arc<ChunkTable>, Hold),
-    /// It is something new.
-    New(Temporary, Reservation),
-}
-
-pub(crate) struct Incoming<'a> {
-    inner: &'a Arc<Inner>,
+/// A file that is being read.
+struct Reading<'a> {
+    hasher: &'a Hasher,
+    read: &'a Read<'a>,
+    sink: &'a mut dyn Sink,
+    progress: &'a Progress,
     size: u64,
-    offset: u64,
     chunks: Vec<Chunk>,
-    output: Output,
-    stored: Stored,
+    offset: u64,
 }
 
-impl<'a> Incoming<'a> {
-    pub(crate) fn new(inner: &'a Arc<Inner>, size: u64) -> Self {
-        Self {
-            inner,
-            size,
-            offset: 0,
-            chunks: Vec::new(),
-            output: Output::Nothing,
-            stored: Stored::default(),
+impl Reading<'_> {
+    fn whole(&mut self, plan: Plan) -> Result<(Format, Tensors)> {
+        match plan {
+            Plan::Spans {
+                format,
+                spans,
+                tensors,
+            } => {
+                for Span { length, flags } in spans {
+                    let mut buffer = self.hasher.buffer()?;
+                    let bytes = front(&mut buffer, length as usize);
+                    (self.read)(self.offset, bytes)?;
+                    self.chunk(bytes, flags)?;
+                    self.hasher.update(buffer, length as usize)?;
+                }
+                Ok((format, tensors))
+            }
+            Plan::Content => {
+                self.by_content()?;
+                Ok((Format::Content, Tensors::new()))
+            }
         }
     }
 
-    /// Takes the next chunk.
-    fn chunk(&mut self, bytes: &[u8], flags: ChunkFlags, again: &ReadAgain<'_>) -> Result<()> {
+    fn by_content(&mut self) -> Result<()> {
+        let mut held = 0;
+        let mut buffer = self.hasher.buffer()?;
+        while self.offset < self.size {
+            let left = self.size - self.offset;
+            let window = left.min(content::WINDOW_BYTES as u64) as usize;
+            let bytes = front(&mut buffer, window);
+            if let Some(fresh) = bytes.get_mut(held..) {
+                (self.read)(self.offset + held as u64, fresh)?;
+            }
+            let length = content::cut(bytes);
+            let mut next = self.hasher.buffer()?;
+            let (chunk, rest) = bytes.split_at(length.min(bytes.len()));
+            front(&mut next, rest.len()).copy_from_slice(rest);
+            held = rest.len();
+            self.chunk(chunk, ChunkFlags::default())?;
+            self.hasher.update(buffer, length)?;
+            buffer = next;
+        }
+        self.hasher.update(buffer, 0)
+    }
+
+    fn chunk(&mut self, bytes: &[u8], flags: ChunkFlags) -> Result<()> {
         let chunk = Chunk {
             id: ChunkId(*blake3::hash(bytes).as_bytes()),
             offset: self.offset,
@@ -270,22 +280,70 @@ impl<'a> Incoming<'a> {
                 ..flags
             },
         };
-        let at = self.chunks.len();
-        let is_same = matches!(&self.output, Output::Same(table, _)
-            if table.chunks.get(at) == Some(&chunk));
-        if !is_same && !matches!(self.output, Output::New(..)) {
-            self.depart(&chunk, again)?;
-        }
-        if let Output::New(file, _) = &self.output {
-            write(self.inner, file, &chunk, bytes, &mut self.stored)?;
-        }
+        self.sink.chunk(&chunk, bytes)?;
         self.chunks.push(chunk);
         self.offset += bytes.len() as u64;
+        self.progress.advance(bytes.len() as u64)
+    }
+}
+
+fn front(buffer: &mut [u8], length: usize) -> &mut [u8] {
+    let length = length.min(buffer.len());
+    buffer.split_at_mut(length).0
+}
+
+/// Where the bytes of a file go while it is not known what they are.
+enum Output {
+    /// Nothing has been seen.
+    Nothing,
+    /// So far it is a file that is here, which is held meanwhile.
+    Same { table: Arc<ChunkTable>, _hold: Hold },
+    /// It is something new.
+    New(Temporary, Reservation),
+}
+
+/// A file, the table that the index does not know yet, and what keeps it.
+type Known = (FileId, Option<Arc<ChunkTable>>, Hold);
+
+struct Incoming<'a> {
+    inner: &'a Arc<Inner>,
+    entry: &'a SourceEntry,
+    read: &'a Read<'a>,
+    chunks: Vec<Chunk>,
+    output: Output,
+    stored: Stored,
+}
+
+impl Sink for Incoming<'_> {
+    fn chunk(&mut self, chunk: &Chunk, bytes: &[u8]) -> Result<()> {
+        let at = self.chunks.len();
+        let is_same = matches!(&self.output, Output::Same { table, .. }
+            if table.chunks.get(at) == Some(chunk));
+        if !is_same && !matches!(self.output, Output::New(..)) {
+            self.depart(chunk)?;
+        }
+        if let Output::New(file, _) = &self.output {
+            write(self.inner, file, chunk, bytes, &mut self.stored)?;
+        }
+        self.chunks.push(*chunk);
         Ok(())
+    }
+}
+
+impl<'a> Incoming<'a> {
+    fn new(inner: &'a Arc<Inner>, entry: &'a SourceEntry, read: &'a Read<'a>) -> Self {
+        Self {
+            inner,
+            entry,
+            read,
+            chunks: Vec::new(),
+            output: Output::Nothing,
+            stored: Stored::default(),
+        }
     }
 
     /// The file is not the one that it seemed to be: finds another one, or starts to write.
-    fn depart(&mut self, chunk: &Chunk, again: &ReadAgain<'_>) -> Result<()> {
+    fn depart(&mut self, chunk: &Chunk) -> Result<()> {
         let at = self.chunks.len();
         if let Some((id, index)) = self.inner.index.locate(&chunk.id)?
             && index as usize == at
@@ -294,29 +352,24 @@ impl<'a> Incoming<'a> {
             && table.chunks.get(..at) == Some(&self.chunks)
             && table.chunks.get(at) == Some(chunk)
         {
-            self.output = Output::Same(table, hold);
+            self.output = Output::Same { table, _hold: hold };
             return Ok(());
         }
-        self.start_writing(again)
+        self.start_writing()
     }
 
-    fn start_writing(&mut self, again: &ReadAgain<'_>) -> Result<()> {
-        let reservation = self.inner.reserve(self.size)?;
+    fn start_writing(&mut self) -> Result<()> {
+        let reservation = self.inner.reserve(self.entry.size)?;
         let file = self.inner.disk.temporary()?;
         file.file
-            .reserve(self.size)
+            .reserve(self.entry.size)
             .map_err(io("reserve room for", &file.path))?;
         let mut buffer = vec![0; CHUNK_BYTES_MAX as usize];
         for chunk in &self.chunks {
             let bytes = front(&mut buffer, chunk.length as usize);
-            again(chunk.offset, bytes)?;
+            (self.read)(chunk.offset, bytes)?;
             if blake3::hash(bytes).as_bytes() != &chunk.id.0 {
-                let reason = "changed while it was read; push again when nobody writes to it";
-                return Err(ClientFault::Source {
-                    path: "a file of the source".into(),
-                    reason: reason.into(),
-                }
-                .into());
+                return Err(ClientFault::SourceChanged(self.entry.path.clone()).into());
             }
             write(self.inner, &file, chunk, bytes, &mut self.stored)?;
         }
@@ -325,18 +378,14 @@ impl<'a> Incoming<'a> {
     }
 
     /// The whole file was seen: gives it its place, unless it is here already.
-    fn finish(
-        &mut self,
-        table: ChunkTable,
-        again: &ReadAgain<'_>,
-    ) -> Result<(FileId, Option<Arc<ChunkTable>>, Hold)> {
+    fn finish(&mut self, table: ChunkTable) -> Result<Known> {
         let encoded = table.encode();
         let id = ChunkTable::id_of(&encoded);
         if let Some(hold) = self.inner.hold_known(&id)? {
             // What was written of it goes with the temporary file.
             self.output = Output::Nothing;
             self.stored = Stored {
-                linked: self.size,
+                linked: self.entry.size,
                 ..Stored::default()
             };
             return Ok((id, None, hold));
@@ -344,14 +393,14 @@ impl<'a> Incoming<'a> {
         if !matches!(self.output, Output::New(..)) {
             // An empty file, or one that another file begins with.
             self.chunks.clone_from(&table.chunks);
-            self.start_writing(again)?;
+            self.start_writing()?;
         }
         let Output::New(file, reservation) = std::mem::replace(&mut self.output, Output::Nothing)
         else {
             return Err(ClientFault::Argument("a file without an output").into());
         };
         file.file
-            .set_length(self.size)
+            .set_length(self.entry.size)
             .map_err(io("set the length of", &file.path))?;
         let hold = self.inner.place_file(&id, &encoded, file, reservation)?;
         Ok((id, Some(Arc::new(table)), hold))

@@ -12,8 +12,10 @@
 //! below the store's root as root can damage it; the mode is 0444, and `verify` tells.
 #![forbid(unsafe_code)]
 
+pub mod arrival;
 mod books;
 pub mod catalog;
+pub mod collect;
 pub mod cut;
 mod disk;
 pub mod error;
@@ -34,9 +36,12 @@ pub mod source;
 mod space;
 mod store;
 pub mod table;
+pub mod verify;
 mod visible;
 
+pub use arrival::{Arrival, ArrivalFile, ArrivalPlan, ArrivalProgress};
 pub use catalog::{Catalog, CatalogFile, CatalogRepo, CatalogRevision, CatalogTag};
+pub use collect::{CollectOptions, Collected, RevisionUsage, Usage};
 pub use error::{BusyFault, ClientFault, PeerFault, Result, StorageFault, StoreError};
 pub use ingest::Stored;
 pub use name::{
@@ -47,3 +52,4 @@ pub use publish::{Parent, PublishOptions, Published};
 pub use sign::{PublicKey, Signature, Signer};
 pub use source::{DirectorySource, Source, SourceEntry};
 pub use store::{Clock, Options, Store};
+pub use verify::{Damage, DamageKind, Healer, Remedy, VerifyOptions, VerifyReport, Wanted};

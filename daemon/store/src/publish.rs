@@ -327,7 +327,6 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
         false => None,
     };
     inner.commit(&mut state, &changes)?;
-    inner.settle(files.iter().map(|file| &file.id));
     staged.place(&layout::revision(&manifest.repo, &manifest.rev))?;
     if let Some(hub) = hub {
         hub.place(&manifest)?;
@@ -338,12 +337,29 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
     let key = (manifest.repo.clone(), manifest.rev);
     let revision = Arc::new(CatalogRevision::new(&row, manifest.clone(), keys));
     let outcome = published(&revision, &files, false);
-    state.shown.insert(key, revision);
+    if state.shown.insert(key, revision).is_none() {
+        show_tags(inner, &state, &manifest)?;
+    }
     if let Some(tag) = tag {
         move_tag(inner, &mut state, (&manifest, id), tag, signer)?;
     }
     inner.publish_catalog(&mut state);
     Ok(outcome)
+}
+
+/// A revision that was out of sight is shown again: so are the tags that point to it.
+fn show_tags(inner: &Inner, state: &State, manifest: &Manifest) -> Result<()> {
+    for row in state.books.references() {
+        let at = &row.reference;
+        if at.repo != manifest.repo || at.rev != manifest.rev {
+            continue;
+        }
+        Staged::revision(&inner.disk, manifest)?.place(&layout::tag(&at.repo, &at.tag))?;
+        if inner.options.hub_view {
+            visible::point(&inner.disk, &at.repo, &at.tag, &at.rev)?;
+        }
+    }
+    Ok(())
 }
 
 fn indexed(files: &[Ingested]) -> Vec<IndexedFile> {

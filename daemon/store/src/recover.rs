@@ -60,15 +60,17 @@ pub(crate) fn read_ledger(disk: &DiskAccess) -> Option<Books> {
 
 fn open_index(disk: &DiskAccess) -> Result<(Index, Books)> {
     let ledger = read_ledger(disk);
-    let opened = Index::open(&*disk.backend, false).and_then(|index| {
-        let (books, damaged) = index.books()?;
-        Ok((index, books, damaged))
-    });
-    let reason = match opened {
+    let reason = match Index::open(&*disk.backend) {
         Ok((index, books, 0)) => match &ledger {
             // Someone put an old index back.
             Some(ledger) if ledger.generation > books.generation => "it is older than the ledger",
-            _ => return Ok((index, books)),
+            Some(ledger) if ledger.generation == books.generation => return Ok((index, books)),
+            _ if books.generation == 0 => return Ok((index, books)),
+            // A crash came between the two: the ledger is written last.
+            _ => {
+                disk.write_whole(layout::LEDGER, &books.to_ledger())?;
+                return Ok((index, books));
+            }
         },
         Ok(_) => "rows in it are damaged",
         Err(error @ StoreError::Storage(StorageFault::Version(_) | StorageFault::Full)) => {
@@ -90,7 +92,7 @@ pub(crate) fn rebuild_index(disk: &DiskAccess, ledger: Option<Books>) -> Result<
         Err(errno) => return Err(io("rename", layout::INDEX)(errno)),
     }
     disk.sync_parent(layout::INDEX)?;
-    let index = Index::open(&*disk.backend, false)?;
+    let (index, ..) = Index::open(&*disk.backend)?;
     let mut changes = Changes::default();
     let mut digests = std::collections::HashMap::new();
     let mut found = Vec::new();
@@ -129,6 +131,7 @@ pub(crate) fn rebuild_index(disk: &DiskAccess, ledger: Option<Books>) -> Result<
     }
     let mut books = books;
     books.generation = generation;
+    disk.write_whole(layout::LEDGER, &books.to_ledger())?;
     Ok((index, books))
 }
 
@@ -214,7 +217,7 @@ fn load_revisions(inner: &Inner, state: &mut State) {
     }
 }
 
-fn has_files(inner: &Inner, revision: &CatalogRevision) -> bool {
+pub(crate) fn has_files(inner: &Inner, revision: &CatalogRevision) -> bool {
     revision.files.iter().all(|file| {
         let found = inner.disk.backend.metadata(&layout::data(&file.id));
         found.is_ok_and(|metadata| metadata.length == file.size)

@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use rustix::io::Errno;
 use towline_io::backend::os::Directory;
 use towline_io::backend::{Backend, Lock};
 
+use crate::arrival::Shared;
 use crate::books::{Books, Edit, RevisionRow};
 use crate::catalog::{Catalog, CatalogRevision};
 use crate::disk::{DiskAccess, Temporary};
@@ -93,6 +94,7 @@ pub(crate) struct Inner {
     catalog: RwLock<Arc<Catalog>>,
     holds: Mutex<HashMap<FileId, Held>>,
     tables: Mutex<Vec<(FileId, Arc<ChunkTable>)>>,
+    arrivals: Mutex<Vec<Weak<Shared>>>,
     pub(crate) shares_blocks: AtomicBool,
     _lock: Lock,
 }
@@ -170,6 +172,7 @@ impl Inner {
             catalog: RwLock::default(),
             holds: Mutex::default(),
             tables: Mutex::default(),
+            arrivals: Mutex::default(),
             shares_blocks: AtomicBool::new(true),
             _lock: lock,
         })
@@ -183,6 +186,11 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Arrivals under way.
+    pub(crate) fn arrivals(&self) -> MutexGuard<'_, Vec<Weak<Shared>>> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn holds(&self) -> MutexGuard<'_, HashMap<FileId, Held>> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -192,10 +200,17 @@ impl Inner {
         let mut books = state.books.clone();
         books.generation += 1;
         changes.edits.iter().for_each(|edit| books.apply(edit));
-        self.index.commit(changes, books.generation, true)?;
+        let outcome = self.index.commit(changes, books.generation, true);
+        // Even if it failed the index may know these files after the next start.
+        self.settle(changes.files.iter().map(|file| &file.id));
+        outcome?;
         state.books = books;
-        self.disk
-            .write_whole(layout::LEDGER, &state.books.to_ledger())
+        // The change is durable. The second copy is made good by the next change or start.
+        let ledger = state.books.to_ledger();
+        if let Err(error) = self.disk.write_whole(layout::LEDGER, &ledger) {
+            tracing::error!(%error, "the ledger could not be written");
+        }
+        Ok(())
     }
 
     /// Makes a change that may be lost in a crash, because opening finds it again.
@@ -219,7 +234,7 @@ impl Inner {
     pub(crate) fn hold_known(self: &Arc<Self>, id: &FileId) -> Result<Option<Hold>> {
         let mut holds = self.holds();
         let is_fresh = holds.get(id).is_some_and(|held| held.fresh.is_some());
-        if !is_fresh && self.index.size_of(id)?.is_none() {
+        if !is_fresh && !self.is_stored(id)? {
             return Ok(None);
         }
         holds.entry(*id).or_default().count += 1;
@@ -227,6 +242,15 @@ impl Inner {
             inner: Arc::clone(self),
             id: *id,
         }))
+    }
+
+    /// Whether the index knows a file and its bytes are there.
+    fn is_stored(&self, id: &FileId) -> Result<bool> {
+        let Some(size) = self.index.size_of(id)? else {
+            return Ok(false);
+        };
+        let found = self.disk.backend.metadata(&layout::data(id));
+        Ok(found.is_ok_and(|metadata| metadata.length == size))
     }
 
     pub(crate) fn is_held(&self, id: &FileId) -> bool {
@@ -254,7 +278,7 @@ impl Inner {
         // Under this lock nobody else can place or remove the same file.
         let mut holds = self.holds();
         let is_fresh = holds.get(id).is_some_and(|held| held.fresh.is_some());
-        let is_here = is_fresh || self.index.size_of(id)?.is_some();
+        let is_here = is_fresh || self.is_stored(id)?;
         if !is_here {
             written.place(&layout::table(id))?;
             data.place(&layout::data(id))?;
@@ -386,8 +410,44 @@ impl Inner {
         Ok(Some(Arc::new(CatalogRevision::new(row, manifest, keys))))
     }
 
-    /// Takes room for `bytes` before the first of them is written.
+    /// Takes room for `bytes` before the first of them is written; evicts what may go for it.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation> {
+        if let Some(room) = self.try_reserve(bytes)? {
+            return Ok(room);
+        }
+        let (free, limit) = self.room()?;
+        let wanted = bytes.saturating_sub(free);
+        if self.evict(wanted)? >= wanted
+            && let Some(room) = self.try_reserve(bytes)?
+        {
+            return Ok(room);
+        }
+        Err(ClientFault::Quota {
+            needed: bytes,
+            free,
+            limit,
+            evictable: self.evictable_bytes(),
+        }
+        .into())
+    }
+
+    fn try_reserve(&self, bytes: u64) -> Result<Option<Reservation>> {
+        // What is reserved may be allocated already, so the file system is only asked for this.
+        let space = self
+            .disk
+            .backend
+            .space()
+            .map_err(io("ask for room on", ""))?;
+        if bytes > 0 && bytes.saturating_add(MARGIN_BYTES) > space.free {
+            return Ok(None);
+        }
+        Ok(self
+            .space
+            .reserve(bytes, self.options.quota.unwrap_or(u64::MAX)))
+    }
+
+    /// Bytes that are free, and the limit that makes it so.
+    fn room(&self) -> Result<(u64, u64)> {
         let limit = self.options.quota.unwrap_or(u64::MAX);
         let space = self
             .disk
@@ -395,18 +455,22 @@ impl Inner {
             .space()
             .map_err(io("ask for room on", ""))?;
         let (stored, reserved) = self.space.counts();
-        // What is reserved may be allocated already, so the file system is only asked for this.
-        let fits_disk = bytes.saturating_add(MARGIN_BYTES) <= space.free;
-        match self.space.reserve(bytes, limit) {
-            Some(reservation) if fits_disk => Ok(reservation),
-            _ => Err(ClientFault::Quota {
-                needed: bytes,
-                free: limit.saturating_sub(stored + reserved).min(space.free),
-                limit: limit.min(space.total),
-                evictable: 0,
-            }
-            .into()),
+        let on_disk = space.free.saturating_sub(MARGIN_BYTES);
+        let free = limit
+            .saturating_sub(stored.saturating_add(reserved))
+            .min(on_disk);
+        Ok((free, limit.min(space.total)))
+    }
+
+    /// Removes a file that the index does not know, unless somebody holds it.
+    pub(crate) fn remove_unheld(&self, id: &FileId) -> bool {
+        let holds = self.holds();
+        if holds.contains_key(id) {
+            return false;
         }
+        let data = self.disk.backend.remove_file(&layout::data(id)).is_ok();
+        let table = self.disk.backend.remove_file(&layout::table(id)).is_ok();
+        data || table
     }
 }
 

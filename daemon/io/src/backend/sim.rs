@@ -127,6 +127,12 @@ impl Sim {
         }
     }
 
+    /// Another machine with the same disk, on which everything is durable.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self::on(self.state().disk.clone())
+    }
+
     /// Says what shall go wrong from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.state().faults = faults;
@@ -468,7 +474,10 @@ impl File for SimFile {
             if !state.faults.reflink {
                 return Err(Errno::OPNOTSUPP);
             }
-            if from % BLOCK_BYTES != 0 || to % BLOCK_BYTES != 0 || length % BLOCK_BYTES != 0 {
+            if [from, to, length]
+                .iter()
+                .any(|at| !at.is_multiple_of(BLOCK_BYTES))
+            {
                 return Err(Errno::INVAL);
             }
             let start = usize::try_from(from).map_err(|_| Errno::INVAL)?;
