@@ -12,17 +12,20 @@ mod bar;
 mod client;
 mod config;
 mod failure;
+mod gc;
 mod models;
 mod mount_help;
 mod mounting;
 mod options;
 mod output;
+mod pull;
 mod push;
 mod status;
 mod table;
 mod task;
 mod tune;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -40,6 +43,7 @@ or written, 75 something else failed for now.
 Examples:
   towline up                                      serve ~/.local/share/towline to this host
   towline up --listen 0.0.0.0 --allow 10.0.0.0/24 serve it to a network
+  towline pull hf://Qwen/Qwen3-8B                 bring a model from the hub
   towline push ./tiny-llama acme/tiny-llama       publish a folder as a model
   towline mount-help windows                      what to type on a Windows machine
   towline status --node http://10.0.0.1:8420      ask another node";
@@ -69,6 +73,15 @@ enum Verb {
     /// Publish a folder as a revision of a model.
     #[command(after_help = push::EXAMPLES)]
     Push(push::Push),
+    /// Bring a model from a hub, a web server, an object store or a folder.
+    #[command(after_help = pull::EXAMPLES)]
+    Pull(pull::Pull),
+    /// Read and hash models; heal or set aside what is wrong.
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::Verify),
+    /// Free what no tag, pin or lease holds any more.
+    #[command(after_help = gc::EXAMPLES)]
+    Gc(gc::Gc),
     /// List, show, tag, pin and remove models.
     #[command(after_help = models::EXAMPLES)]
     Models(models::Models),
@@ -126,7 +139,10 @@ fn run(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Tune(verb) => return tune::run(&verb),
         Verb::Up(options) => up::run(&options),
         Verb::Status { node, json } => status::run(&node, json),
+        Verb::Verify(verify) => return verify::run(&verify),
         Verb::Push(push) => push::run(&push),
+        Verb::Pull(pull) => pull::run(&pull),
+        Verb::Gc(gc) => gc::run(&gc),
         Verb::Models(models) => models::run(&models),
         Verb::MountHelp { node, system } => mount_help::run(&node, system),
         Verb::Config(ConfigVerb::Check { file }) => config::check(file),

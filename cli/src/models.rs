@@ -14,6 +14,7 @@ Examples:
   towline models
   towline models show acme/tiny-llama
   towline models tag acme/tiny-llama:main v2      v2 points to what main points to
+  towline models du
   towline models pin acme/tiny-llama:v2
   towline models rm acme/tiny-llama:v1
 
@@ -40,6 +41,8 @@ enum Verb {
         /// ORG/MODEL or ORG/MODEL:TAG.
         name: String,
     },
+    /// Room on the disk: of every revision, shared and its own.
+    Du,
     /// Let a tag point to a revision.
     Tag {
         /// ORG/MODEL:TAG or ORG/MODEL:REVISION.
@@ -82,6 +85,10 @@ pub(crate) fn run(models: &Models) -> Result<(), Failure> {
             print(&model, *json, || {
                 describe(&model, revision.unwrap_or("main"))
             })
+        }
+        Some(Verb::Du) => {
+            let usage: wire::Usage = client::get(node, "/v1/models/usage")?;
+            print(&usage, *json, || describe_usage(&usage))
         }
         Some(Verb::Tag { name, tag }) => change(models, "tag", name, Some(tag)),
         Some(Verb::Untag { name }) => {
@@ -179,6 +186,30 @@ fn describe(model: &wire::Model, wanted: &str) -> String {
         text.push_str(&format!("\nfiles of {wanted}\n"));
         text.push_str(&table::layout(&["PATH", "SIZE", "ETAG"], &rows));
     }
+    text
+}
+
+fn describe_usage(usage: &wire::Usage) -> String {
+    let rows = usage.revisions.iter().map(|revision| {
+        vec![
+            revision.name.clone(),
+            short(&revision.revision),
+            size(revision.bytes),
+            size(revision.unique),
+            size(revision.shared),
+        ]
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    let mut text = table::layout(&["MODEL", "REVISION", "SIZE", "UNIQUE", "SHARED"], &rows);
+    let quota = usage.quota.map_or("no limit".to_owned(), size);
+    text.push_str(&format!(
+        "\nstored {} for {} of models, unused {}, reserved {}\nlimit {quota}, free on disk {}\n",
+        size(usage.stored),
+        size(usage.referred),
+        size(usage.unused),
+        size(usage.reserved),
+        size(usage.free)
+    ));
     text
 }
 

@@ -6,7 +6,6 @@
 //! takes longer than a moment is a task with a number. Not promised: that two changes of one tag
 //! keep the order in which they were sent.
 
-mod tasks;
 pub mod wire;
 
 use std::sync::Arc;
@@ -20,8 +19,9 @@ use towline_store::{
     TagName,
 };
 
-use tasks::Tasks;
-use wire::{Fault, Push, Target};
+use crate::pull::Wanted;
+use crate::tasks::{Doing, Tasks};
+use wire::{Fault, Gc, Pull, Push, Target, Verify};
 
 /// The store with the tasks that work on it.
 pub(crate) struct ModelDesk {
@@ -58,6 +58,7 @@ impl ModelDesk {
         }
         match below {
             "" | "/" => json(&self.list()),
+            "/usage" => self.usage(),
             _ => self.show(below.trim_start_matches('/')),
         }
     }
@@ -66,6 +67,9 @@ impl ModelDesk {
     pub(crate) fn change(&self, verb: &str, body: &[u8]) -> Answer {
         let done = match verb {
             "push" => parse(body).and_then(|push| self.push(push)),
+            "pull" => parse(body).and_then(|pull| self.pull(&pull)),
+            "verify" => parse(body).and_then(|verify| self.verify(verify)),
+            "gc" => parse(body).and_then(|gc| self.gc(gc)),
             "tag" => parse(body).and_then(|target| self.tag(&target)),
             "untag" => parse(body).and_then(|target| self.untag(&target)),
             "pin" => parse(body).and_then(|target| self.pin(&target, true)),
@@ -154,21 +158,107 @@ impl ModelDesk {
         let source = DirectorySource::open(&push.directory).map_err(|error| failed(&error))?;
         let store = self.store().clone();
         let what = format!("push {name}:{tag}");
-        let work = move |progress: &towline_store::Progress| {
+        let work = move |doing: &Doing<'_>| {
             let options = PublishOptions {
                 message: &push.message,
                 ..Default::default()
             };
-            let published = store.publish(&name, &tag, &source, &options, progress)?;
+            let published = store
+                .publish(&name, &tag, &source, &options, doing.progress)
+                .map_err(|error| fault(&error))?;
             Ok(value(&describe(&name, &tag, &published)))
         };
         self.begin(what, work)
     }
 
+    fn pull(&self, pull: &Pull) -> Result<Answer, Answer> {
+        let wanted = Wanted::of(pull).map_err(|error| (400, value(&error.fault())))?;
+        let store = self.store().clone();
+        let (name, tag) = (wanted.name.clone(), wanted.tag.clone());
+        self.begin(format!("pull {name}:{tag}"), move |doing| {
+            let published = wanted.run(&store, doing).map_err(|error| error.fault())?;
+            Ok(value(&describe(&name, &tag, &published)))
+        })
+    }
+
+    fn verify(&self, verify: Verify) -> Result<Answer, Answer> {
+        let name = verify.name.as_deref().map(repo).transpose()?;
+        let rev = match (&name, verify.revision.as_deref()) {
+            (Some(name), Some(revision)) => Some(self.resolve(name, Some(revision))?),
+            _ => None,
+        };
+        let store = self.store().clone();
+        let what = match &name {
+            Some(name) => format!("verify {name}"),
+            None => "verify all models".to_owned(),
+        };
+        self.begin(what, move |doing| {
+            let options = towline_store::VerifyOptions {
+                repo: name.as_ref(),
+                rev: rev.as_ref(),
+                look_only: verify.look_only,
+                healer: Some(&crate::heal::Origins::default()),
+            };
+            let report = store
+                .verify(&options, doing.progress)
+                .map_err(|error| fault(&error))?;
+            Ok(value(&verified(&report)))
+        })
+    }
+
+    fn gc(&self, gc: Gc) -> Result<Answer, Answer> {
+        let default = towline_store::CollectOptions::default();
+        let options = towline_store::CollectOptions {
+            dry_run: gc.dry_run,
+            grace_seconds: gc.grace.unwrap_or(default.grace_seconds),
+        };
+        let collected = self.store().gc(&options);
+        let collected = collected.map_err(|error| failed(&error))?;
+        let names = |list: &[(RepoName, towline_store::RevisionId)]| {
+            list.iter()
+                .map(|(name, rev)| format!("{name}@{rev}"))
+                .collect()
+        };
+        Ok(json(&wire::Collected {
+            dry_run: gc.dry_run,
+            revisions: names(&collected.revisions),
+            files: collected.files,
+            bytes: collected.bytes,
+            revisions_marked: names(&collected.revisions_marked),
+            files_marked: collected.files_marked,
+            bytes_marked: collected.bytes_marked,
+        }))
+    }
+
+    fn usage(&self) -> Answer {
+        match self.store().usage() {
+            Ok(usage) => json(&wire::Usage {
+                stored: usage.stored_bytes,
+                referred: usage.referred_bytes,
+                unused: usage.unused_bytes,
+                reserved: usage.reserved_bytes,
+                quota: usage.quota,
+                free: usage.free_bytes,
+                revisions: usage
+                    .revisions
+                    .iter()
+                    .map(|((name, rev), usage)| wire::RevisionUsage {
+                        name: name.to_string(),
+                        revision: rev.to_string(),
+                        bytes: usage.bytes,
+                        unique: usage.unique_bytes,
+                        shared: usage.shared_bytes,
+                    })
+                    .collect(),
+            }),
+            Err(error) => failed(&error),
+        }
+    }
+
     fn begin(
         &self,
         what: String,
-        work: impl FnOnce(&towline_store::Progress) -> Result<Value, StoreError> + Send + 'static,
+        work: impl FnOnce(&Doing<'_>) -> Result<Value, Fault> + Send + 'static,
     ) -> Result<Answer, Answer> {
         let number = self.tasks.begin(what, work).ok_or_else(|| {
             refuse(
@@ -221,6 +311,45 @@ impl ModelDesk {
         let revision = revision.unwrap_or("main");
         let found = self.store().resolve(name, revision);
         found.map_err(|error| failed(&error))
+    }
+}
+
+fn verified(report: &towline_store::VerifyReport) -> wire::Verified {
+    let damages = report.damages.iter().map(|damage| wire::Damage {
+        kind: kind(damage.kind).to_owned(),
+        path: damage.path.clone(),
+        detail: damage.detail.clone(),
+        revisions: damage
+            .revisions
+            .iter()
+            .map(|(name, rev)| format!("{name}@{rev}"))
+            .collect(),
+        remedy: match damage.remedy {
+            towline_store::Remedy::Healed => "healed",
+            towline_store::Remedy::Quarantined => "quarantined",
+            towline_store::Remedy::Left => "left",
+        }
+        .to_owned(),
+    });
+    wire::Verified {
+        revisions: report.revisions,
+        files: report.files,
+        bytes: report.bytes,
+        damages: damages.collect(),
+    }
+}
+
+fn kind(kind: towline_store::DamageKind) -> &'static str {
+    use towline_store::DamageKind;
+    match kind {
+        DamageKind::Data => "data",
+        DamageKind::Length => "length",
+        DamageKind::Missing => "missing",
+        DamageKind::Table => "table",
+        DamageKind::Manifest => "manifest",
+        DamageKind::Index => "index",
+        DamageKind::Ledger => "ledger",
+        DamageKind::Shown => "shown",
     }
 }
 
@@ -285,8 +414,7 @@ fn json(answer: &impl Serialize) -> Answer {
 }
 
 fn refuse(code: u16, culprit: &str, error: &str) -> Answer {
-    let (culprit, error) = (culprit.to_owned(), error.to_owned());
-    (code, value(&Fault { culprit, error }))
+    (code, value(&Fault::new(culprit, error)))
 }
 
 /// What a failure of the store is called.
@@ -297,10 +425,7 @@ pub(crate) fn fault(error: &StoreError) -> Fault {
         StoreError::Storage(_) => "storage",
         StoreError::Busy(_) => "busy",
     };
-    Fault {
-        culprit: culprit.to_owned(),
-        error: error.to_string(),
-    }
+    Fault::new(culprit, error.to_string())
 }
 
 fn failed(error: &StoreError) -> Answer {

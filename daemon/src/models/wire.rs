@@ -19,6 +19,134 @@ pub struct Push {
     pub message: String,
 }
 
+/// `POST /v1/models/pull`: bring a model from elsewhere.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pull {
+    /// `hf://org/model@rev`, a URL, `s3://bucket/prefix`, or a folder.
+    pub source: String,
+    /// The hub that `hf://` means.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// The source's token. Kept for this pull only, never logged.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// `org/model`; the source's own name if left out.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The tag to move.
+    #[serde(default)]
+    pub tag: Option<String>,
+}
+
+/// `POST /v1/models/verify`: read and hash everything.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verify {
+    /// One model; everything if left out.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// One of its tags or revisions.
+    #[serde(default)]
+    pub revision: Option<String>,
+    /// Repair nothing.
+    #[serde(default)]
+    pub look_only: bool,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Verified {
+    /// Revisions that were looked at.
+    pub revisions: u64,
+    /// Files that were read.
+    pub files: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// What is wrong, or was.
+    pub damages: Vec<Damage>,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Damage {
+    /// What kind of thing.
+    pub kind: String,
+    /// Where, relative to the store.
+    pub path: String,
+    /// How that is known.
+    pub detail: String,
+    /// Revisions that have it.
+    pub revisions: Vec<String>,
+    /// What was done about it.
+    pub remedy: String,
+}
+
+/// `POST /v1/models/gc`: free what nothing refers to.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gc {
+    /// Only tell what would go.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// How long something must have been unused, in seconds; a day if left out.
+    #[serde(default)]
+    pub grace: Option<u64>,
+}
+
+/// What was collected.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Collected {
+    /// Only told, nothing done.
+    pub dry_run: bool,
+    /// Revisions that went.
+    pub revisions: Vec<String>,
+    /// Files that went.
+    pub files: u64,
+    /// Bytes that went.
+    pub bytes: u64,
+    /// Revisions that were marked and go next time.
+    pub revisions_marked: Vec<String>,
+    /// Files that were marked and go next time, when the grace is over.
+    pub files_marked: u64,
+    /// Their bytes.
+    pub bytes_marked: u64,
+}
+
+/// `GET /v1/models/usage`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Usage {
+    /// Bytes of all files that are here.
+    pub stored: u64,
+    /// What they would take if nothing was shared.
+    pub referred: u64,
+    /// Bytes that no revision has; collection frees them.
+    pub unused: u64,
+    /// Bytes promised to pulls and pushes under way.
+    pub reserved: u64,
+    /// Most bytes that files may take.
+    pub quota: Option<u64>,
+    /// Bytes free on the file system.
+    pub free: u64,
+    /// Each revision.
+    pub revisions: Vec<RevisionUsage>,
+}
+
+/// Room of a revision.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RevisionUsage {
+    /// `org/model`.
+    pub name: String,
+    /// Forty hex digits.
+    pub revision: String,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Bytes that only it has.
+    pub unique: u64,
+    /// Bytes that others have too.
+    pub shared: u64,
+}
+
 /// A request that names a repository, and where it must, one of its tags or revisions.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -79,7 +207,18 @@ pub struct Fault {
     pub error: String,
 }
 
-/// What a push did.
+impl Fault {
+    /// A fault of this culprit.
+    #[must_use]
+    pub fn new(culprit: &str, error: impl Into<String>) -> Self {
+        Self {
+            culprit: culprit.to_owned(),
+            error: error.into(),
+        }
+    }
+}
+
+/// What a push or pull did.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Published {
     /// `org/model`.

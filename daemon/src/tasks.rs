@@ -5,15 +5,15 @@
 //! they do can be begun again and goes on where it stood.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde_json::Value;
 use towline_base::clock;
-use towline_store::{Progress, StoreError};
+use towline_store::{Progress, ProgressView};
 
-use super::fault;
-use super::wire::{Task, TaskState};
+use crate::models::wire::{Fault, Task, TaskState};
 
 /// Most tasks at once: each reads and hashes on several threads.
 const RUNNING_MAX: usize = 8;
@@ -33,11 +33,41 @@ struct Held {
     tasks: BTreeMap<u64, Arc<Entry>>,
 }
 
+type Look = Box<dyn Fn() -> ProgressView + Send>;
+
+type End = Option<(Instant, Result<Value, Fault>)>;
+
 struct Entry {
     what: String,
     started: Instant,
     progress: Progress,
-    end: Mutex<Option<(Instant, Result<Value, StoreError>)>>,
+    is_stopped: AtomicBool,
+    look: Mutex<Option<Look>>,
+    end: Mutex<End>,
+}
+
+/// A task as its own work sees it.
+pub(crate) struct Doing<'a> {
+    /// For work of the store that counts here itself.
+    pub(crate) progress: &'a Progress,
+    entry: &'a Entry,
+}
+
+impl Doing<'_> {
+    /// Whether somebody wants it to stop.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.entry.is_stopped.load(Ordering::Relaxed)
+    }
+
+    /// From now on, how far it is comes from here.
+    pub(crate) fn show(&self, look: impl Fn() -> ProgressView + Send + 'static) {
+        let mut slot = self
+            .entry
+            .look
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(Box::new(look));
+    }
 }
 
 impl Tasks {
@@ -45,7 +75,7 @@ impl Tasks {
     pub(crate) fn begin(
         &self,
         what: String,
-        work: impl FnOnce(&Progress) -> Result<Value, StoreError> + Send + 'static,
+        work: impl FnOnce(&Doing<'_>) -> Result<Value, Fault> + Send + 'static,
     ) -> Option<u64> {
         let mut held = self.held();
         let running = held.tasks.values().filter(|task| task.end().is_none());
@@ -56,6 +86,8 @@ impl Tasks {
             what,
             started: clock::now(),
             progress: Progress::default(),
+            is_stopped: AtomicBool::new(false),
+            look: Mutex::default(),
             end: Mutex::default(),
         });
         held.last += 1;
@@ -69,10 +101,15 @@ impl Tasks {
             .spawn(move || {
                 let _entered = span.enter();
                 tracing::info!(proc = entry.what, "task begun");
-                let result = work(&entry.progress);
-                if let Err(error) = &result {
-                    tracing::warn!(%error, "task failed");
+                let doing = Doing {
+                    progress: &entry.progress,
+                    entry: &entry,
+                };
+                let result = work(&doing);
+                if let Err(fault) = &result {
+                    tracing::warn!(error = fault.error, "task failed");
                 }
+                entry.freeze();
                 *entry.end() = Some((clock::now(), result));
             });
         if spawned.is_err() {
@@ -92,7 +129,7 @@ impl Tasks {
     pub(crate) fn stop(&self, number: u64) -> bool {
         let entry = self.held().tasks.get(&number).cloned();
         entry.is_some_and(|entry| {
-            entry.progress.stop();
+            entry.stop();
             true
         })
     }
@@ -100,7 +137,7 @@ impl Tasks {
     /// Tells all tasks to stop.
     pub(crate) fn stop_all(&self) {
         let held = self.held();
-        held.tasks.values().for_each(|entry| entry.progress.stop());
+        held.tasks.values().for_each(|entry| entry.stop());
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -120,17 +157,35 @@ impl Held {
 }
 
 impl Entry {
-    fn end(&self) -> MutexGuard<'_, Option<(Instant, Result<Value, StoreError>)>> {
+    fn end(&self) -> MutexGuard<'_, End> {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+        self.progress.stop();
+    }
+
+    fn view(&self) -> ProgressView {
+        let look = self.look.lock().unwrap_or_else(PoisonError::into_inner);
+        look.as_ref()
+            .map_or_else(|| self.progress.view(), |look| look())
+    }
+
+    /// Keeps the last view and lets go of what it came from.
+    fn freeze(&self) {
+        let last = self.view();
+        let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner);
+        *look = Some(Box::new(move || last));
+    }
+
     fn describe(&self, number: u64) -> Task {
-        let view = self.progress.view();
+        let view = self.view();
         let end = self.end();
         let (state, until, result, error) = match &*end {
             None => (TaskState::Running, clock::now(), None, None),
             Some((until, Ok(value))) => (TaskState::Done, *until, Some(value.clone()), None),
-            Some((until, Err(error))) => (TaskState::Failed, *until, None, Some(fault(error))),
+            Some((until, Err(fault))) => (TaskState::Failed, *until, None, Some(fault.clone())),
         };
         Task {
             task: number,
