@@ -38,5 +38,5 @@ pub use pool::{Pool, PoolLimits};
 pub use protocol::{
     Demand, Framed, HandOff, Output, Payload, PayloadSink, Peer, Protocol, Service,
 };
-pub use span::{FileSpan, OpenFile, PayloadFault, SpanFault};
+pub use span::{FileSpan, Gate, OpenFile, Passage, PayloadFault, SpanFault};
 pub use worker::{Listening, Patience, Worker, WorkerHandle, WorkerParts};

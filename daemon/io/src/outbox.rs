@@ -14,7 +14,7 @@ use rustix::pipe::{SpliceFlags, splice};
 
 use crate::limits::{CORK_BYTES_MIN, PROBE_STEP_BYTES, TRUSTED_BYTES, WINDOW_BYTES};
 use crate::pipes::{Pipe, Pipes};
-use crate::span::{FileSpan, SpanFault};
+use crate::span::{FileSpan, Passage, SpanFault};
 
 /// One piece to send.
 #[derive(Debug)]
@@ -61,6 +61,14 @@ impl Seen {
     /// is missed there costs one read-ahead, and a file is rarely cached in patches.
     fn look_ahead(&mut self, span: &FileSpan) -> Result<(), SpanFault> {
         let window = (span.length - self.resident).min(WINDOW_BYTES);
+        let window = match span.file.passage(span.offset + self.resident, window) {
+            Passage::Open(bytes) => bytes.min(window),
+            Passage::Closed => {
+                self.run = 0;
+                return Ok(());
+            }
+            Passage::Lost => return Err(SpanFault::Lost),
+        };
         let is_trusted = self.run >= TRUSTED_BYTES && !self.was_cold;
         let step = if is_trusted {
             PROBE_STEP_BYTES * 4
@@ -86,6 +94,8 @@ pub(crate) enum Flushed {
     Blocked,
     /// The next bytes have to be read first; `Some` names what to read into a pipe.
     Cold,
+    /// The next bytes have not arrived at this node.
+    Absent,
     /// A pipe is being filled for the next bytes.
     Filling,
     /// The budget of this turn is used up.
@@ -235,7 +245,15 @@ impl Outbox {
         if seen.resident < span.length.min(WINDOW_BYTES) {
             match seen.look_ahead(span) {
                 Ok(()) if seen.resident > 0 => {}
-                Ok(()) => return Ok(Step::Stop(Flushed::Cold)),
+                Ok(()) => {
+                    let has_arrived = span.file.passage(span.offset, 1) == Passage::Open(1);
+                    let cold = if has_arrived {
+                        Flushed::Cold
+                    } else {
+                        Flushed::Absent
+                    };
+                    return Ok(Step::Stop(cold));
+                }
                 Err(fault) => return Err(SendFault::Span(fault)),
             }
         }
@@ -315,12 +333,18 @@ enum Step {
     Stop(Flushed),
 }
 
+/// Whether every byte of a span is at this node.
+pub(crate) fn has_arrived(span: &FileSpan) -> bool {
+    span.file.passage(span.offset, span.length) == Passage::Open(span.length)
+}
+
 /// Whether a whole span of at most one framed reply is in memory.
 pub(crate) fn is_all_resident(span: &FileSpan) -> bool {
-    matches!(
-        is_resident(span, 0, span.length, PROBE_STEP_BYTES),
-        Ok(true)
-    )
+    has_arrived(span)
+        && matches!(
+            is_resident(span, 0, span.length, PROBE_STEP_BYTES),
+            Ok(true)
+        )
 }
 
 /// Whether `window` bytes of a span from `start` are in the page cache. One byte is read at the

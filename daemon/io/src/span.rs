@@ -9,11 +9,33 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+/// Tells which bytes of a file have arrived, for files that are still on their way.
+pub trait Gate: std::fmt::Debug + Send + Sync {
+    /// How many of the `length` bytes from `offset` may be read now, without a gap. Bytes that
+    /// were there once stay.
+    fn passage(&self, offset: u64, length: u64) -> Passage;
+
+    /// Asks that these bytes come next. May be called again while they are awaited.
+    fn want(&self, offset: u64, length: u64);
+}
+
+/// What a [`Gate`] says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Passage {
+    /// So many bytes may be read; more than 0.
+    Open(u64),
+    /// Not even the first byte is here yet.
+    Closed,
+    /// They will not come: whatever brought them has stopped.
+    Lost,
+}
+
 /// An open regular file, with what is asked of the kernel once and for all when it is opened.
 #[derive(Debug)]
 pub struct OpenFile {
     file: File,
     lives_in_memory: bool,
+    gate: Option<Arc<dyn Gate>>,
 }
 
 impl OpenFile {
@@ -24,6 +46,29 @@ impl OpenFile {
         Self {
             file,
             lives_in_memory,
+            gate: None,
+        }
+    }
+
+    /// The same file, of which only what the gate lets pass is read.
+    #[must_use]
+    pub fn behind(self, gate: Option<Arc<dyn Gate>>) -> Self {
+        Self { gate, ..self }
+    }
+
+    /// How many of the `length` bytes from `offset` have arrived, without a gap.
+    #[must_use]
+    pub fn passage(&self, offset: u64, length: u64) -> Passage {
+        match &self.gate {
+            None => Passage::Open(length),
+            Some(gate) => gate.passage(offset, length),
+        }
+    }
+
+    /// Asks that bytes arrive next.
+    pub(crate) fn want(&self, offset: u64, length: u64) {
+        if let Some(gate) = &self.gate {
+            gate.want(offset, length);
         }
     }
 
@@ -75,6 +120,12 @@ pub enum SpanFault {
         /// Bytes that were there.
         bytes: u64,
     },
+    /// The bytes have not arrived in time; they still may.
+    #[error("the bytes are still on their way")]
+    Late,
+    /// The bytes will not arrive.
+    #[error("the rest of the file stopped on its way here")]
+    Lost,
     /// The storage failed to read.
     #[error("reading the file failed: {0}")]
     Read(rustix::io::Errno),

@@ -7,6 +7,7 @@
 //! the page cache to take. Not promised: that a write to the page cache never waits for the disk
 //! when the host has too many dirty pages.
 
+mod absent;
 mod accepting;
 mod cold;
 mod gathering;
@@ -37,6 +38,7 @@ use crate::protocol::{HandOff, Output, Peer, Protocol, Service};
 use crate::span::SpanFault;
 use crate::token::{Slots, Token};
 
+use absent::Absent;
 use cold::{ColdFramed, ColdRead, Fill};
 
 /// How often caches age and time limits are looked at.
@@ -152,6 +154,8 @@ pub struct Worker<S: Service> {
     fills: Slots<Fill>,
     waiting_framed: VecDeque<(Token, ColdFramed)>,
     waiting_ordered: VecDeque<Token>,
+    /// What waits for bytes that are not at this node yet.
+    absent: Vec<Absent>,
     /// Cold reads that found the pool full.
     stalled_reads: Vec<(Token, crate::connection::Task)>,
     charged: usize,
@@ -210,6 +214,7 @@ impl<S: Service> Worker<S> {
             fills: Slots::default(),
             waiting_framed: VecDeque::new(),
             waiting_ordered: VecDeque::new(),
+            absent: Vec::new(),
             stalled_reads: Vec::new(),
             charged: 0,
             favoured: None,
@@ -247,6 +252,7 @@ impl<S: Service> Worker<S> {
                     self.turn(token);
                 }
             }
+            self.look_for_arrivals();
             if self.now - self.ticked_at >= TICK {
                 self.tick();
             }
@@ -257,7 +263,12 @@ impl<S: Service> Worker<S> {
     }
 
     fn until_tick(&self) -> Duration {
-        (self.ticked_at + TICK).saturating_duration_since(self.now)
+        let tick = (self.ticked_at + TICK).saturating_duration_since(self.now);
+        if self.absent.is_empty() {
+            tick
+        } else {
+            tick.min(absent::LOOK_INTERVAL)
+        }
     }
 
     fn handle(&mut self, event: Event) {
@@ -396,6 +407,10 @@ impl<S: Service> Worker<S> {
             Ok(Flushed::All | Flushed::Filling) => None,
             Ok(Flushed::Spent) => Some(Fate::Again),
             Ok(Flushed::Cold) => self.fill_front(token, connection),
+            Ok(Flushed::Absent) => {
+                self.await_front(token, connection);
+                None
+            }
             Ok(Flushed::Blocked) => {
                 connection.is_write_blocked = true;
                 match self.engine.want_write(connection.fd.as_fd(), token) {

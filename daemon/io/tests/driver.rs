@@ -19,9 +19,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use towline_io::{
-    Admission, Congestion, Demand, EngineChoice, FileSpan, Framed, HandOff, Listening, OpenFile,
-    Output, Patience, Payload, PayloadFault, PayloadSink, Peer, Pool, PoolLimits, Protocol,
-    Service, SpanFault, Worker, WorkerHandle, WorkerLimits, WorkerMetrics, WorkerParts, listen_all,
+    Admission, Congestion, Demand, EngineChoice, FileSpan, Framed, Gate, HandOff, Listening,
+    OpenFile, Output, Passage, Patience, Payload, PayloadFault, PayloadSink, Peer, Pool,
+    PoolLimits, Protocol, Service, SpanFault, Worker, WorkerHandle, WorkerLimits, WorkerMetrics,
+    WorkerParts, listen_all,
 };
 
 struct Toy {
@@ -88,7 +89,7 @@ fn recover(head: &[u8], fault: SpanFault) -> Option<Vec<u8>> {
     assert_eq!(head, b"<");
     match fault {
         SpanFault::Short { .. } => Some(b"short".to_vec()),
-        SpanFault::Read(_) => None,
+        SpanFault::Read(_) | SpanFault::Late | SpanFault::Lost => None,
     }
 }
 
@@ -172,11 +173,17 @@ fn content() -> Vec<u8> {
 }
 
 fn serve(engine: EngineChoice, idle_max: Duration) -> Server {
+    serve_behind(engine, idle_max, None)
+}
+
+fn serve_behind(engine: EngineChoice, idle_max: Duration, gate: Option<Arc<ToyGate>>) -> Server {
+    let gate = gate.map(|gate| gate as Arc<dyn Gate>);
     let file = tempfile::tempfile().unwrap();
     (&file).write_all(&content()).unwrap();
     file.sync_all().unwrap();
     let shared = |file| Arc::new(OpenFile::new(file));
-    let (file, sink) = (shared(file), shared(tempfile::tempfile().unwrap()));
+    let file = Arc::new(OpenFile::new(file).behind(gate));
+    let (file, sink) = (file, shared(tempfile::tempfile().unwrap()));
     let any = "127.0.0.1:0".parse().unwrap();
     let socket = listen_all(any, 1).unwrap().pop().unwrap();
     let address = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
@@ -410,6 +417,77 @@ fn a_payload_that_stops_on_its_way_is_taken_as_far_as_it_came() {
         std::os::unix::fs::FileExt::read_exact_at(&**server.sink, &mut stored, 0).unwrap();
         assert!(stored == all[..length]);
     });
+}
+
+/// A gate that opens as somebody says.
+#[derive(Debug, Default)]
+struct ToyGate {
+    arrived: std::sync::atomic::AtomicU64,
+    is_lost: std::sync::atomic::AtomicBool,
+    wanted: std::sync::atomic::AtomicU64,
+}
+
+impl Gate for ToyGate {
+    fn passage(&self, offset: u64, length: u64) -> Passage {
+        use std::sync::atomic::Ordering::SeqCst;
+        match self.arrived.load(SeqCst).saturating_sub(offset).min(length) {
+            0 if self.is_lost.load(SeqCst) => Passage::Lost,
+            0 => Passage::Closed,
+            bytes => Passage::Open(bytes),
+        }
+    }
+
+    fn want(&self, offset: u64, length: u64) {
+        let end = offset + length;
+        self.wanted
+            .fetch_max(end, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+/// Bytes that have not arrived are waited for and never made up, and other connections go on.
+#[test]
+fn replies_wait_for_bytes_that_are_still_on_their_way() {
+    use std::sync::atomic::Ordering::SeqCst;
+    let all = content();
+    for engine in [EngineChoice::Uring, EngineChoice::Portable] {
+        if engine == EngineChoice::Uring && !towline_io::uring_works() {
+            continue;
+        }
+        let gate = Arc::new(ToyGate::default());
+        let server = serve_behind(engine, Duration::from_secs(600), Some(gate.clone()));
+        let address = server.address;
+        let whole = format!("span 0 {FILE_BYTES}\n");
+        let frame = "frame 2000000 100000\n".to_owned();
+        let spans = std::thread::spawn(move || ask_at(address, whole.as_bytes()));
+        let frames = std::thread::spawn(move || ask_at(address, frame.as_bytes()));
+        // Somebody else is not held up.
+        assert_eq!(ask(&server, b"text other\n"), b"other");
+        for arrived in (0..=FILE_BYTES as u64).step_by(FILE_BYTES / 8) {
+            gate.arrived.store(arrived, SeqCst);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        gate.arrived.store(FILE_BYTES as u64, SeqCst);
+        assert!(spans.join().unwrap() == all);
+        let expected = [b"<", &all[2_000_000..2_100_000], &[0, 0]].concat();
+        assert!(frames.join().unwrap() == expected);
+        assert!(gate.wanted.load(SeqCst) >= 2_100_000);
+    }
+}
+
+/// What will not arrive ends its reply.
+#[test]
+fn a_file_that_stops_on_its_way_ends_its_replies() {
+    use std::sync::atomic::Ordering::SeqCst;
+    let gate = Arc::new(ToyGate::default());
+    gate.arrived.store(1_000_000, SeqCst);
+    let patience = Duration::from_secs(600);
+    let server = serve_behind(EngineChoice::Portable, patience, Some(gate.clone()));
+    let address = server.address;
+    let reader = std::thread::spawn(move || ask_at(address, b"span 0 2000000\n"));
+    std::thread::sleep(Duration::from_millis(100));
+    gate.is_lost.store(true, SeqCst);
+    let got = reader.join().unwrap();
+    assert!(got == content()[..1_000_000], "{}", got.len());
 }
 
 /// A refused write must not shift the stream: what follows the payload is still understood.

@@ -29,7 +29,7 @@ pub use handle::{FileHandle, VolumeId};
 pub use node::Node;
 pub use towline_base::Name;
 pub use towline_io::identity::Identity;
-pub use tree::Tree;
+pub use tree::{Gates, Tree};
 pub use view::View;
 pub use volume::{
     Access, Created, Detail, DirEntry, Exclusive, How, Pace, Special, Upload, Volume,

@@ -23,14 +23,14 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 use towline_base::Name;
-use towline_io::OpenFile;
 use towline_io::identity::{Identity, assume, assume_daemon};
 use towline_io::sys;
+use towline_io::{Gate, OpenFile};
 
 use crate::attributes::{Attributes, FileKind, Space};
 use crate::error::VolumeError;
 use crate::handle::{FileHandle, HandleKeys, VolumeId};
-use crate::node::Node;
+use crate::node::{FileIdentity, Node};
 use crate::volume::{Access, Detail, DirEntry, Pace, Result, Volume, WritableVolume};
 
 use changes::Changes;
@@ -52,6 +52,13 @@ pub enum Writing {
 pub struct Tree {
     ground: Arc<Ground>,
     changes: Option<Changes>,
+    gates: Option<Arc<dyn Gates>>,
+}
+
+/// Knows which files of a volume are still on their way here.
+pub trait Gates: std::fmt::Debug + Send + Sync {
+    /// The gate of a file; `None`: all of it is here.
+    fn gate(&self, file: &FileIdentity) -> Option<Arc<dyn Gate>>;
 }
 
 /// What lies at the root of a read-only volume for the node alone: the inner side of a store of
@@ -76,7 +83,20 @@ impl Tree {
             Writing::Synchronous => Some(Changes::new(ground.clone(), true)),
             Writing::Asynchronous => Some(Changes::new(ground.clone(), false)),
         };
-        Ok(Self { ground, changes })
+        Ok(Self {
+            ground,
+            changes,
+            gates: None,
+        })
+    }
+
+    /// The same volume, of whose files some may be still on their way here.
+    #[must_use]
+    pub fn with_gates(self, gates: Arc<dyn Gates>) -> Self {
+        Self {
+            gates: Some(gates),
+            ..self
+        }
     }
 
     /// Refuses the name that no client sees. `dir`: where it stands; `None` is the root.
@@ -148,7 +168,9 @@ impl Volume for Tree {
     }
 
     fn open_read(&self, node: &Node, who: &Identity) -> Result<Arc<OpenFile>> {
-        open_file(node, who, OFlags::RDONLY)
+        let gates = self.gates.as_ref();
+        let gate = gates.and_then(|gates| gates.gate(&node.identity));
+        open_file(node, who, OFlags::RDONLY, gate)
     }
 
     fn read_link(&self, node: &Node, who: &Identity) -> Result<Vec<u8>> {
@@ -192,7 +214,12 @@ impl Volume for Tree {
 /// Opens a regular file for `who`. The owner may always read and write, whatever the mode says,
 /// and who may execute may read: a client checks at open time only, and a server that is stricter
 /// breaks `open(..., O_CREAT, 0444)` followed by a write (RFC 1813 section 4.4).
-fn open_file(node: &Node, who: &Identity, flags: OFlags) -> Result<Arc<OpenFile>> {
+fn open_file(
+    node: &Node,
+    who: &Identity,
+    flags: OFlags,
+    gate: Option<Arc<dyn Gate>>,
+) -> Result<Arc<OpenFile>> {
     match node.kind {
         FileKind::Regular => {}
         FileKind::Directory => return Err(VolumeError::IsDirectory),
@@ -221,7 +248,7 @@ fn open_file(node: &Node, who: &Identity, flags: OFlags) -> Result<Arc<OpenFile>
     assume_daemon()?;
     let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
     let opened = rustix::fs::open(proc_path(node.as_path()), flags, rustix::fs::Mode::empty());
-    let file = Arc::new(OpenFile::new(File::from(opened?)));
+    let file = Arc::new(OpenFile::new(File::from(opened?)).behind(gate));
     // Another thread may have been faster: one descriptor per node is enough.
     Ok(kept.get_or_init(|| file).clone())
 }

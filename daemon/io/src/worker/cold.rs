@@ -11,10 +11,10 @@ use super::sending::push_bytes;
 use super::{Fate, Held, Worker};
 use crate::engine::FillOrder;
 use crate::limits::INLINE_BYTES_MAX;
-use crate::outbox::{Item, Seen};
+use crate::outbox::{Item, Seen, has_arrived};
 use crate::pipes::{PIPE_BYTES, Pipe};
 use crate::protocol::Service;
-use crate::span::{FileSpan, SpanFault};
+use crate::span::{FileSpan, Passage, SpanFault};
 use crate::token::Token;
 
 /// A framed reply whose bytes have to be read first.
@@ -58,6 +58,9 @@ impl ColdRead {
 impl<S: Service> Worker<S> {
     /// Sends a cold framed reply on its way.
     pub(super) fn begin_cold(&mut self, token: Token, cold: ColdFramed) {
+        if !has_arrived(&cold.span) {
+            return self.await_framed(token, cold);
+        }
         self.metrics.cold_reads.add(1);
         if cold.span.length <= INLINE_BYTES_MAX {
             return self.read_on_pool(token, cold);
@@ -106,7 +109,7 @@ impl<S: Service> Worker<S> {
             token,
             file: span.file.clone(),
             offset: span.offset,
-            bytes: span.length.min(PIPE_BYTES as u64) as usize,
+            bytes: arrived(span, PIPE_BYTES as u64) as usize,
             pipe: writer,
         };
         if let Err(error) = self.engine.fill(order) {
@@ -191,7 +194,12 @@ impl<S: Service> Worker<S> {
     }
 
     /// Sends what the core has for this fault; `false` if it has nothing.
-    fn recover(&self, connection: &mut Held<S>, cold: &ColdFramed, fault: SpanFault) -> bool {
+    pub(super) fn recover(
+        &self,
+        connection: &mut Held<S>,
+        cold: &ColdFramed,
+        fault: SpanFault,
+    ) -> bool {
         self.report_span_fault(connection, fault);
         match (cold.recover)(&cold.head, fault) {
             Some(reply) => {
@@ -248,6 +256,15 @@ impl<S: Service> Worker<S> {
                 self.queue(token);
             }
         }
+    }
+}
+
+/// How many bytes of a span's beginning are at this node, at most `most`.
+fn arrived(span: &FileSpan, most: u64) -> u64 {
+    let wanted = span.length.min(most);
+    match span.file.passage(span.offset, wanted) {
+        Passage::Open(bytes) => bytes.min(wanted),
+        Passage::Closed | Passage::Lost => 0,
     }
 }
 

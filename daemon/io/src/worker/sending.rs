@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::cold::{ColdFramed, ColdRead};
 use super::{Held, Mail, Worker};
 use crate::limits::INLINE_BYTES_MAX;
-use crate::outbox::{Item, Outbox, Seen, is_all_resident};
+use crate::outbox::{Item, Outbox, Seen, has_arrived, is_all_resident};
 use crate::protocol::{Service, Unit};
 use crate::span::FileSpan;
 use crate::sys;
@@ -119,6 +119,9 @@ impl<S: Service> Worker<S> {
 /// Stages a framed reply whose bytes are in memory; `false` if they are not.
 fn stage_hot(outbox: &mut Outbox, head: &[u8], span: &FileSpan, padding: u8) -> bool {
     if span.length <= INLINE_BYTES_MAX {
+        if !has_arrived(span) {
+            return false;
+        }
         return read_inline(outbox, head, span, padding);
     }
     if !is_all_resident(span) {

@@ -132,13 +132,17 @@ pub(crate) fn refuse(out: &mut Writer<'_>, xid: u32, (status, seen): &Refusal) {
 fn recover(head: &[u8], fault: SpanFault) -> Option<Vec<u8>> {
     match fault {
         SpanFault::Short { .. } => None,
-        SpanFault::Read(_) => {
-            let xid = Reader::new(head.get(MARK_BYTES..)?).u32().ok()?;
-            let mut reply = Vec::new();
-            refuse(&mut Writer::new(&mut reply), xid, &(Status::Io, None));
-            Some(reply)
-        }
+        SpanFault::Read(_) | SpanFault::Lost => refusal(head, Status::Io),
+        // The client asks again in a while; RFC 1813 section 2.6.
+        SpanFault::Late => refusal(head, Status::Jukebox),
     }
+}
+
+fn refusal(head: &[u8], status: Status) -> Option<Vec<u8>> {
+    let xid = Reader::new(head.get(MARK_BYTES..)?).u32().ok()?;
+    let mut reply = Vec::new();
+    refuse(&mut Writer::new(&mut reply), xid, &(status, None));
+    Some(reply)
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ impl Changes {
 
 impl WritableVolume for Changes {
     fn open_write(&self, node: &Node, who: &Identity) -> Result<Arc<OpenFile>> {
-        open_file(node, who, OFlags::WRONLY)
+        open_file(node, who, OFlags::WRONLY, None)
     }
 
     fn sync(&self, node: &Node) -> Result<()> {

@@ -24,7 +24,7 @@ pub(super) fn apply(node: &Node, who: &Identity, changes: &SetAttributes) -> Res
         if size > SIZE_MAX {
             return Err(VolumeError::TooLarge);
         }
-        let file = open_file(node, who, rustix::fs::OFlags::WRONLY)?;
+        let file = open_file(node, who, rustix::fs::OFlags::WRONLY, None)?;
         assume(who)?;
         rustix::fs::ftruncate(&*file, size)?;
     }
