@@ -1,0 +1,352 @@
+//! Models on real nodes: published, pulled from node to node and from a plain web server, read
+//! through every door, killed at any moment, damaged and healed.
+//!
+//! The clients are the command line of this project, curl, python's web server and a user-space
+//! NFS client; those of the hub have a file of their own. Invariant: what was acknowledged is
+//! there after every kill, whole. Random moments come from a seed that is printed.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use towline_tests::node::Node;
+use towline_tests::{content, paths};
+
+/// How long a restarted node may take until it serves.
+const RESTART_MAX: Duration = Duration::from_secs(2);
+
+/// Kills of a push, and of a pull: a hundred together.
+const KILLS: u64 = 50;
+
+/// Length of the file that is pushed and pulled under fire.
+const FILE_BYTES: u64 = 256 << 20;
+
+/// What one kill of a pull may cost: eight streams with a block of 256 KiB each, and what the
+/// sender had put into sockets that died (at most 1.5 MiB each here).
+const LOST_BYTES_MAX: u64 = 14 << 20;
+
+fn towline(node: &Node, arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(paths::program("towline")?);
+    command
+        .args(arguments)
+        .env("TOWLINE_URL", format!("http://{}", node.http()))
+        .env_remove("HF_ENDPOINT")
+        .env_remove("HF_TOKEN")
+        .stdin(Stdio::null());
+    Ok(command)
+}
+
+fn run(node: &Node, arguments: &[&str]) -> Result<(i32, String)> {
+    let output = towline(node, arguments)?.output()?;
+    let text = [output.stdout, output.stderr].concat();
+    let code = output.status.code().context("killed")?;
+    Ok((code, String::from_utf8_lossy(&text).into_owned()))
+}
+
+fn run_well(node: &Node, arguments: &[&str]) -> Result<String> {
+    let (code, text) = run(node, arguments)?;
+    ensure!(code == 0, "{arguments:?} ended with {code}: {text}");
+    Ok(text)
+}
+
+fn json(node: &Node, arguments: &[&str]) -> Result<Value> {
+    let text = run_well(node, &[arguments, &["--json"]].concat())?;
+    serde_json::from_str(&text).with_context(|| text.clone())
+}
+
+/// A small model: configuration, a file in a folder, one of 9 MB.
+fn model(at: &Path, seed: u64) -> Result<()> {
+    fs::create_dir_all(at.join("sub"))?;
+    fs::write(at.join("config.json"), "{\"a\":1}\n")?;
+    fs::write(at.join("sub/a.txt"), "hi\n")?;
+    content::write(&at.join("model.bin"), seed, 9_000_001)
+}
+
+fn same(one: &Path, other: &Path) -> Result<()> {
+    let status = Command::new("diff")
+        .arg("-r")
+        .arg(one)
+        .arg(other)
+        .status()?;
+    ensure!(
+        status.success(),
+        "{} differs from {}",
+        one.display(),
+        other.display()
+    );
+    Ok(())
+}
+
+fn curl(url: &str) -> Result<Vec<u8>> {
+    let output = Command::new("curl")
+        .args(["-sS", "--fail", "--noproxy", "*", url])
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "{url}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output.stdout)
+}
+
+fn metric(node: &Node, name: &str) -> Result<u64> {
+    let page = curl(&format!("http://{}/metrics", node.http()))?;
+    let page = String::from_utf8(page)?;
+    let lines = page.lines().filter(|line| line.starts_with(name));
+    let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    Ok(values.sum::<f64>() as u64)
+}
+
+#[test]
+fn a_model_is_pushed_pulled_and_read_through_every_door() -> Result<()> {
+    let (one, two) = (Node::start()?, Node::start()?);
+    let folder = one.scratch().join("model");
+    model(&folder, 7)?;
+    let path = folder.display().to_string();
+    let first = json(&one, &["push", &path, "acme/tiny:v1", "--message", "first"])?;
+    ensure!(
+        first["files"] == 3 && first["unchanged"] == false,
+        "{first}"
+    );
+    let again = json(&one, &["push", &path, "acme/tiny:v1", "--message", "first"])?;
+    ensure!(
+        again["unchanged"] == true && again["bytes_written"] == 0,
+        "{again}"
+    );
+    ensure!(again["revision"] == first["revision"]);
+
+    let endpoint = format!("http://{}/hf", one.http());
+    let pulled = json(
+        &two,
+        &["pull", "hf://acme/tiny@v1", "--endpoint", &endpoint],
+    )?;
+    ensure!(pulled["revision"] == first["revision"], "{pulled}");
+    same(&folder, &two.volume("models").join("acme/tiny/v1"))?;
+    let rev = first["revision"].as_str().context("a revision")?;
+    let hub = two
+        .volume("models")
+        .join(".towline/hub/models--acme--tiny/snapshots")
+        .join(rev);
+    same(&folder, &hub)?;
+
+    // The same bytes over HTTP and NFS, and nothing of the store's inside.
+    let whole = fs::read(folder.join("model.bin"))?;
+    ensure!(curl(&two.url("models", "acme/tiny/v1/model.bin"))? == whole);
+    ensure!(
+        curl(&two.url(
+            "hub",
+            &format!("models--acme--tiny/snapshots/{rev}/model.bin")
+        ))? == whole
+    );
+    let copy = two.scratch().join("over-nfs");
+    let source = format!(
+        "nfs://127.0.0.1/models/acme/tiny/v1/model.bin?nfsport={port}&mountport={port}",
+        port = two.nfs().port()
+    );
+    let status = Command::new("nfs-cp")
+        .arg(&source)
+        .arg(&copy)
+        .stdout(Stdio::null())
+        .status()?;
+    ensure!(status.success() && fs::read(&copy)? == whole, "over NFS");
+    ensure!(
+        curl(&two.url("models", ".towline/")).is_err(),
+        "the inside must be hidden"
+    );
+    let listing = String::from_utf8(curl(&two.url("models", ""))?)?;
+    ensure!(!listing.contains(".towline"), "{listing}");
+    Ok(())
+}
+
+#[test]
+fn tags_pins_and_names_are_kept_or_refused_with_a_reason() -> Result<()> {
+    let mut node = Node::start()?;
+    let folder = node.scratch().join("model");
+    model(&folder, 8)?;
+    let path = folder.display().to_string();
+    run_well(&node, &["push", &path, "acme/tiny"])?;
+    run_well(&node, &["models", "tag", "acme/tiny:main", "v2"])?;
+    run_well(&node, &["models", "pin", "acme/tiny:v2"])?;
+    node.kill();
+    node.restart()?;
+    let list = json(&node, &["models"])?;
+    let revision = &list["models"][0]["revisions"][0];
+    ensure!(
+        revision["tags"] == serde_json::json!(["main", "v2"]),
+        "{list}"
+    );
+    ensure!(revision["pinned"].is_u64(), "{list}");
+    for (arguments, code, word) in [
+        (&["models", "rm", "acme/tiny:v2"][..], 65, "pinned"),
+        (&["models", "rm", "acme/tiny"], 64, "name what to remove"),
+        (&["push", &path, "no-slash"], 65, "no-slash"),
+        (&["push", &path, "../evil:x"], 65, "evil"),
+        (&["push", "/nowhere/at/all", "a/b"], 64, "/nowhere/at/all"),
+        (
+            &["pull", "hf://a/b", "--endpoint", "http://127.0.0.1:9/hf"],
+            75,
+            "127.0.0.1:9",
+        ),
+        (&["pull", "ftp://x/y", "a/b"], 65, "sources are"),
+        (&["models", "show", "acme/none"], 65, "no model"),
+    ] {
+        let (got, text) = run(&node, arguments)?;
+        ensure!(
+            got == code && text.contains(word),
+            "{arguments:?}: {got} {text}"
+        );
+    }
+    run_well(&node, &["models", "unpin", "acme/tiny:v2"])?;
+    run_well(&node, &["models", "rm", "acme/tiny:v2"])?;
+    ensure!(!node.volume("models").join("acme/tiny/main").exists());
+    run_well(&node, &["gc", "--grace", "0"])?;
+    run_well(&node, &["gc", "--grace", "0"])?;
+    let usage = json(&node, &["models", "du"])?;
+    ensure!(usage["stored"] == 0, "{usage}");
+    Ok(())
+}
+
+#[test]
+fn a_web_server_is_pulled_and_heals_what_is_damaged_later() -> Result<()> {
+    let node = Node::start()?;
+    let folder = node.scratch().join("model");
+    model(&folder, 9)?;
+    let mut server = Command::new("python3")
+        .args([
+            "-u",
+            "-m",
+            "http.server",
+            "0",
+            "--bind",
+            "127.0.0.1",
+            "--directory",
+        ])
+        .arg(&folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let outcome = (|| -> Result<()> {
+        let mut said = std::io::BufReader::new(server.stdout.take().context("no output")?);
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut said, &mut line)?;
+        let port = line
+            .split_whitespace()
+            .nth(5)
+            .context("no port")?
+            .to_owned();
+        run_well(
+            &node,
+            &["pull", &format!("http://127.0.0.1:{port}/"), "web/tiny:v1"],
+        )?;
+        same(&folder, &node.volume("models").join("web/tiny/v1"))?;
+
+        let place = node.volume("models").join("web/tiny/v1/model.bin");
+        let mut bytes = fs::read(&place)?;
+        bytes[5_000_000] ^= 1;
+        let file = fs::OpenOptions::new().write(true).open(&place)?;
+        std::os::unix::fs::FileExt::write_all_at(&file, &bytes[5_000_000..5_000_001], 5_000_000)?;
+        drop(file);
+        let report = json(&node, &["verify"])?;
+        ensure!(report["damages"][0]["remedy"] == "healed", "{report}");
+        same(&folder, &node.volume("models").join("web/tiny/v1"))?;
+        ensure!(json(&node, &["verify"])?["damages"] == serde_json::json!([]));
+        Ok(())
+    })();
+    server.kill()?;
+    server.wait()?;
+    outcome
+}
+
+/// Kills the node at a random moment of `work` and starts it again; the seconds that took.
+fn kill_during(node: &mut Node, mut work: Command, after: Duration) -> Result<()> {
+    let mut child = work.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    std::thread::sleep(after);
+    node.kill();
+    child.wait()?;
+    let start = Instant::now();
+    node.restart()?;
+    let took = start.elapsed();
+    ensure!(took < RESTART_MAX, "the restart took {took:?}");
+    Ok(())
+}
+
+fn moments(seed: u64) -> impl Iterator<Item = Duration> {
+    (0..KILLS).map(move |round| {
+        let bytes = content::bytes(seed, round * 8, 8);
+        let number = bytes
+            .iter()
+            .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+        Duration::from_micros(5_000 + number % 495_000)
+    })
+}
+
+#[test]
+fn fifty_kills_of_a_push_damage_nothing_that_was_published() -> Result<()> {
+    let seed = 20_261_122;
+    eprintln!("seed {seed}");
+    let mut node = Node::start()?;
+    let kept = node.scratch().join("kept");
+    model(&kept, 1)?;
+    run_well(&node, &["push", &kept.display().to_string(), "acme/kept"])?;
+    let big = node.scratch().join("big");
+    fs::create_dir_all(&big)?;
+    content::write(&big.join("model.bin"), 2, FILE_BYTES)?;
+    let path = big.display().to_string();
+    for after in moments(seed) {
+        let push = towline(&node, &["push", &path, "acme/big"])?;
+        kill_during(&mut node, push, after)?;
+        same(&kept, &node.volume("models").join("acme/kept/main"))?;
+    }
+    let done = json(&node, &["push", &path, "acme/big"])?;
+    ensure!(done["bytes"] == FILE_BYTES, "{done}");
+    same(&big, &node.volume("models").join("acme/big/main"))?;
+    let report = json(&node, &["verify"])?;
+    ensure!(report["damages"] == serde_json::json!([]), "{report}");
+    run_well(&node, &["gc", "--grace", "0"])?;
+    run_well(&node, &["gc", "--grace", "0"])?;
+    let usage = json(&node, &["models", "du"])?;
+    ensure!(
+        usage["stored"] == FILE_BYTES + 9_000_012,
+        "left-overs: {usage}"
+    );
+    Ok(())
+}
+
+#[test]
+fn fifty_kills_of_a_pull_fetch_little_twice() -> Result<()> {
+    let seed = 20_261_123;
+    eprintln!("seed {seed}");
+    let origin = Node::start()?;
+    let big = origin.scratch().join("big");
+    fs::create_dir_all(&big)?;
+    content::write(&big.join("model.bin"), 3, FILE_BYTES)?;
+    run_well(&origin, &["push", &big.display().to_string(), "acme/big"])?;
+    let endpoint = format!("http://{}/hf", origin.http());
+    let pull = ["pull", "hf://acme/big", "--endpoint", &endpoint];
+    let mut node = Node::start()?;
+    let before = metric(&origin, "towline_io_sent_")?;
+    let mut kills = 0;
+    for after in moments(seed) {
+        let work = towline(&node, &pull)?;
+        kill_during(&mut node, work, after / 4)?;
+        kills += 1;
+    }
+    run_well(&node, &pull)?;
+    same(&big, &node.volume("models").join("acme/big/main"))?;
+    let sent = metric(&origin, "towline_io_sent_")? - before;
+    let twice = sent.saturating_sub(FILE_BYTES);
+    eprintln!(
+        "{kills} kills: {} KiB per kill were sent twice",
+        twice / kills / 1024
+    );
+    ensure!(
+        twice <= kills * LOST_BYTES_MAX,
+        "{twice} bytes were sent twice"
+    );
+    let report = json(&node, &["verify"])?;
+    ensure!(report["damages"] == serde_json::json!([]), "{report}");
+    Ok(())
+}
