@@ -230,6 +230,19 @@ impl Inner {
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
     }
 
+    /// Holds a file that the index knows, whatever has become of its bytes.
+    pub(crate) fn hold_indexed(self: &Arc<Self>, id: &FileId) -> Result<Option<Hold>> {
+        let mut holds = self.holds();
+        if self.index.size_of(id)?.is_none() {
+            return Ok(None);
+        }
+        holds.entry(*id).or_default().count += 1;
+        Ok(Some(Hold {
+            inner: Arc::clone(self),
+            id: *id,
+        }))
+    }
+
     /// Holds a file if it is in the store.
     pub(crate) fn hold_known(self: &Arc<Self>, id: &FileId) -> Result<Option<Hold>> {
         let mut holds = self.holds();

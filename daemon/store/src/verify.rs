@@ -237,7 +237,7 @@ impl Pass<'_> {
             let Some(file) = revision.files.get(at) else {
                 continue;
             };
-            let Some(_hold) = self.inner.hold_known(&id)? else {
+            let Some(_hold) = self.inner.hold_indexed(&id)? else {
                 // A row of the index is gone, or the file was quarantined in this very pass.
                 self.unindexed(&revision, file)?;
                 continue;

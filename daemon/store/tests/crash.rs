@@ -141,10 +141,17 @@ fn check(sim: &Sim, before: &Told, after: &Told, name: &str) {
     for rev in shown.revisions.keys() {
         let known = before.revisions.get(rev).or(after.revisions.get(rev));
         let files = tree(sim, &format!("org/model/{rev}"));
-        assert!(
-            known.is_some() && files.as_ref() == known,
-            "{name}: {rev} is not whole"
-        );
+        assert!(known.is_some(), "{name}: nobody published {rev}");
+        let lengths = |files: &Files| -> Vec<_> {
+            files
+                .iter()
+                .map(|(path, bytes)| (path.clone(), bytes.len()))
+                .collect()
+        };
+        let (seen, wanted) = (files.as_ref().map(lengths), known.map(lengths));
+        assert_eq!(seen, wanted, "{name}: {rev} is not whole");
+        assert!(files.as_ref() == known, "{name}: {rev} has other bytes");
+
         let hub = format!(".towline/hub/models--org--model/snapshots/{rev}");
         assert_eq!(tree(sim, &hub).as_ref(), known, "{name}: hub view of {rev}");
     }

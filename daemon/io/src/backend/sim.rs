@@ -497,3 +497,6 @@ impl File for SimFile {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,8 +165,14 @@ fn keep(disk: &mut Disk, change: &Change) {
             disk.insert(*inode, Node::File(Vec::new()));
             disk.set_length(*inode, *length);
         }
-        // A change whose ground is missing did not reach the disk either.
-        Change::Names(names) => drop(disk.apply(names)),
+        Change::Names(names) => {
+            // A directory has contents before it has a name itself.
+            for directory in directories(names) {
+                disk.insert(directory, Node::Directory(Default::default()));
+            }
+            // A change whose ground is missing did not reach the disk either.
+            let _ = disk.apply(names);
+        }
         Change::SyncFile(_) | Change::SyncDirectory(_) => {}
     }
 }
