@@ -12,6 +12,7 @@
 //! below the store's root as root can damage it; the mode is 0444, and `verify` tells.
 #![forbid(unsafe_code)]
 
+pub mod align;
 pub mod arrival;
 mod books;
 pub mod catalog;
@@ -20,6 +21,7 @@ pub mod cut;
 mod disk;
 pub mod error;
 pub mod git;
+pub mod group;
 mod hasher;
 mod index;
 mod ingest;
@@ -35,6 +37,7 @@ pub mod sign;
 pub mod source;
 mod space;
 mod store;
+pub mod survey;
 pub mod table;
 pub mod verify;
 mod visible;

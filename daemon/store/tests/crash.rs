@@ -1,6 +1,13 @@
 //! Power loss at every I/O boundary of an ingest, under every model of what a disk loses: what was
 //! acknowledged is there, whole; what was not is there whole or not at all.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a failed step is a failed test"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,13 @@
 //!
 //! A failing case prints its seed and the line that runs it again.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a failed step is a failed test"
+)]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
