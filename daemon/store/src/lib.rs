@@ -28,6 +28,7 @@ mod ingest;
 mod keep;
 pub mod layout;
 pub mod manifest;
+mod metrics;
 pub mod name;
 pub mod progress;
 pub mod publish;
@@ -47,6 +48,7 @@ pub use catalog::{Catalog, CatalogFile, CatalogRepo, CatalogRevision, CatalogTag
 pub use collect::{CollectOptions, Collected, RevisionUsage, Usage};
 pub use error::{BusyFault, ClientFault, PeerFault, Result, StorageFault, StoreError};
 pub use ingest::Stored;
+pub use metrics::StoreMetrics;
 pub use name::{
     ChunkId, FileId, GitId, ManifestId, NameFault, RepoName, RepoPath, RevisionId, Sha256, TagName,
 };

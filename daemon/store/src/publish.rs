@@ -20,6 +20,7 @@ use crate::index::{Changes, IndexedFile};
 use crate::ingest::{Ingested, Stored, ingest};
 use crate::layout;
 use crate::manifest::{Manifest, ManifestFile, check_paths};
+use crate::metrics;
 use crate::name::{ManifestId, RepoName, RevisionId, TagName};
 use crate::progress::Progress;
 use crate::sign::{self, Reference, Signer};
@@ -104,6 +105,7 @@ impl Store {
         progress: &Progress,
     ) -> Result<Published> {
         let inner = &self.inner;
+        let _span = tracing::info_span!("publish", node = %repo).entered();
         let entries = source.entries()?;
         check_entries(&entries)?;
         progress.expect(
@@ -271,6 +273,7 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
     if let (Parent::Exactly(expected), Some(tag)) = (complete.parent, complete.tag) {
         check_head(&state, (&manifest.repo, tag), expected)?;
     }
+    check_way(inner, &state, &complete)?;
     let encoded = manifest.encode();
     let id = Manifest::id_of(&encoded);
     let signatures = vouch(inner, &complete, &id)?;
@@ -307,6 +310,11 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
     row.visible = true;
     inner.note(&mut state, vec![Edit::Put(Row::Revision(row))])?;
     let outcome = published(&revision, files, false);
+    let counters = &inner.counters;
+    metrics::add(&counters.revisions_published, 1);
+    metrics::add(&counters.bytes_written, outcome.stored.written);
+    metrics::add(&counters.bytes_linked, outcome.stored.linked);
+    metrics::add(&counters.bytes_cloned, outcome.stored.cloned);
     let key = (manifest.repo.clone(), manifest.rev);
     if state.shown.insert(key, revision).is_none() {
         show_tags(inner, &state, manifest)?;
@@ -316,6 +324,36 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
     }
     inner.publish_catalog(&mut state);
     Ok(outcome)
+}
+
+/// Refuses to replace folders that the store did not make.
+fn check_way(inner: &Inner, state: &State, complete: &Complete<'_>) -> Result<()> {
+    let (repo, rev) = (&complete.manifest.repo, &complete.manifest.rev);
+    let mut places = Vec::new();
+    if state.books.revision(repo, rev).is_none() {
+        places.push(layout::revision(repo, rev));
+    }
+    if let Some(tag) = complete.tag {
+        places.extend(unknown_tag(state, repo, tag));
+    }
+    clear_way(inner, &places)
+}
+
+/// The place of a tag that has never been shown.
+fn unknown_tag(state: &State, repo: &RepoName, tag: &TagName) -> Option<String> {
+    let known = state.books.next_seq(repo, tag) > 1;
+    (!known).then(|| layout::tag(repo, tag))
+}
+
+fn clear_way(inner: &Inner, places: &[String]) -> Result<()> {
+    let disk = &inner.disk;
+    let stranger = places
+        .iter()
+        .find(|place| disk.exists(place) && !disk.is_only_links(place));
+    match stranger {
+        Some(place) => Err(ClientFault::InTheWay(place.clone()).into()),
+        None => Ok(()),
+    }
 }
 
 /// Every signature of a manifest that holds, one for each key.
@@ -398,6 +436,7 @@ pub(crate) fn move_tag(
     tag: &TagName,
     signer: Option<&Signer>,
 ) -> Result<()> {
+    clear_way(inner, unknown_tag(state, &manifest.repo, tag).as_slice())?;
     let reference = Reference {
         repo: manifest.repo.clone(),
         tag: tag.clone(),
