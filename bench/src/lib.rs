@@ -10,6 +10,7 @@ pub mod cpu;
 pub mod data;
 pub mod figures;
 pub mod http_load;
+pub mod ingest;
 pub mod namespace;
 pub mod nfs_load;
 pub mod nfs_session;

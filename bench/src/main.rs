@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use towline_bench::ingest::changes;
 use towline_bench::peers::{self, Settings, Subject};
 use towline_bench::servers::TowlineChoice;
 use towline_bench::{namespace, table};
@@ -31,6 +32,8 @@ struct Arguments {
 enum Command {
     /// Compare towline with another server, interleaved in one run
     Peers(PeersArguments),
+    /// Cut, name and index models, compared with Xet's way; what a changed model costs
+    Ingest(IngestArguments),
     /// Put a load on a server that runs already
     #[command(subcommand)]
     Load(load::Load),
@@ -92,11 +95,31 @@ struct PeersArguments {
     inside_namespace: bool,
 }
 
+#[derive(Args)]
+struct IngestArguments {
+    /// Length of the model whose ingest is timed, in MiB
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..=65536))]
+    mib: u64,
+    /// Length of the model whose changes are compared, in MiB; it is held in memory several times
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(64..=8192))]
+    changes_mib: u64,
+    /// Interleaved rounds; fewer than five are for trying out and always exit with 2
+    #[arg(long, default_value_t = ROUNDS_MIN)]
+    rounds: usize,
+    /// Directory for files and stores [default: bench-data in Cargo's target directory]
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Print JSON instead of the tables
+    #[arg(long)]
+    json: bool,
+}
+
 #[expect(clippy::print_stderr, reason = "the one place where failures are told")]
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Peers(arguments) => compare(&arguments),
+        Command::Ingest(arguments) => ingest(&arguments),
         Command::Load(load) => load::run(&load).map(|()| true),
     };
     match outcome {
@@ -154,6 +177,34 @@ fn compare(arguments: &PeersArguments) -> Result<bool> {
         "fewer than {ROUNDS_MIN} rounds: no verdict"
     );
     Ok(table::all_pass(&rows))
+}
+
+#[expect(clippy::print_stdout, reason = "the tables are this program's output")]
+fn ingest(arguments: &IngestArguments) -> Result<bool> {
+    ensure!(
+        (1..=1000).contains(&arguments.rounds),
+        "--rounds out of range"
+    );
+    let data = arguments
+        .data
+        .clone()
+        .unwrap_or_else(|| target_directory().join("bench-data"));
+    std::fs::create_dir_all(&data).with_context(|| data.display().to_string())?;
+    let speed = towline_bench::ingest::speed(&data, arguments.mib, arguments.rounds)?;
+    let rows = towline_bench::ingest::changes::measure(&data, arguments.changes_mib)?;
+    if arguments.json {
+        let changes: Vec<_> = rows.iter().map(changes::Row::to_json).collect();
+        let all = serde_json::json!({ "speed": speed.to_json(), "changes": changes });
+        println!("{all:#}");
+    } else {
+        println!("{}", speed.to_text());
+        print!("{}", changes::to_text(&rows));
+    }
+    ensure!(
+        arguments.rounds >= ROUNDS_MIN,
+        "fewer than {ROUNDS_MIN} rounds: no verdict"
+    );
+    Ok(speed.passes() && rows.iter().all(changes::Row::passes))
 }
 
 fn subject(arguments: &PeersArguments) -> Subject {

@@ -16,6 +16,7 @@ use crate::books::{Edit, RevisionRow, Row};
 use crate::error::{Result, io};
 use crate::index::{Changes, IndexedFile};
 use crate::layout;
+use crate::metrics;
 use crate::name::{FileId, ManifestId, RepoName, RevisionId};
 use crate::store::{Inner, State, Store};
 use crate::table::{ChunkTable, Format};
@@ -201,6 +202,7 @@ impl Store {
         self.collect_revisions(&mut state, options, &mut collected)?;
         collect_files(&self.inner, &mut state, options, &mut collected)?;
         if !options.dry_run {
+            metrics::add(&self.inner.counters.bytes_collected, collected.bytes);
             collected.leftovers = self.inner.remove_leftovers()?;
         }
         Ok(collected)
@@ -531,6 +533,7 @@ impl Inner {
                 "a model was evicted to make room"
             );
         }
+        metrics::add(&self.counters.bytes_evicted, freed);
         Ok(freed)
     }
 }

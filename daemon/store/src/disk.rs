@@ -152,6 +152,28 @@ impl DiskAccess {
             .map_err(io("remove", path))
     }
 
+    /// Whether removing a directory would lose no byte: every file below has another name. What
+    /// the store shows is like that; what somebody else has put there is not.
+    pub(crate) fn is_only_links(&self, path: &str) -> bool {
+        self.only_links_below(path, DEPTH_MAX)
+    }
+
+    fn only_links_below(&self, path: &str, depth: usize) -> bool {
+        let Ok(found) = self.backend.metadata(path) else {
+            return false;
+        };
+        match found.kind {
+            Kind::File => found.links >= 2,
+            Kind::Other => false,
+            Kind::Directory => self.backend.list(path).is_ok_and(|entries| {
+                depth > 0
+                    && entries.iter().all(|entry| {
+                        self.only_links_below(&format!("{path}/{}", entry.name), depth - 1)
+                    })
+            }),
+        }
+    }
+
     pub(crate) fn exists(&self, path: &str) -> bool {
         self.backend.metadata(path).is_ok()
     }

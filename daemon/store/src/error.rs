@@ -120,6 +120,12 @@ pub enum ClientFault {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// Somebody else's folder stands where a revision or tag is to be shown.
+    #[error(
+        "{0} in the store's folder was not made by the store, and files in it would be lost; move \
+         it away and try again"
+    )]
+    InTheWay(String),
     /// An arrival is finished before everything has come.
     #[error("{path} is not complete: {missing} bytes are missing")]
     Incomplete {

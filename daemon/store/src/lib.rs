@@ -12,6 +12,7 @@
 //! below the store's root as root can damage it; the mode is 0444, and `verify` tells.
 #![forbid(unsafe_code)]
 
+pub mod align;
 pub mod arrival;
 mod books;
 pub mod catalog;
@@ -20,12 +21,14 @@ pub mod cut;
 mod disk;
 pub mod error;
 pub mod git;
+pub mod group;
 mod hasher;
 mod index;
 mod ingest;
 mod keep;
 pub mod layout;
 pub mod manifest;
+mod metrics;
 pub mod name;
 pub mod progress;
 pub mod publish;
@@ -35,6 +38,7 @@ pub mod sign;
 pub mod source;
 mod space;
 mod store;
+pub mod survey;
 pub mod table;
 pub mod verify;
 mod visible;
@@ -44,6 +48,7 @@ pub use catalog::{Catalog, CatalogFile, CatalogRepo, CatalogRevision, CatalogTag
 pub use collect::{CollectOptions, Collected, RevisionUsage, Usage};
 pub use error::{BusyFault, ClientFault, PeerFault, Result, StorageFault, StoreError};
 pub use ingest::Stored;
+pub use metrics::StoreMetrics;
 pub use name::{
     ChunkId, FileId, GitId, ManifestId, NameFault, RepoName, RepoPath, RevisionId, Sha256, TagName,
 };

@@ -20,6 +20,7 @@ use crate::index::{Changes, IndexedFile};
 use crate::ingest::{Ingested, Stored, ingest};
 use crate::layout;
 use crate::manifest::{Manifest, ManifestFile, check_paths};
+use crate::metrics;
 use crate::name::{ManifestId, RepoName, RevisionId, TagName};
 use crate::progress::Progress;
 use crate::sign::{self, Reference, Signer};
@@ -104,6 +105,7 @@ impl Store {
         progress: &Progress,
     ) -> Result<Published> {
         let inner = &self.inner;
+        let _span = tracing::info_span!("publish", node = %repo).entered();
         let entries = source.entries()?;
         check_entries(&entries)?;
         progress.expect(
@@ -266,85 +268,122 @@ fn ingest_all(
 /// Makes a complete revision known. One at a time.
 pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Published> {
     let mut state = inner.state();
-    let Complete {
-        manifest,
-        files,
-        tag,
-        signer,
-        mut signatures,
-        origin,
-        parent,
-    } = complete;
-    if let (Parent::Exactly(expected), Some(tag)) = (parent, tag) {
+    let manifest = &complete.manifest;
+    let files = &complete.files;
+    if let (Parent::Exactly(expected), Some(tag)) = (complete.parent, complete.tag) {
         check_head(&state, (&manifest.repo, tag), expected)?;
     }
+    check_way(inner, &state, &complete)?;
     let encoded = manifest.encode();
     let id = Manifest::id_of(&encoded);
-    signatures.extend(inner.signatures(&id));
-    signatures.extend(signer.map(|signer| signer.sign_manifest(&id)));
-    signatures.retain(|signature| signature.vouches_for(&id));
-    let mut seen = HashSet::new();
-    signatures.retain(|signature| seen.insert(signature.key));
-    let keys: Vec<_> = signatures.iter().map(|signature| signature.key).collect();
-    if !inner.is_trusted(&keys) {
-        let (repo, rev) = (manifest.repo, manifest.rev);
-        return Err(ClientFault::Unsigned { repo, rev }.into());
-    }
+    let signatures = vouch(inner, &complete, &id)?;
     inner.sync_files(files.iter().map(|file| &file.id))?;
     if !signatures.is_empty() {
-        inner
-            .disk
-            .write_whole(&layout::signatures(&id), &sign::encode(&signatures))?;
+        let bytes = sign::encode(&signatures);
+        inner.disk.write_whole(&layout::signatures(&id), &bytes)?;
     }
     inner.disk.write_whole(&layout::manifest(&id), &encoded)?;
-    let now = inner.now();
-    let row = RevisionRow {
-        repo: manifest.repo.clone(),
-        rev: manifest.rev,
-        manifest: id,
-        origin_seen: if origin.is_some() { now } else { 0 },
-        origin,
-        published: now,
-        last_use: now,
-        visible: false,
-        unused_since: 0,
-    };
+    let mut row = new_row(inner, &complete, id);
     let mut changes = Changes {
         edits: vec![Edit::Put(Row::Revision(row.clone()))],
         manifests: vec![(id, encoded)],
-        files: indexed(&files),
+        files: indexed(files),
         ..Changes::default()
     };
     // A file that was marked for removal is in use again.
     let used: HashSet<_> = files.iter().map(|file| file.id).collect();
     let revived = state.books.unused().filter(|(file, _)| used.contains(file));
-    changes
-        .edits
-        .extend(revived.map(|(file, time)| Edit::Remove(Row::Unused { file, time })));
-    let staged = Staged::revision(&inner.disk, &manifest)?;
+    let revived = revived.map(|(file, time)| Edit::Remove(Row::Unused { file, time }));
+    changes.edits.extend(revived);
+    let staged = Staged::revision(&inner.disk, manifest)?;
     let hub = match inner.options.hub_view {
-        true => Some(StagedHub::new(&inner.disk, &manifest)?),
+        true => Some(StagedHub::new(&inner.disk, manifest)?),
         false => None,
     };
     inner.commit(&mut state, &changes)?;
     staged.place(&layout::revision(&manifest.repo, &manifest.rev))?;
     if let Some(hub) = hub {
-        hub.place(&manifest)?;
+        hub.place(manifest)?;
     }
-    let mut seen = row.clone();
-    seen.visible = true;
-    inner.note(&mut state, vec![Edit::Put(Row::Revision(seen))])?;
-    let key = (manifest.repo.clone(), manifest.rev);
+    let keys = signatures.iter().map(|signature| signature.key).collect();
     let revision = Arc::new(CatalogRevision::new(&row, manifest.clone(), keys));
-    let outcome = published(&revision, &files, false);
+    row.visible = true;
+    inner.note(&mut state, vec![Edit::Put(Row::Revision(row))])?;
+    let outcome = published(&revision, files, false);
+    let counters = &inner.counters;
+    metrics::add(&counters.revisions_published, 1);
+    metrics::add(&counters.bytes_written, outcome.stored.written);
+    metrics::add(&counters.bytes_linked, outcome.stored.linked);
+    metrics::add(&counters.bytes_cloned, outcome.stored.cloned);
+    let key = (manifest.repo.clone(), manifest.rev);
     if state.shown.insert(key, revision).is_none() {
-        show_tags(inner, &state, &manifest)?;
+        show_tags(inner, &state, manifest)?;
     }
-    if let Some(tag) = tag {
-        move_tag(inner, &mut state, (&manifest, id), tag, signer)?;
+    if let Some(tag) = complete.tag {
+        move_tag(inner, &mut state, (manifest, id), tag, complete.signer)?;
     }
     inner.publish_catalog(&mut state);
     Ok(outcome)
+}
+
+/// Refuses to replace folders that the store did not make.
+fn check_way(inner: &Inner, state: &State, complete: &Complete<'_>) -> Result<()> {
+    let (repo, rev) = (&complete.manifest.repo, &complete.manifest.rev);
+    let mut places = Vec::new();
+    if state.books.revision(repo, rev).is_none() {
+        places.push(layout::revision(repo, rev));
+    }
+    if let Some(tag) = complete.tag {
+        places.extend(unknown_tag(state, repo, tag));
+    }
+    clear_way(inner, &places)
+}
+
+/// The place of a tag that has never been shown.
+fn unknown_tag(state: &State, repo: &RepoName, tag: &TagName) -> Option<String> {
+    let known = state.books.next_seq(repo, tag) > 1;
+    (!known).then(|| layout::tag(repo, tag))
+}
+
+fn clear_way(inner: &Inner, places: &[String]) -> Result<()> {
+    let disk = &inner.disk;
+    let stranger = places
+        .iter()
+        .find(|place| disk.exists(place) && !disk.is_only_links(place));
+    match stranger {
+        Some(place) => Err(ClientFault::InTheWay(place.clone()).into()),
+        None => Ok(()),
+    }
+}
+
+/// Every signature of a manifest that holds, one for each key.
+fn vouch(inner: &Inner, complete: &Complete<'_>, id: &ManifestId) -> Result<Vec<sign::Signature>> {
+    let mut signatures = complete.signatures.clone();
+    signatures.extend(inner.signatures(id));
+    signatures.extend(complete.signer.map(|signer| signer.sign_manifest(id)));
+    let mut seen = HashSet::new();
+    signatures.retain(|signature| signature.vouches_for(id) && seen.insert(signature.key));
+    let keys: Vec<_> = signatures.iter().map(|signature| signature.key).collect();
+    if inner.is_trusted(&keys) {
+        return Ok(signatures);
+    }
+    let (repo, rev) = (complete.manifest.repo.clone(), complete.manifest.rev);
+    Err(ClientFault::Unsigned { repo, rev }.into())
+}
+
+fn new_row(inner: &Inner, complete: &Complete<'_>, manifest: ManifestId) -> RevisionRow {
+    let now = inner.now();
+    RevisionRow {
+        repo: complete.manifest.repo.clone(),
+        rev: complete.manifest.rev,
+        manifest,
+        origin_seen: if complete.origin.is_some() { now } else { 0 },
+        origin: complete.origin.clone(),
+        published: now,
+        last_use: now,
+        visible: false,
+        unused_since: 0,
+    }
 }
 
 /// A revision that was out of sight is shown again: so are the tags that point to it.
@@ -397,6 +436,7 @@ pub(crate) fn move_tag(
     tag: &TagName,
     signer: Option<&Signer>,
 ) -> Result<()> {
+    clear_way(inner, unknown_tag(state, &manifest.repo, tag).as_slice())?;
     let reference = Reference {
         repo: manifest.repo.clone(),
         tag: tag.clone(),

@@ -304,6 +304,11 @@ fn hide_strangers(inner: &Inner, state: &State) -> Result<()> {
                 if expected.contains(&format!("{repo}/{}", entry.name)) {
                     continue;
                 }
+                if !disk.is_only_links(&format!("{repo}/{}", entry.name)) {
+                    let name = format!("{repo}/{}", entry.name);
+                    tracing::warn!(node = name, "a folder that the store did not make is left");
+                    continue;
+                }
                 if let Ok(rev) = entry.name.parse() {
                     visible::hide_revision(disk, &repo, &rev)?;
                 } else if let Ok(tag) = entry.name.parse() {

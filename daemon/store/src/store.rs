@@ -21,6 +21,7 @@ use crate::error::{BusyFault, ClientFault, Result, StorageFault, StoreError, io}
 use crate::index::{Changes, Index};
 use crate::layout;
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
+use crate::metrics::{Counters, StoreMetrics};
 use crate::name::{FileId, ManifestId, RepoName, RevisionId};
 use crate::sign::{self, PublicKey, Signature};
 use crate::space::{MARGIN_BYTES, Reservation, Space};
@@ -96,6 +97,7 @@ pub(crate) struct Inner {
     tables: Mutex<Vec<(FileId, Arc<ChunkTable>)>>,
     arrivals: Mutex<Vec<Weak<Shared>>>,
     pub(crate) shares_blocks: AtomicBool,
+    pub(crate) counters: Counters,
     _lock: Lock,
 }
 
@@ -154,6 +156,12 @@ impl Store {
         )
     }
 
+    /// What it has done since it was opened.
+    #[must_use]
+    pub fn metrics(&self) -> StoreMetrics {
+        self.inner.counters.view()
+    }
+
     /// What it was told when it was opened.
     #[must_use]
     pub fn options(&self) -> &Options {
@@ -174,6 +182,7 @@ impl Inner {
             tables: Mutex::default(),
             arrivals: Mutex::default(),
             shares_blocks: AtomicBool::new(true),
+            counters: Counters::default(),
             _lock: lock,
         })
     }
@@ -228,6 +237,19 @@ impl Inner {
         state.pictures += 1;
         let catalog = Catalog::build(state.pictures, &state.books, &state.shown);
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+    }
+
+    /// Holds a file that the index knows, whatever has become of its bytes.
+    pub(crate) fn hold_indexed(self: &Arc<Self>, id: &FileId) -> Result<Option<Hold>> {
+        let mut holds = self.holds();
+        if self.index.size_of(id)?.is_none() {
+            return Ok(None);
+        }
+        holds.entry(*id).or_default().count += 1;
+        Ok(Some(Hold {
+            inner: Arc::clone(self),
+            id: *id,
+        }))
     }
 
     /// Holds a file if it is in the store.

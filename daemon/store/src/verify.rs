@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::catalog::CatalogRevision;
 use crate::error::Result;
 use crate::layout;
+use crate::metrics;
 use crate::name::{FileId, RepoName, RevisionId};
 use crate::progress::Progress;
 use crate::store::{Inner, Store};
@@ -146,6 +147,7 @@ impl Store {
     /// [`crate::ClientFault`] if there is nothing of that name or it was stopped;
     /// [`crate::StorageFault`] if the disk does not even take a repair.
     pub fn verify(&self, options: &VerifyOptions<'_>, progress: &Progress) -> Result<VerifyReport> {
+        let _span = tracing::info_span!("verify").entered();
         let mut pass = Pass {
             store: self,
             inner: &self.inner,
@@ -175,6 +177,7 @@ impl Store {
         if !options.look_only {
             pass.restore()?;
         }
+        metrics::add(&self.inner.counters.bytes_verified, pass.report.bytes);
         Ok(pass.report)
     }
 }
@@ -224,6 +227,8 @@ impl Pass<'_> {
         } else {
             tracing::error!(error = text, "damage in the store");
         }
+        metrics::add(&self.inner.counters.damages_found, 1);
+        metrics::add(&self.inner.counters.damages_healed, u64::from(healed));
         self.report.damages.push(damage);
     }
 
@@ -237,7 +242,7 @@ impl Pass<'_> {
             let Some(file) = revision.files.get(at) else {
                 continue;
             };
-            let Some(_hold) = self.inner.hold_known(&id)? else {
+            let Some(_hold) = self.inner.hold_indexed(&id)? else {
                 // A row of the index is gone, or the file was quarantined in this very pass.
                 self.unindexed(&revision, file)?;
                 continue;

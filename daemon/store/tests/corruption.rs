@@ -1,6 +1,13 @@
 //! Damage of every kind in everything that the store keeps: all of it found, none of it shown as
 //! good, and put right where another copy exists.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a failed step is a failed test"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -60,7 +67,8 @@ fn weights(dice: &mut Dice) -> Vec<u8> {
     for (name, length) in lengths.iter().enumerate() {
         let end = offset + length;
         entries.push(format!(
-            "\"t{name}\":{{\"dtype\":\"U8\",\"shape\":[{length}],\"data_offsets\":[{offset},{end}]}}"
+            "\"t{name}\":{{\"dtype\":\"U8\",\"shape\":[{length}],\
+             \"data_offsets\":[{offset},{end}]}}"
         ));
         offset = end;
     }
@@ -265,7 +273,8 @@ fn damage_in_the_ledger_is_found_and_healed_from_the_index() {
     assert_eq!(alone + helped, cases);
 }
 
-/// The index is damaged, while nobody has it open or while it is in use: either opening notices and makes it anew, or a
+/// The index is damaged, while nobody has it open or while it is in use: either opening notices
+/// and makes it anew, or a
 /// verification does; in any case what is shown is true, and it is sound afterwards.
 #[test]
 fn damage_in_the_index_is_found_and_it_is_made_anew() {

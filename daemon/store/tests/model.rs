@@ -2,6 +2,13 @@
 //!
 //! A failing case prints its seed and the line that runs it again.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a failed step is a failed test"
+)]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -337,7 +344,16 @@ fn the_store_does_what_a_simple_model_does() {
     };
     let first = number("TOWLINE_SEED").unwrap_or(0);
     let cases = number("TOWLINE_CASES").unwrap_or(if first == 0 { CASES } else { 1 });
-    for seed in first..first + cases {
+    std::thread::scope(|scope| {
+        // Two threads, so that a machine with two cores is used.
+        for half in 0..2 {
+            scope.spawn(move || run((first..first + cases).skip(half).step_by(2)));
+        }
+    });
+}
+
+fn run(seeds: impl Iterator<Item = u64>) {
+    for seed in seeds {
         let outcome = std::panic::catch_unwind(|| {
             let mut case = Case::new(seed);
             for _ in 0..OPERATIONS {

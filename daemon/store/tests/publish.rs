@@ -1,5 +1,11 @@
 //! Publishing a folder and reading it back, as a user of the store sees it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed step is a failed test"
+)]
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -179,4 +185,29 @@ fn links_out_of_the_folder_are_refused_and_those_of_a_hub_snapshot_followed() {
     assert_eq!(fs::read(shown).unwrap(), b"content");
     symlink("../../../secret", snapshot.join("more")).unwrap();
     assert!(push(&store, &snapshot).is_err());
+}
+
+/// A folder of models that was there before the store must not be lost to it.
+#[test]
+fn what_somebody_else_has_put_there_is_never_removed() {
+    let (root, from) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    vector(from.path());
+    let own = root.path().join("org/model/main/own.txt");
+    fs::create_dir_all(own.parent().unwrap()).unwrap();
+    fs::write(&own, "mine").unwrap();
+    let store = store(root.path());
+    assert_eq!(fs::read(&own).unwrap(), b"mine");
+    let refused = push(&store, from.path());
+    assert!(matches!(
+        refused,
+        Err(StoreError::Client(ClientFault::InTheWay(_)))
+    ));
+    assert_eq!(fs::read(&own).unwrap(), b"mine");
+    fs::rename(
+        root.path().join("org/model/main"),
+        root.path().join("aside"),
+    )
+    .unwrap();
+    push(&store, from.path()).unwrap();
+    assert_eq!(store.metrics().revisions_published, 1);
 }

@@ -3,8 +3,8 @@
 //!
 //! Nothing that was not synced is promised to be there, or to be gone ([`Loss`]). Invariant: what
 //! [`super::File::sync_data`] and [`super::Backend::sync_directory`] have answered before the
-//! crash is on every disk built after it. A directory sync also keeps the changes that its own
-//! depend on, since file systems journal names in order; nothing else is kept by courtesy. Not
+//! crash is on every disk built after it. A directory sync also keeps earlier changes of the very
+//! names that its own changes are about; nothing else is kept by courtesy. Not
 //! promised: bad sectors and lost flushes; see the fault switches for errors that are reported.
 
 use std::any::Any;
@@ -497,3 +497,6 @@ impl File for SimFile {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;

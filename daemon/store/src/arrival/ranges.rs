@@ -78,7 +78,7 @@ mod tests {
                 .wrapping_add(1);
             let start = (state >> 33) % 64;
             let end = (start + (state >> 50) % 9).min(64);
-            if (state >> 40) % 12 == 0 {
+            if (state >> 40).is_multiple_of(12) {
                 (set, bits) = (RangeSet::default(), [false; 64]);
             }
             assert!(set.add(start..end));

@@ -1,6 +1,10 @@
 //! What the tests of the store share: sources in memory, a seeded generator, reading what clients
 //! see on any backend.
-#![allow(dead_code, reason = "each test uses its own part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test uses its own part, and a failed step is a failed test"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

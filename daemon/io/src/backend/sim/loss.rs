@@ -118,16 +118,18 @@ impl Crashes {
     }
 
     fn sync_directory(&mut self, synced: Inode) {
-        let mut touched = BTreeSet::from([synced]);
+        let mut needed: BTreeSet<(Inode, String)> = BTreeSet::new();
         let mut is_done = vec![false; self.pending.len()];
         for (change, done) in self.pending.iter().zip(&mut is_done).rev() {
             let Change::Names(names) = change else {
                 continue;
             };
-            let directories = directories(names);
-            if directories.iter().any(|at| touched.contains(at)) {
-                touched.extend(directories);
-                *done = true;
+            let entries = entries(names);
+            *done = entries
+                .iter()
+                .any(|entry| entry.0 == synced || needed.contains(entry));
+            if *done {
+                needed.extend(entries);
             }
         }
         let mut left = Vec::new();
@@ -142,11 +144,15 @@ impl Crashes {
     }
 }
 
-fn directories(names: &Names) -> Vec<Inode> {
+/// The names that a change is about, with their directories.
+fn entries(names: &Names) -> Vec<(Inode, String)> {
     match names {
-        Names::Add { directory, .. } | Names::Remove { directory, .. } => vec![*directory],
-        Names::Move { from, to } => vec![from.0, to.0],
-        Names::Exchange { one, other } => vec![one.0, other.0],
+        Names::Add {
+            directory, name, ..
+        }
+        | Names::Remove { directory, name } => vec![(*directory, name.clone())],
+        Names::Move { from, to } => vec![from.clone(), to.clone()],
+        Names::Exchange { one, other } => vec![one.clone(), other.clone()],
     }
 }
 
@@ -165,8 +171,14 @@ fn keep(disk: &mut Disk, change: &Change) {
             disk.insert(*inode, Node::File(Vec::new()));
             disk.set_length(*inode, *length);
         }
-        // A change whose ground is missing did not reach the disk either.
-        Change::Names(names) => drop(disk.apply(names)),
+        Change::Names(names) => {
+            // A directory has contents before it has a name itself.
+            for (directory, _) in entries(names) {
+                disk.insert(directory, Node::Directory(Default::default()));
+            }
+            // A change whose ground is missing did not reach the disk either.
+            let _ = disk.apply(names);
+        }
         Change::SyncFile(_) | Change::SyncDirectory(_) => {}
     }
 }
