@@ -17,6 +17,7 @@ use towline_store::survey::Survey;
 use crate::figures::median;
 
 pub mod changes;
+pub mod push;
 pub mod weights;
 pub mod xet;
 

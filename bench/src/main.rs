@@ -103,6 +103,9 @@ struct IngestArguments {
     /// Length of the model whose changes are compared, in MiB; it is held in memory several times
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(64..=8192))]
     changes_mib: u64,
+    /// Length of the model that is pushed and copied, in MiB
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(16..=65536))]
+    push_mib: u64,
     /// Interleaved rounds; fewer than five are for trying out and always exit with 2
     #[arg(long, default_value_t = ROUNDS_MIN)]
     rounds: usize,
@@ -192,12 +195,16 @@ fn ingest(arguments: &IngestArguments) -> Result<bool> {
     std::fs::create_dir_all(&data).with_context(|| data.display().to_string())?;
     let speed = towline_bench::ingest::speed(&data, arguments.mib, arguments.rounds)?;
     let rows = towline_bench::ingest::changes::measure(&data, arguments.changes_mib)?;
+    let push = towline_bench::ingest::push::measure(&data, arguments.push_mib, arguments.rounds)?;
     if arguments.json {
         let changes: Vec<_> = rows.iter().map(changes::Row::to_json).collect();
-        let all = serde_json::json!({ "speed": speed.to_json(), "changes": changes });
+        let all = serde_json::json!({
+            "speed": speed.to_json(), "push": push.to_json(), "changes": changes
+        });
         println!("{all:#}");
     } else {
         println!("{}", speed.to_text());
+        println!("{}", push.to_text());
         print!("{}", changes::to_text(&rows));
     }
     ensure!(

@@ -204,3 +204,58 @@ fn only_what_a_trusted_key_has_signed_is_taken_and_shown() {
     push(&store, "c", Some(&trusted)).unwrap();
     assert!(tree(&sim, "org/c/main").is_some());
 }
+
+/// A safetensors file of one tensor, with a note of this length in its header.
+fn noted(tensor: &[u8], note: usize) -> Files {
+    let json = format!(
+        "{{\"__metadata__\":{{\"note\":\"{}\"}},\"w\":{{\"dtype\":\"U8\",\"shape\":[{}],\
+         \"data_offsets\":[0,{}]}}}}",
+        "n".repeat(note),
+        tensor.len(),
+        tensor.len()
+    );
+    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(json.as_bytes());
+    bytes.extend_from_slice(tensor);
+    [("model.safetensors".to_owned(), bytes)].into()
+}
+
+/// Chunks that are known share their blocks where they lie alike in a block, and only there; padded
+/// headers make it so.
+#[test]
+fn known_chunks_share_blocks_where_both_lie_alike() {
+    use towline_store::align::Aligned;
+    let tensor = Dice(3).bytes(6 << 20);
+    for (note, padded, shares) in [(4_096, false, true), (8, false, false), (8, true, true)] {
+        let (sim, time) = (Sim::new(), Time::at(1_000));
+        sim.set_faults(Faults {
+            reflink: true,
+            ..Faults::default()
+        });
+        let store = support::open(&sim, &time);
+        let push = |tag: &str, files: &Files| {
+            let memory = Memory::new(files);
+            let aligned = Aligned::new(&memory);
+            let source: &dyn towline_store::Source = if padded { &aligned } else { &memory };
+            let options = PublishOptions::default();
+            let tag = tag.parse().unwrap();
+            store
+                .publish(&repo("a"), &tag, source, &options, &Progress::default())
+                .unwrap()
+        };
+        push("v1", &noted(&tensor, 0));
+        let stored = push("v2", &noted(&tensor, note)).stored;
+        assert_eq!(
+            stored.cloned > 6_000_000,
+            shares,
+            "note of {note}: {stored:?}"
+        );
+        assert!(stored.known_written > 6_000_000 || shares, "{stored:?}");
+        let seen = tree(&sim, "org/a/v2").unwrap();
+        assert!(seen["model.safetensors"].ends_with(&tensor));
+        let report = store
+            .verify(&Default::default(), &Progress::default())
+            .unwrap();
+        assert_eq!(report.damages, []);
+    }
+}

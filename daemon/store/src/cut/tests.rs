@@ -203,6 +203,19 @@ fn content_cuts(mut bytes: &[u8]) -> Vec<usize> {
     cuts
 }
 
+/// Where the cuts lay when the format was fixed. If this fails, the algorithm has changed, and
+/// with it the identity of every text file: that needs a new version of the chunk table.
+#[test]
+fn cuts_by_content_are_pinned() {
+    assert_eq!(
+        content_cuts(&golden_text()),
+        [
+            1_366_804, 1_754_752, 1_523_796, 1_512_519, 708_160, 1_340_701, 1_179_031, 2_130_785,
+            1_066_364
+        ]
+    );
+}
+
 #[test]
 fn an_insertion_moves_the_cuts_around_it_only() {
     let text = golden_text();
