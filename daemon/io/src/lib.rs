@@ -11,6 +11,7 @@
 
 pub mod admission;
 mod connection;
+pub mod datagrams;
 mod engine;
 pub mod identity;
 pub mod limits;
@@ -24,6 +25,7 @@ pub mod pool;
 pub mod protocol;
 pub mod span;
 pub mod sys;
+pub mod tcp_info;
 mod token;
 mod worker;
 
