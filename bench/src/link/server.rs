@@ -197,12 +197,23 @@ impl Server {
     ) -> Result<bool, LinkError> {
         let counters = desk.counters;
         let port = self.address().map_or(self.config.port, |own| own.port());
-        let Ok(attempt) = Attempt::new(stream, peer, &self.config, port) else {
+        let free = counters
+            .running
+            .compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed);
+        if free.is_err() {
+            // A server of the same process on another address has a test.
+            counters.busy.fetch_add(1, Ordering::Relaxed);
+            desk.turn_away(stream);
+            let not_allowed = false;
+            show(Event::TurnedAway { peer, not_allowed });
+            return Ok(false);
+        }
+        let attempt = Attempt::new(stream, peer, &self.config, port);
+        let outcome = attempt.map(|attempt| attempt.drive(desk, stop, show));
+        counters.running.store(0, Ordering::Release);
+        let Ok(outcome) = outcome else {
             return Ok(false);
         };
-        counters.running.store(1, Ordering::Relaxed);
-        let outcome = attempt.drive(desk, stop, show);
-        counters.running.store(0, Ordering::Relaxed);
         match outcome? {
             Outcome::Tested(run) => {
                 let done = match run.fault {

@@ -57,10 +57,11 @@ impl Surroundings {
             // A link that is down or has no speed says -1.
             text.trim().parse::<u32>().ok().filter(|number| *number > 0)
         };
+        let speed = number("speed").filter(|_| has_hardware(&name));
         Self {
             meter: Some(Meter::start(&root, &name)),
             card: Some(Card {
-                speed_mbit: number("speed"),
+                speed_mbit: speed,
                 mtu: number("mtu"),
                 name,
             }),
@@ -78,4 +79,13 @@ impl Surroundings {
         let counters = grown.filter(|(name, count)| *count > 0 && known(name));
         (self.card.take(), counters.collect())
     }
+}
+
+/// Whether a card carries the interface, itself or below it (a bond, a VLAN). Purely virtual ones
+/// such as veth name a speed too, which means nothing.
+fn has_hardware(name: &str) -> bool {
+    let folder = std::path::Path::new("/sys/class/net").join(name);
+    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.any(|entry| entry == "device" || entry.starts_with("lower_"))
 }

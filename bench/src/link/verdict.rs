@@ -24,6 +24,8 @@ const ASKED_SHARE: f64 = 0.97;
 const CORE_FULL: f64 = 0.85;
 /// Share of the busy time from which a window counts as the limit.
 const HELD_UP: f64 = 0.3;
+/// The same for a window that is small and full: the sender's own count begins only when it waits.
+const HELD_UP_SMALL: f64 = 0.1;
 /// Share of retransmitted bytes from which loss is the limit of the path...
 const LOSS: f64 = 0.0005;
 /// ...and from which it is so even where a core is full: a full core loses a little by itself.
@@ -76,6 +78,9 @@ fn judge_tcp(facts: &Facts) -> Judgement {
     }
     let queue_is_standing = facts.queue_is_standing();
     let held = facts.receive_window_share.unwrap_or(0.0);
+    if held >= HELD_UP_SMALL && facts.window_is_small() {
+        return small_window(facts, held);
+    }
     if held >= HELD_UP && !queue_is_standing {
         return receiver(facts, held);
     }
@@ -91,8 +96,8 @@ fn judge_tcp(facts: &Facts) -> Judgement {
         let advice = "look for the slowest link, a shaper, or a switch port at a lower speed";
         return (Limit::Path, cause, advice);
     }
-    if facts.sender_wanted.is_some_and(|share| share >= CORE_FULL) {
-        return full_sender(facts);
+    if let Some(judgement) = full_core(facts) {
+        return judgement;
     }
     if facts.send_buffer_share.unwrap_or(0.0) >= HELD_UP {
         let cause = format!(
@@ -108,8 +113,8 @@ fn judge_tcp(facts: &Facts) -> Judgement {
     rest(facts, &rate)
 }
 
-/// The receive window was the limit: because the program has no core to read with, because the
-/// window is small, or because the program does something else.
+/// The receive window was the limit: because the program has no core to read with, or because it
+/// does something else.
 fn receiver(facts: &Facts, held: f64) -> Judgement {
     let percent = 100.0 * held;
     if facts
@@ -123,26 +128,43 @@ fn receiver(facts: &Facts, held: f64) -> Judgement {
         let advice = "free a core on the receiving host, or use -P so that more cores read";
         return (Limit::Cpu, cause, advice);
     }
-    let window = facts.send_window.unwrap_or(f64::MAX);
-    if window < SMALL_WINDOW {
-        let cause = format!(
-            "its receive window of at most {:.0} KiB held the connection up {percent:.0} % of \
-             the time",
-            window / 1024.0
-        );
-        let advice = "raise net.ipv4.tcp_rmem (the third number) on the receiving host";
-        return (Limit::Receiver, cause, advice);
-    }
     let cause = format!("its receive window was full {percent:.0} % of the time");
     let advice = "look at what else the receiving host does, and at net.ipv4.tcp_rmem";
     (Limit::Receiver, cause, advice)
 }
 
-fn full_sender(facts: &Facts) -> Judgement {
-    let share = 100.0 * facts.sender_wanted.unwrap_or(1.0);
-    let cause = format!("the sending thread wanted {share:.0} % of a core and got no more");
-    let advice = "use -P so that more cores send, or --zerocopy sendfile";
-    (Limit::Cpu, cause, advice)
+fn small_window(facts: &Facts, held: f64) -> Judgement {
+    let cause = format!(
+        "its receive window of at most {:.0} KiB held the connection up {:.0} % of the time",
+        facts.send_window.unwrap_or(0.0) / 1024.0,
+        100.0 * held
+    );
+    let advice = "raise net.ipv4.tcp_rmem (the third number) on the receiving host";
+    (Limit::Receiver, cause, advice)
+}
+
+/// A stream thread that always ran or waited for a core; the busier side is the cause.
+fn full_core(facts: &Facts) -> Option<Judgement> {
+    let sender = facts.sender_wanted.unwrap_or(0.0);
+    let receiver = facts.receiver_wanted.unwrap_or(0.0);
+    if sender.max(receiver) < CORE_FULL {
+        return None;
+    }
+    let (side, share, advice) = match sender >= receiver {
+        true => (
+            "sending",
+            sender,
+            "use -P so that more cores send, or --zerocopy sendfile",
+        ),
+        false => (
+            "receiving",
+            receiver,
+            "free a core there, or use -P so that more cores read",
+        ),
+    };
+    let percent = 100.0 * share;
+    let cause = format!("the {side} thread wanted {percent:.0} % of a core and got no more");
+    Some((Limit::Cpu, cause, advice))
 }
 
 fn loss(facts: &Facts) -> Judgement {
@@ -204,8 +226,8 @@ fn judge_udp(facts: &Facts) -> Judgement {
         let cause = format!("{rate} is the rate that was asked for, and nothing was lost");
         return (Limit::Asked, cause, "raise -b to find the limit");
     }
-    if facts.sender_wanted.is_some_and(|share| share >= CORE_FULL) {
-        return full_sender(facts);
+    if let Some(judgement) = full_core(facts) {
+        return judgement;
     }
     let cause = format!("{rate}: the sender could not send faster");
     (

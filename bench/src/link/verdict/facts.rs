@@ -11,7 +11,7 @@ use crate::link::text;
 use crate::result::Evidence;
 use crate::result::figure::{Unit, seconds};
 
-use super::{QUEUE_S, QUEUE_TIMES};
+use super::{QUEUE_S, QUEUE_TIMES, SMALL_WINDOW};
 
 /// The numbers.
 #[derive(Debug, Default)]
@@ -23,6 +23,7 @@ pub(super) struct Facts {
     pub(super) receive_window_share: Option<f64>,
     pub(super) send_buffer_share: Option<f64>,
     pub(super) send_window: Option<f64>,
+    pub(super) congestion_window: Option<f64>,
     pub(super) retransmits: Option<f64>,
     pub(super) loss_share: Option<f64>,
     pub(super) rtt_idle: Option<f64>,
@@ -99,12 +100,22 @@ impl Facts {
         self.loss_share = again.zip(sent).map(|(again, sent)| again / sent.max(1.0));
         let windows = streams.iter().filter_map(|stream| stream.send_window_max);
         self.send_window = windows.max().map(f64::from);
+        let windows = streams
+            .iter()
+            .map(|stream| stream.congestion_window_max as f64);
+        self.congestion_window = windows.reduce(f64::max);
         let rtts = streams.iter().map(|stream| f64::from(stream.mean_rtt_us));
         let mean = rtts.sum::<f64>() / streams.len() as f64 / 1e6;
         let floor = streams.iter().filter_map(|stream| stream.min_rtt_us).min();
         // Without echoes the kernel's own view of the connections stands in.
         self.rtt_loaded = self.rtt_loaded.or((mean > 0.0).then_some(mean));
         self.rtt_idle = self.rtt_idle.or(floor.map(|floor| f64::from(floor) / 1e6));
+    }
+
+    /// Whether the receive window stayed small and the congestion window would have let more go.
+    pub(super) fn window_is_small(&self) -> bool {
+        let windows = self.send_window.zip(self.congestion_window);
+        windows.is_some_and(|(window, other)| window < SMALL_WINDOW && window <= other)
     }
 
     /// Whether data waits in a queue on the way.
