@@ -15,6 +15,7 @@ mod error;
 mod eviction;
 mod face;
 mod key_file;
+mod measuring;
 mod node;
 mod process;
 mod registration;

@@ -20,6 +20,7 @@ use towline_volume::{Exports, Reach};
 use crate::error::NodeError;
 use crate::eviction::Evicted;
 use crate::face::Speaks;
+use crate::measuring::Measuring;
 use crate::registration::Registration;
 use crate::sockets::{self, PortmapState, Sockets};
 use crate::workers::{Plant, Workers};
@@ -39,6 +40,7 @@ pub(crate) struct Facts {
     pub(crate) nfs: Arc<towline_nfs::Server>,
     pub(crate) evicted: Arc<Evicted>,
     pub(crate) tuning: Arc<towline_tuning::watch::Watch>,
+    pub(crate) bench: Arc<towline_bench::link::server::Counters>,
     status: Status,
 }
 
@@ -89,6 +91,7 @@ struct Node {
     http_listener: usize,
     caches: Vec<(String, std::path::PathBuf, towline_volume::evict::Bounds)>,
     registration: Option<Registration>,
+    measuring: Measuring,
 }
 
 impl Node {
@@ -121,7 +124,9 @@ impl Node {
             tls_port,
             ..
         } = sockets;
-        let listeners = listeners(&doors, tls_port);
+        let measuring = Measuring::open(effective)?;
+        let mut listeners = listeners(&doors, tls_port);
+        listeners.extend(measuring.listeners());
         let http_listener = doors.iter().position(|door| door.speaks == Speaks::Http);
         let workers = Workers::start(&plant, spread(doors, workers, &congestion, limits))?;
         let mut status = status(effective, &workers, listeners, notes);
@@ -136,6 +141,7 @@ impl Node {
             nfs: plant.nfs,
             evicted: Arc::default(),
             tuning: Arc::default(),
+            bench: measuring.counters(),
             status,
         });
         Ok(Self {
@@ -149,6 +155,7 @@ impl Node {
             http_listener: http_listener.unwrap_or(0),
             caches: eviction::bounded(effective),
             registration,
+            measuring,
         })
     }
 
@@ -166,6 +173,7 @@ impl Node {
                 tokio::spawn(relay::serve(listener, config.clone(), handles, http));
             }
         }
+        let answering = self.measuring.start()?;
         notify(&[sd_notify::NotifyState::Ready]);
         let failed = tokio::select! {
             _ = signals.next() => None,
@@ -176,7 +184,10 @@ impl Node {
         tracing::info!("stopping: requests under way may finish");
         self.workers.drain();
         let mut workers = self.workers;
-        let joined = tokio::task::spawn_blocking(move || workers.join());
+        let joined = tokio::task::spawn_blocking(move || {
+            answering.stop();
+            workers.join()
+        });
         tokio::select! {
             _ = joined => {}
             _ = signals.next() => {

@@ -12,7 +12,8 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 use towline_tests::iperf3::{Listening, document, iperf3_client, number, towline_client};
-use towline_tests::process::{Running, command};
+use towline_tests::node::{Node, Settings};
+use towline_tests::process::{Running, command, run};
 use towline_tests::skip::unless_installed;
 
 /// One case of the table: the options of the client's side, and what must hold.
@@ -487,5 +488,41 @@ fn limits_and_sources_are_kept() -> Result<()> {
     let refused = towline_client(server.port, &["-u", "-b", "81M", "-t", "1"])?;
     ensure!(refused.status.code() == Some(2), "{}", refused.errors);
     ensure!(refused.errors.contains("rate"), "{}", refused.errors);
+    Ok(())
+}
+
+#[test]
+fn a_running_node_answers_within_its_limits() -> Result<()> {
+    if !unless_installed("iperf3", "iperf3")? {
+        return Ok(());
+    }
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0))?
+        .local_addr()?
+        .port();
+    let configuration =
+        format!("[bench]\niperf3 = true\nport = {port}\ntime_max = \"5s\"\nrate_max_mbit = 100\n");
+    let mut node = Node::start_with(Settings {
+        configuration,
+        arguments: Vec::new(),
+    })?;
+    let value = document(&iperf3_client(port, &["-t", "1", "-J"])?)?;
+    both_totals(&value)?;
+    ensure!(number(&value, "/end/sum_received/bits_per_second")? < 150e6);
+    let value = document(&towline_client(port, &["-t", "1", "-R", "--json"])?)?;
+    both_totals(&value)?;
+    let refused = towline_client(port, &["-t", "6"])?;
+    ensure!(refused.errors.contains("duration"), "{}", refused.errors);
+    let mut curl = command("curl", &["--silent", "--max-time", "10"]);
+    curl.arg(format!("http://{}/metrics", node.http()));
+    let page = run(curl, Duration::from_secs(20))?.output;
+    let page = String::from_utf8_lossy(&page).into_owned();
+    for line in [
+        "towline_bench_tests_total{result=\"done\"} 2",
+        "towline_bench_tests_total{result=\"refused\"} 1",
+        "towline_bench_running 0",
+    ] {
+        ensure!(page.contains(line), "no {line}");
+    }
+    ensure!(node.drain()?.success(), "{}", node.log());
     Ok(())
 }

@@ -35,6 +35,8 @@ pub(crate) struct File {
     pub(crate) log: Log,
     #[serde(default)]
     pub(crate) nfs: Nfs,
+    #[serde(default)]
+    pub(crate) bench: Bench,
     pub(crate) volumes: Option<BTreeMap<Spanned<String>, Volume>>,
 }
 
@@ -96,6 +98,16 @@ pub(crate) struct Log {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nfs {
     pub(crate) local_ports: At<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Bench {
+    pub(crate) iperf3: At<bool>,
+    pub(crate) port: At<i64>,
+    pub(crate) allow: At<Vec<Spanned<String>>>,
+    pub(crate) time_max: At<String>,
+    pub(crate) rate_max_mbit: At<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

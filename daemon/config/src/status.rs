@@ -60,6 +60,8 @@ pub enum ListenerProtocol {
     Nfs,
     /// Portmapper and rpcbind.
     Portmap,
+    /// Link measurements.
+    Iperf3,
 }
 
 /// One volume.
