@@ -28,6 +28,7 @@ pub mod sys;
 pub mod tcp_info;
 mod token;
 mod worker;
+pub mod zero_copy;
 
 pub use admission::Admission;
 pub use engine::{EngineChoice, uring_works};
