@@ -49,7 +49,9 @@ pub enum HistoryFault {
         error: std::io::Error,
     },
     /// There is none of this name.
-    #[error("nothing is saved as {name}; there are: {known}. Save with 'towline bench save'")]
+    #[error(
+        "nothing is saved as {name}; there are: {known}. Save with 'towline bench save {name} HOST'"
+    )]
     Unknown {
         /// What was asked for.
         name: String,
@@ -166,10 +168,12 @@ impl Set {
         let size = match fs::metadata(&path) {
             Ok(data) => data.len(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(HistoryFault::Unknown {
-                    name: name.to_owned(),
-                    known: names(folder).join(", "),
-                });
+                let known = match names(folder) {
+                    names if names.is_empty() => "none".to_owned(),
+                    names => names.join(", "),
+                };
+                let name = name.to_owned();
+                return Err(HistoryFault::Unknown { name, known });
             }
             Err(error) => return Err(failed(error)),
         };

@@ -227,7 +227,7 @@ mod tests {
                 let mut stream = TcpStream::connect(address).unwrap();
                 let number = u32::to_be_bytes(bytes);
                 stream.write_all(&[number, number].concat()).unwrap();
-                stream.shutdown(std::net::Shutdown::Write).unwrap();
+                let _reset = stream.shutdown(std::net::Shutdown::Write);
                 let mut rest = Vec::new();
                 let _reset = stream.read_to_end(&mut rest);
             });

@@ -133,8 +133,12 @@ fn no_loss(value: &Value) -> Result<()> {
 
 fn five_mebibytes(value: &Value) -> Result<()> {
     ensure!(number(value, "/start/test_start/duration")? == 0.0);
-    let (sent, _) = moved(value, "")?;
+    let (sent, received) = moved(value, "")?;
     ensure!(sent >= 5.0 * 1024.0 * 1024.0, "{sent}");
+    // What is moved after the end does not count, and the end comes at once.
+    ensure!(received < 9.0 * 1024.0 * 1024.0, "{received}");
+    let seconds = number(value, "/end/sum_received/seconds")?;
+    ensure!(seconds < 0.9, "{seconds} s");
     Ok(())
 }
 

@@ -45,6 +45,8 @@ pub enum Zerocopy {
     Off,
     /// `sendfile` from a file in memory.
     Sendfile,
+    /// io_uring's SEND_ZC from memory.
+    SendZc,
 }
 
 impl Zerocopy {
@@ -54,6 +56,7 @@ impl Zerocopy {
         match self {
             Self::Off => "copy",
             Self::Sendfile => "sendfile",
+            Self::SendZc => "send-zc",
         }
     }
 }
@@ -284,7 +287,10 @@ impl<'a> Attempt<'a> {
                 PollFd::new(&self.control, PollFlags::IN),
                 PollFd::new(session.wake(), PollFlags::IN),
             ],
-            session.next_event().min(LOOK_EVERY),
+            match &self.delivery {
+                Some(_) => DELIVERY_STEP,
+                None => session.next_event().min(LOOK_EVERY),
+            },
         );
         session.wake().clear();
         if let Some(interval) = session.tick() {
@@ -295,7 +301,6 @@ impl<'a> Attempt<'a> {
         if is_done && amount && !session.is_delivered() {
             let delivery = self.delivery.get_or_insert(Deadline::after(WORD_MAX));
             if !delivery.has_passed() {
-                wait(&mut [], DELIVERY_STEP);
                 return;
             }
         }

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use towline_io::tcp_info;
+use towline_io::zero_copy::ZeroCopySender;
 
 use super::client::{CONNECT_MAX, Zerocopy};
 use super::control::{Deadline, wait};
@@ -217,6 +218,18 @@ pub(super) fn source(zerocopy: Zerocopy, parameters: &Parameters) -> Result<Sour
                 .map_err(|error| LinkError::system("a file in memory", error))?;
             Ok(Source::File(Arc::new(file), length))
         }
-        (Zerocopy::Off | Zerocopy::Sendfile, _) => Ok(Source::Memory(bytes.into())),
+        (Zerocopy::SendZc, Transport::Tcp) => {
+            let bytes: Arc<[u8]> = bytes.into();
+            // Tried here, so that a kernel without it is told before the streams open.
+            ZeroCopySender::new(bytes.clone()).map_err(|error| {
+                let what = "io_uring SEND_ZC (Linux 6.0, kernel.io_uring_disabled = 0); \
+                            use --zerocopy sendfile";
+                LinkError::system(what, error)
+            })?;
+            Ok(Source::Uring(bytes))
+        }
+        (Zerocopy::Off | Zerocopy::Sendfile | Zerocopy::SendZc, _) => {
+            Ok(Source::Memory(bytes.into()))
+        }
     }
 }

@@ -105,7 +105,8 @@ impl Session {
             receive_rate: manner.receive_rate,
             receive: manner.receive,
             wake,
-            counts_late: amount > 0,
+            // The client knows when it has all; what comes after that is not asked for.
+            counts_late: amount > 0 && !manner.decides,
             goal,
             goal_open: AtomicBool::new(false),
             received: AtomicU64::new(0),
@@ -157,7 +158,9 @@ impl Session {
                     (Socket::Tcp(_), false) => tcp::receive_loop(&flow, &shared, block),
                     (Socket::Udp(_), true) => {
                         let payload = match &source {
-                            Source::Memory(bytes) => bytes.get(..block).unwrap_or(&[]).to_vec(),
+                            Source::Memory(bytes) | Source::Uring(bytes) => {
+                                bytes.get(..block).unwrap_or(&[]).to_vec()
+                            }
                             Source::File(..) => vec![0; block],
                         };
                         udp::send_loop(&flow, &shared, &payload, wide);

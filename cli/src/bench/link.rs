@@ -153,6 +153,8 @@ pub(crate) enum ZerocopyName {
     Off,
     /// From the page cache, without a copy.
     Sendfile,
+    /// From memory through io_uring; without a copy where card and driver can.
+    SendZc,
 }
 
 /// What receivers do.
@@ -225,7 +227,7 @@ impl TestOptions {
             congestion: self.congestion.clone(),
             counters_64bit: self.udp_counters_64bit,
             repeating_payload: self.repeating_payload,
-            zerocopy: matches!(self.zerocopy, ZerocopyName::Sendfile),
+            zerocopy: !matches!(self.zerocopy, ZerocopyName::Off),
             dont_fragment: self.dont_fragment,
             get_server_output: self.get_server_output,
             title: self.title.clone(),
@@ -242,6 +244,7 @@ impl TestOptions {
             zerocopy: match self.zerocopy {
                 ZerocopyName::Off => Zerocopy::Off,
                 ZerocopyName::Sendfile => Zerocopy::Sendfile,
+                ZerocopyName::SendZc => Zerocopy::SendZc,
             },
             receive: self.receive.into(),
             interval: self.interval,
