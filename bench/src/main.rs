@@ -47,6 +47,8 @@ enum Peer {
     Nfs,
     /// The kernel's own NFS server, which must run already
     Knfsd,
+    /// The C program iperf3, client and server
+    Iperf3,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -168,6 +170,7 @@ fn compare(arguments: &PeersArguments) -> Result<bool> {
     let rows = match arguments.peer {
         Peer::Http => peers::http::compare(&settings, directory.path())?,
         Peer::Nfs => peers::nfs::compare(&settings, directory.path())?,
+        Peer::Iperf3 => peers::iperf3::compare(&settings, directory.path())?,
         Peer::Knfsd => peers::knfsd::compare(&settings, arguments.mount_port, directory.path())?,
     };
     if arguments.json {

@@ -31,6 +31,15 @@ pub(crate) enum Failure {
     /// A check or change of the tuning could not run at all.
     #[error("{0}")]
     Tune(#[from] towline_tuning::TuneError),
+    /// A measurement could not be made.
+    #[error("{0}")]
+    Bench(#[from] towline_bench::link::LinkError),
+    /// A measurement ended before its end.
+    #[error("{0}")]
+    Measurement(String),
+    /// Saved measurements cannot be used.
+    #[error("{0}")]
+    History(#[from] towline_bench::history::HistoryFault),
     /// The node did not start or did not stop well.
     #[error(transparent)]
     Node(#[from] towlined::NodeError),
@@ -61,7 +70,7 @@ impl Failure {
             Self::Temporary(_) => 75,
             Self::Internal(_) => 70,
             Self::Output(_) => 74,
-            Self::Tune(_) => 2,
+            Self::Tune(_) | Self::Bench(_) | Self::Measurement(_) | Self::History(_) => 2,
             Self::Node(error) => error.exit_code(),
         }
     }

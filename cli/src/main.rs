@@ -3,12 +3,14 @@
 //! Exit codes (sysexits(3)): 0 done; 64 wrong usage or configuration, before anything is opened;
 //! 65 the node refused the request; 69 a port cannot be had, or the node does not answer; 70 a
 //! fault of this program; 71 the system refused something; 74 a file cannot be read or written;
-//! 75 something else failed for now, try again. `tune` has two of its own: 1 it
-//! found something, 2 it could not run.
+//! 75 something else failed for now, try again. `tune` has two of its own: 1 it found something, 2
+//! it could not run; so has `bench`: 1 a goal was missed, 2 it could not run, 3 slower than what
+//! was saved; and `verify` has 1 for damage that stays.
 
 #![forbid(unsafe_code)]
 
 mod bar;
+mod bench;
 mod client;
 mod config;
 mod failure;
@@ -38,7 +40,9 @@ const AFTER: &str = "\
 Exit codes: 0 done, 64 usage or configuration, 65 the node refused it, 69 port taken or
 node unreachable, 70 internal, 71 the system refused something, 74 a file cannot be read
 or written, 75 something else failed for now.
-'tune' has two of its own: 1 it found something, 2 it could not run.
+'tune' has two of its own: 1 it found something, 2 it could not run; so has
+'bench': 1 a goal was missed, 2 it could not run, 3 slower than what was saved;
+'verify' has 1 for damage that stays.
 
 Examples:
   towline up                                      serve ~/.local/share/towline to this host
@@ -96,6 +100,9 @@ enum Verb {
     /// Check the network card and the host, fix them, and take fixes back.
     #[command(subcommand)]
     Tune(tune::TuneVerb),
+    /// Measure links, and answer the measurements of others; speaks iperf3.
+    #[command(subcommand)]
+    Bench(bench::BenchVerb),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -137,6 +144,7 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<ExitCode, Failure> {
     let done = match verb {
         Verb::Tune(verb) => return tune::run(&verb),
+        Verb::Bench(verb) => return bench::run(&verb),
         Verb::Up(options) => up::run(&options),
         Verb::Status { node, json } => status::run(&node, json),
         Verb::Verify(verify) => return verify::run(&verify),

@@ -51,6 +51,7 @@ pub(crate) fn describe(status: &Status) -> String {
                 ListenerProtocol::Https => "https",
                 ListenerProtocol::Nfs => "nfs",
                 ListenerProtocol::Portmap => "portmap",
+                ListenerProtocol::Iperf3 => "iperf3",
             };
             vec![protocol.to_owned(), listener.address.to_string()]
         })

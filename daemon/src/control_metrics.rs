@@ -141,6 +141,7 @@ pub(crate) fn render(facts: &Facts) -> String {
     eviction(&mut page, facts);
     http(&mut page, facts);
     nfs(&mut page, facts);
+    bench(&mut page, facts);
     page.push_str(&facts.tuning.metrics());
     page.push_str(&facts.tuning_peer.metrics());
     page
@@ -169,6 +170,66 @@ fn eviction(page: &mut String, facts: &Facts) {
         head(page, name, "counter", "stable", help);
         line(page, name, "", counter.load(Ordering::Relaxed));
     }
+}
+
+/// Link measurements that this node answered: name, labels, help.
+fn bench(page: &mut String, facts: &Facts) {
+    let bench = &facts.bench;
+    let rows = [
+        (
+            "towline_bench_tests_total",
+            "result=\"done\"",
+            "Link tests.",
+            &bench.tests_done,
+        ),
+        (
+            "towline_bench_tests_total",
+            "result=\"broken\"",
+            "Link tests.",
+            &bench.tests_broken,
+        ),
+        (
+            "towline_bench_tests_total",
+            "result=\"refused\"",
+            "Link tests.",
+            &bench.refused,
+        ),
+        (
+            "towline_bench_turned_away_total",
+            "why=\"busy\"",
+            "Connections turned away from the bench port.",
+            &bench.busy,
+        ),
+        (
+            "towline_bench_turned_away_total",
+            "why=\"address\"",
+            "Connections turned away from the bench port.",
+            &bench.not_allowed,
+        ),
+        (
+            "towline_bench_sent_bytes_total",
+            "",
+            "Payload of link tests sent.",
+            &bench.bytes_sent,
+        ),
+        (
+            "towline_bench_received_bytes_total",
+            "",
+            "Payload of link tests received.",
+            &bench.bytes_received,
+        ),
+    ];
+    let mut last = "";
+    for (name, labels, help, counter) in rows {
+        if name != last {
+            head(page, name, "counter", "stable", help);
+            last = name;
+        }
+        line(page, name, labels, counter.load(Ordering::Relaxed));
+    }
+    let name = "towline_bench_running";
+    head(page, name, "gauge", "stable", "1 while a link test runs.");
+    line(page, name, "", bench.running.load(Ordering::Relaxed));
 }
 
 fn http(page: &mut String, facts: &Facts) {

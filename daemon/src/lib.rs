@@ -16,6 +16,7 @@ mod eviction;
 mod face;
 mod heal;
 mod key_file;
+mod measuring;
 pub mod models;
 mod node;
 mod process;

@@ -20,6 +20,7 @@ use towline_volume::{Exports, Reach};
 use crate::error::NodeError;
 use crate::eviction::Evicted;
 use crate::face::Speaks;
+use crate::measuring::Measuring;
 use crate::models::ModelDesk;
 use crate::registration::Registration;
 use crate::sockets::{self, PortmapState, Sockets};
@@ -45,6 +46,7 @@ pub(crate) struct Facts {
     pub(crate) tuning: Arc<towline_tuning::watch::Watch>,
     pub(crate) models: Option<ModelDesk>,
     pub(crate) tuning_peer: Arc<towline_tuning::peer::tally::Tally>,
+    pub(crate) bench: Arc<towline_bench::link::server::Counters>,
     status: Status,
 }
 
@@ -96,6 +98,7 @@ struct Node {
     caches: Vec<(String, std::path::PathBuf, towline_volume::evict::Bounds)>,
     registration: Option<Registration>,
     tuning_peer: TuningPeer,
+    measuring: Measuring,
 }
 
 impl Node {
@@ -132,7 +135,9 @@ impl Node {
             tls_port,
             ..
         } = sockets;
-        let listeners = listeners(&doors, tls_port);
+        let measuring = Measuring::open(effective)?;
+        let mut listeners = listeners(&doors, tls_port);
+        listeners.extend(measuring.listeners());
         let http_listener = doors.iter().position(|door| door.speaks == Speaks::Http);
         let workers = Workers::start(&plant, spread(doors, workers, &congestion, limits))?;
         let mut status = status(effective, &workers, listeners, notes);
@@ -150,6 +155,7 @@ impl Node {
             tuning: Arc::default(),
             models: volumes.models.map(ModelDesk::new),
             tuning_peer: tuning_peer.tally().clone(),
+            bench: measuring.counters(),
             status,
         });
         Ok(Self {
@@ -164,6 +170,7 @@ impl Node {
             caches: eviction::bounded(effective),
             registration,
             tuning_peer,
+            measuring,
         })
     }
 
@@ -182,6 +189,7 @@ impl Node {
             }
         }
         self.tuning_peer.start()?;
+        let answering = self.measuring.start()?;
         notify(&[sd_notify::NotifyState::Ready]);
         let failed = tokio::select! {
             _ = signals.next() => None,
@@ -198,6 +206,7 @@ impl Node {
         let tuning_peer = self.tuning_peer;
         let joined = tokio::task::spawn_blocking(move || {
             tuning_peer.stop();
+            answering.stop();
             workers.join();
         });
         tokio::select! {

@@ -8,6 +8,8 @@
 pub mod case;
 pub mod content;
 pub mod guest;
+pub mod iperf3;
+pub mod netns;
 pub mod node;
 pub mod paths;
 pub mod process;

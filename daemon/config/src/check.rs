@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::checker::{Checker, networks};
 use crate::effective::{
-    CongestionControl, Effective, Engine, HTTP_PORT_DEFAULT, Io, Listen, LocalPorts, Log,
-    LogFormat, NFS_PORT_DEFAULT, Node, Origin, Overrides, Portmap, Setting, TLS_PORT_DEFAULT,
-    TUNE_PORT_DEFAULT, Tls, Tune,
+    BENCH_PORT_DEFAULT, Bench, CongestionControl, Effective, Engine, HTTP_PORT_DEFAULT, Io, Listen,
+    LocalPorts, Log, LogFormat, NFS_PORT_DEFAULT, Node, Origin, Overrides, Portmap, Setting,
+    TLS_PORT_DEFAULT, TUNE_PORT_DEFAULT, Tls, Tune,
 };
 use crate::error::{ConfigError, Problem};
 use crate::file::{self, At, File, Text};
@@ -20,6 +20,9 @@ use crate::volume_check;
 
 /// Longest node name, in bytes: a DNS label.
 const NAME_BYTES_MAX: usize = 63;
+
+/// Highest rate of a link test in Mbit/s that can be named: the fastest links have 800,000.
+const BENCH_RATE_MBIT_MAX: u32 = 1_000_000;
 
 /// Most worker threads: one per core of the largest machines.
 const WORKERS_MAX: u16 = 256;
@@ -62,6 +65,7 @@ pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effec
             LocalPorts::Owner,
             &[("owner", LocalPorts::Owner), ("any", LocalPorts::Any)],
         ),
+        bench: bench(check, &file.bench),
         file: overrides.config.clone(),
         node,
         listen,
@@ -372,6 +376,21 @@ fn tune(check: &mut Checker<'_>, file: &file::Tune, listen: &Listen) -> Tune {
         );
     }
     Tune { answer, port }
+}
+
+fn bench(check: &mut Checker<'_>, file: &file::Bench) -> Bench {
+    Bench {
+        iperf3: check.any(&file.iperf3, false),
+        port: port(check, &file.port, "bench.port", BENCH_PORT_DEFAULT),
+        allow: check.networks(&file.allow, "bench.allow"),
+        time_max: check.period(&file.time_max, "bench.time_max", 60 * SECOND, SECOND..=DAY),
+        rate_max_mbit: check.number(
+            &file.rate_max_mbit,
+            "bench.rate_max_mbit",
+            0,
+            0..=BENCH_RATE_MBIT_MAX,
+        ),
+    }
 }
 
 fn log(check: &mut Checker<'_>, file: &file::Log) -> Log {

@@ -29,6 +29,9 @@ pub const TUNE_PORT_DEFAULT: u16 = 8421;
 /// Port of HTTP over TLS by default.
 pub const TLS_PORT_DEFAULT: u16 = 8443;
 
+/// Port on which a node answers link measurements: that of `iperf3`.
+pub const BENCH_PORT_DEFAULT: u16 = 5201;
+
 /// Where a value came from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Origin {
@@ -196,6 +199,21 @@ pub struct Io {
     pub congestion_control: Setting<CongestionControl>,
 }
 
+/// `[bench]`
+#[derive(Clone, Debug)]
+pub struct Bench {
+    /// Whether the node answers `towline bench link` and `iperf3 -c`.
+    pub iperf3: Setting<bool>,
+    /// Its port, TCP and UDP; 0 is any free port.
+    pub port: Setting<u16>,
+    /// Ranges of addresses that are answered beside this host.
+    pub allow: Setting<Vec<IpNet>>,
+    /// Longest test.
+    pub time_max: Setting<Duration>,
+    /// Highest rate of a test in Mbit/s; 0: no limit.
+    pub rate_max_mbit: Setting<u32>,
+}
+
 /// `[tls]`
 #[derive(Clone, Debug)]
 pub struct Tls {
@@ -278,6 +296,8 @@ pub struct Effective {
     pub tune: Tune,
     /// `[nfs] local_ports`
     pub local_ports: Setting<LocalPorts>,
+    /// `[bench]`
+    pub bench: Bench,
     /// The volumes in the order of the file.
     pub volumes: Vec<Volume>,
     /// What is allowed and yet probably not meant, in sentences.

@@ -37,6 +37,7 @@ pub(crate) struct File {
     pub(crate) nfs: Nfs,
     #[serde(default)]
     pub(crate) tune: Tune,
+    pub(crate) bench: Bench,
     pub(crate) volumes: Option<BTreeMap<Spanned<String>, Volume>>,
 }
 
@@ -105,6 +106,16 @@ pub(crate) struct Nfs {
 pub(crate) struct Tune {
     pub(crate) answer: At<bool>,
     pub(crate) port: At<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Bench {
+    pub(crate) iperf3: At<bool>,
+    pub(crate) port: At<i64>,
+    pub(crate) allow: At<Vec<Spanned<String>>>,
+    pub(crate) time_max: At<String>,
+    pub(crate) rate_max_mbit: At<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

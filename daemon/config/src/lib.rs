@@ -24,7 +24,7 @@ pub mod surroundings;
 mod volume_check;
 
 pub use effective::{
-    CongestionControl, Effective, Engine, LocalPorts, LogFormat, Origin, Overrides, Portmap,
+    Bench, CongestionControl, Effective, Engine, LocalPorts, LogFormat, Origin, Overrides, Portmap,
     Setting, Squash, Tls, TokenReach, Tune, Volume, VolumeKind,
 };
 pub use error::{ConfigError, Problem};

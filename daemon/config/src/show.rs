@@ -92,10 +92,20 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
     );
     table.plain("tune.answer", &effective.tune.answer);
     table.plain("tune.port", &effective.tune.port);
+    bench(&mut table, effective);
     for one in &effective.volumes {
         volume(&mut table, one);
     }
     table.0
+}
+
+fn bench(table: &mut Table, effective: &Effective) {
+    let bench = &effective.bench;
+    table.plain("bench.iperf3", &bench.iperf3);
+    table.plain("bench.port", &bench.port);
+    table.list("bench.allow", &bench.allow);
+    table.period("bench.time_max", &bench.time_max);
+    table.plain("bench.rate_max_mbit", &bench.rate_max_mbit);
 }
 
 fn limits(table: &mut Table, effective: &Effective) {

@@ -63,6 +63,8 @@ pub enum ListenerProtocol {
     Nfs,
     /// Portmapper and rpcbind.
     Portmap,
+    /// Link measurements.
+    Iperf3,
 }
 
 /// One volume.

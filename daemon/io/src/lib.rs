@@ -12,6 +12,7 @@
 pub mod admission;
 pub mod backend;
 mod connection;
+pub mod datagrams;
 mod engine;
 pub mod identity;
 pub mod limits;
@@ -25,8 +26,10 @@ pub mod pool;
 pub mod protocol;
 pub mod span;
 pub mod sys;
+pub mod tcp_info;
 mod token;
 mod worker;
+pub mod zero_copy;
 
 pub use admission::Admission;
 pub use engine::{EngineChoice, uring_works};

@@ -249,7 +249,7 @@ pub fn clone_range(
 ///
 /// # Errors
 /// What ioctl(2) reports for something that is not a socket.
-pub(crate) fn unsent_bytes(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
+pub fn unsent_bytes(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
     let mut count: libc::c_int = 0;
     // SAFETY: TIOCOUTQ (the same number as SIOCOUTQ) writes one int to the pointer.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };

@@ -1,0 +1,66 @@
+//! `towline bench`: how fast a link is, and what limits it. One verb below it, one file.
+//!
+//! Exit codes: 0 done and every goal met, 1 a goal missed, 2 could not run, 3 slower than what was
+//! saved; 64 wrong usage, as everywhere.
+
+mod amount;
+mod compare;
+mod goals;
+mod link;
+mod mesh;
+mod rr;
+mod save;
+mod serve;
+mod stopping;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::failure::Failure;
+
+/// The verbs of `towline bench`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchVerb {
+    /// Measure the link to a host that runs `towline bench serve`, a node, or `iperf3 -s`.
+    #[command(after_help = link::EXAMPLES)]
+    Link(Box<link::Options>),
+    /// Answer `towline bench link` and `iperf3 -c` until Ctrl-C.
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(serve::Options),
+    /// Measure the round trips of small messages to a host that runs `towline bench serve`.
+    #[command(after_help = rr::EXAMPLES)]
+    Rr(rr::Options),
+    /// Measure from this host to several others and show all as a table.
+    #[command(after_help = mesh::EXAMPLES)]
+    Mesh(Box<mesh::Options>),
+    /// Run a link test several times and keep the results under a name.
+    #[command(after_help = save::EXAMPLES)]
+    Save(Box<save::Options>),
+    /// Run it again and compare with what was saved.
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(Box<compare::Options>),
+}
+
+/// A goal was missed: the code that scripts look for.
+pub(crate) const TARGET_MISSED: u8 = 1;
+/// It could not run, or not to its end.
+pub(crate) const COULD_NOT_RUN: u8 = 2;
+/// Slower than what was saved.
+pub(crate) const REGRESSION: u8 = 3;
+
+pub(crate) fn run(verb: &BenchVerb) -> Result<ExitCode, Failure> {
+    match verb {
+        BenchVerb::Link(options) => link::run(options),
+        BenchVerb::Serve(options) => serve::run(options),
+        BenchVerb::Rr(options) => rr::run(options),
+        BenchVerb::Mesh(options) => mesh::run(options),
+        BenchVerb::Save(options) => save::run(options),
+        BenchVerb::Compare(options) => compare::run(options),
+    }
+}
+
+/// JSON for people.
+pub(crate) fn pretty<T: serde::Serialize>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value).map_err(|error| Failure::Internal(error.to_string()))
+}

@@ -1,0 +1,261 @@
+//! `towline bench mesh HOSTS...`: the links from this host to several others, as one table.
+//!
+//! A host is measured both ways, one after the other, so that no test disturbs another. This is
+//! one row of the mesh: run it with `--json` on each host and `--merge` the files for all pairs.
+//! Nodes are not asked to measure each other: nobody should be able to make them load a network.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use towline_bench::iperf3::{Direction, Parameters};
+use towline_bench::link::client::{self, Zerocopy};
+use towline_bench::link::report;
+use towline_bench::link::session::Receive;
+use towline_bench::result::Unit;
+
+use super::stopping;
+use crate::failure::Failure;
+use crate::{output, table};
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  towline bench mesh 10.0.0.2 10.0.0.3 10.0.0.4          from here to each, and back
+  towline bench mesh 10.0.0.2 10.0.0.3 --json > a.json   the same on each host, then
+  towline bench mesh --merge a.json b.json c.json        all pairs as one table
+
+Every host runs 'towline bench serve --allow ...', 'iperf3 -s', or a node that answers iperf3.
+
+Exit codes: 0 all were measured, 2 one or more could not be.";
+
+/// Largest file that is merged, in bytes: a thousand hosts need 300 KiB.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Options of `mesh`.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// The other ends.
+    #[arg(value_name = "HOST", required_unless_present = "merge")]
+    hosts: Vec<String>,
+    /// Their port.
+    #[arg(long, short, value_name = "N", default_value_t = towline_bench::iperf3::PORT)]
+    port: u16,
+    /// Seconds for each direction.
+    #[arg(long, short = 't', value_name = "S", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=3600))]
+    time: u32,
+    /// Streams at the same time.
+    #[arg(long, short = 'P', value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=128))]
+    parallel: u32,
+    /// What this host is called in the table [default: its host name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Show rows that were made before instead of measuring; any number of files.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "hosts")]
+    merge: Vec<PathBuf>,
+    /// Print the row as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The links of one host.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    from: String,
+    links: Vec<Link>,
+}
+
+/// One link, both ways; `error` where it could not be measured.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Link {
+    to: String,
+    there_bits_per_second: Option<f64>,
+    back_bits_per_second: Option<f64>,
+    rtt_s: Option<f64>,
+    verdict: Option<String>,
+    error: Option<String>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let rows = match options.merge.as_slice() {
+        [] => vec![measure(options)?],
+        files => files.iter().map(read).collect::<Result<_, _>>()?,
+    };
+    if options.json {
+        let text = match rows.as_slice() {
+            [row] => super::pretty(row)?,
+            rows => super::pretty(&rows)?,
+        };
+        output::print(&format!("{text}\n"))?;
+    } else {
+        output::print(&show(&rows))?;
+    }
+    let failed = rows
+        .iter()
+        .flat_map(|row| &row.links)
+        .any(|link| link.error.is_some());
+    Ok(match failed {
+        true => ExitCode::from(super::COULD_NOT_RUN),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+fn measure(options: &Options) -> Result<Row, Failure> {
+    let stop = stopping::flag()?;
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let from = options
+        .name
+        .clone()
+        .unwrap_or_else(|| own.trim().to_owned());
+    let mut links = Vec::new();
+    for host in &options.hosts {
+        let mut link = Link {
+            to: host.clone(),
+            ..Link::default()
+        };
+        for direction in [Direction::Forward, Direction::Reverse] {
+            if link.error.is_some() {
+                continue;
+            }
+            match client::run(&test(options, host, direction), &stop, |_| {}) {
+                Ok(run) => {
+                    let report = report::of(&run);
+                    let rate = report.figure("link").map(|figure| figure.value);
+                    match direction {
+                        Direction::Forward | Direction::Both => {
+                            link.there_bits_per_second = rate;
+                            link.verdict = report.verdict.map(|verdict| verdict.line());
+                            link.rtt_s = run.rtt_idle.as_ref().map(|latency| latency.p50_s);
+                        }
+                        Direction::Reverse => link.back_bits_per_second = rate,
+                    }
+                    link.error = run.fault;
+                }
+                Err(error) => link.error = Some(error.to_string()),
+            }
+        }
+        if !options.json {
+            let line = link.error.clone().or_else(|| link.verdict.clone());
+            output::print(&format!("{host}: {}\n", line.unwrap_or_default()))?;
+        }
+        links.push(link);
+    }
+    Ok(Row { from, links })
+}
+
+fn test(options: &Options, host: &str, direction: Direction) -> client::Options {
+    client::Options {
+        host: host.to_owned(),
+        port: options.port,
+        parameters: Parameters {
+            direction,
+            time_s: options.time,
+            parallel: options.parallel,
+            client_version: Some(concat!("towline ", env!("CARGO_PKG_VERSION")).to_owned()),
+            ..Parameters::default()
+        },
+        zerocopy: Zerocopy::Off,
+        receive: Receive::Discard,
+        interval: std::time::Duration::from_secs(1),
+        probe: direction == Direction::Forward,
+    }
+}
+
+fn read(path: &PathBuf) -> Result<Row, Failure> {
+    let wrong = |why: String| Failure::usage(format!("{}: {why}", path.display()));
+    let size = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
+    if size.len() > FILE_BYTES_MAX {
+        return Err(wrong("too large for a row of a mesh".to_owned()));
+    }
+    let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| wrong(format!("no output of 'towline bench mesh --json': {error}")))
+}
+
+/// A table of who sends (rows) to whom (columns), each cell shaded by its share of the best.
+fn show(rows: &[Row]) -> String {
+    let mut cells: BTreeMap<(&str, &str), f64> = BTreeMap::new();
+    let mut hosts: Vec<&str> = Vec::new();
+    for row in rows {
+        for link in &row.links {
+            for name in [row.from.as_str(), link.to.as_str()] {
+                if !hosts.contains(&name) {
+                    hosts.push(name);
+                }
+            }
+            if let Some(rate) = link.there_bits_per_second {
+                cells.insert((&row.from, &link.to), rate);
+            }
+            if let Some(rate) = link.back_bits_per_second {
+                // What the other host measured itself is better known.
+                cells.entry((&link.to, &row.from)).or_insert(rate);
+            }
+        }
+    }
+    let best = cells.values().copied().fold(0.0, f64::max);
+    let cell = |from: &str, to: &str| match cells.get(&(from, to)) {
+        Some(rate) => format!("{} {}", shade(*rate, best), Unit::BitsPerSecond.show(*rate)),
+        None if from == to => "-".to_owned(),
+        None => "?".to_owned(),
+    };
+    let table: Vec<Vec<String>> = hosts
+        .iter()
+        .map(|from| {
+            let rates = hosts.iter().map(|to| cell(from, to));
+            std::iter::once((*from).to_owned()).chain(rates).collect()
+        })
+        .collect();
+    let head: Vec<&str> = std::iter::once("FROM \\ TO")
+        .chain(hosts.iter().copied())
+        .collect();
+    let mut text = table::layout(&head, &table);
+    text.push_str(&format!("{LEGEND}\n"));
+    for row in rows {
+        for link in row.links.iter().filter(|link| link.error.is_some()) {
+            let error = link.error.as_deref().unwrap_or_default();
+            text.push_str(&format!("{} to {}: {error}\n", row.from, link.to));
+        }
+    }
+    text
+}
+
+const LEGEND: &str = "share of the best link: \u{2588} 90 %, \u{2593} 70 %, \u{2592} 40 %, \
+                      \u{2591} less; ? not measured";
+
+fn shade(rate: f64, best: f64) -> char {
+    match rate / best.max(1.0) {
+        share if share >= 0.9 => '\u{2588}',
+        share if share >= 0.7 => '\u{2593}',
+        share if share >= 0.4 => '\u{2592}',
+        _ => '\u{2591}',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_pairs_come_from_one_row_each() {
+        let row = |from: &str, to: &str, there, back| Row {
+            from: from.to_owned(),
+            links: vec![Link {
+                to: to.to_owned(),
+                there_bits_per_second: Some(there),
+                back_bits_per_second: Some(back),
+                ..Link::default()
+            }],
+        };
+        let text = show(&[row("a", "b", 10e9, 5e9), row("b", "a", 4e9, 1e9)]);
+        assert!(text.contains("\u{2588} 10.0 Gbit/s"), "{text}");
+        assert!(
+            text.contains("\u{2592} 4.00 Gbit/s") && !text.contains("5.00"),
+            "{text}"
+        );
+    }
+}
