@@ -19,13 +19,14 @@ use towline_store::{
     TagName,
 };
 
-use crate::pull::Wanted;
+use crate::pull::{Arriving, Place, Wanted};
 use crate::tasks::{Doing, Tasks};
 use wire::{Fault, Gc, Pull, Push, Target, Verify};
 
 /// The store with the tasks that work on it.
 pub(crate) struct ModelDesk {
     models: Models,
+    arriving: Arc<Arriving>,
     tasks: Arc<Tasks>,
 }
 
@@ -33,9 +34,10 @@ pub(crate) struct ModelDesk {
 pub(crate) type Answer = (u16, Value);
 
 impl ModelDesk {
-    pub(crate) fn new(models: Models) -> Self {
+    pub(crate) fn new(models: Models, arriving: Arc<Arriving>) -> Self {
         Self {
             models,
+            arriving,
             tasks: Arc::default(),
         }
     }
@@ -173,10 +175,13 @@ impl ModelDesk {
 
     fn pull(&self, pull: &Pull) -> Result<Answer, Answer> {
         let wanted = Wanted::of(pull).map_err(|error| (400, value(&error.fault())))?;
-        let store = self.store().clone();
+        let place = Place {
+            models: self.models.clone(),
+            arriving: self.arriving.clone(),
+        };
         let (name, tag) = (wanted.name.clone(), wanted.tag.clone());
         self.begin(format!("pull {name}:{tag}"), move |doing| {
-            let published = wanted.run(&store, doing).map_err(|error| error.fault())?;
+            let published = wanted.run(&place, doing).map_err(|error| error.fault())?;
             Ok(value(&describe(&name, &tag, &published)))
         })
     }

@@ -153,7 +153,9 @@ impl Node {
             nfs: plant.nfs,
             evicted: Arc::default(),
             tuning: Arc::default(),
-            models: volumes.models.map(ModelDesk::new),
+            models: volumes
+                .models
+                .map(|models| ModelDesk::new(models, volumes.arriving)),
             tuning_peer: tuning_peer.tally().clone(),
             bench: measuring.counters(),
             status,

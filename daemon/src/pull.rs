@@ -6,6 +6,7 @@
 //! source was checked; a source that changes under the pull ends it. Not promised: hashes where
 //! the source has none (a plain web server); then only lengths and entity tags are compared.
 
+mod arriving;
 mod fetch;
 mod hub;
 mod objects;
@@ -16,6 +17,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
 
+use towline_http::Models;
 use towline_store::{
     Arrival, ArrivalFile, ArrivalPlan, DirectorySource, PublishOptions, Published, RepoName,
     RevisionId, Store, StoreError, TagName,
@@ -24,7 +26,15 @@ use towline_store::{
 use crate::models::wire::{Fault, Pull};
 use crate::tasks::Doing;
 
+pub(crate) use arriving::Arriving;
+use arriving::Shown;
 pub(crate) use source::Source;
+
+/// Where pulled models go.
+pub(crate) struct Place {
+    pub(crate) models: Models,
+    pub(crate) arriving: Arc<Arriving>,
+}
 
 /// What a remote has.
 #[derive(Debug)]
@@ -126,7 +136,8 @@ impl Wanted {
     }
 
     /// Pulls it; what came of it.
-    pub(crate) fn run(self, store: &Store, doing: &Doing<'_>) -> Result<Published, PullError> {
+    pub(crate) fn run(self, place: &Place, doing: &Doing<'_>) -> Result<Published, PullError> {
+        let store = place.models.store();
         let mut remote: Box<dyn Remote> = match &self.source {
             Source::Directory(path) => return self.publish(store, path, doing),
             Source::Hub {
@@ -160,12 +171,12 @@ impl Wanted {
             origin: listing.origin,
             files: listing.files,
         };
-        self.fetch(store, plan, &Arc::from(remote), doing)
+        self.fetch(place, plan, &Arc::from(remote), doing)
     }
 
     fn fetch(
         &self,
-        store: &Store,
+        place: &Place,
         plan: ArrivalPlan,
         remote: &Arc<dyn Remote>,
         doing: &Doing<'_>,
@@ -173,15 +184,23 @@ impl Wanted {
         // A file that breaks its promise is missing again; once more may be luck, more is not.
         let mut attempts = 2;
         loop {
-            let arrival = store.begin(plan.clone())?;
+            let arrival = place.models.store().begin(plan.clone())?;
             watch(&arrival, doing);
-            fetch::all(&arrival, remote.as_ref(), doing)?;
+            let shown = Shown::new(&place.arriving, &place.models, &arrival, &self.tag)?;
+            let fetched = fetch::all(&arrival, remote.as_ref(), doing);
             attempts -= 1;
-            match arrival.finish(Some(&self.tag), None) {
-                Err(StoreError::Peer(fault)) if attempts > 0 => {
+            let finished = fetched.and_then(|()| Ok(arrival.finish(Some(&self.tag), None)?));
+            // Nobody else may hold the arrival when it begins again.
+            doing.freeze();
+            match finished {
+                Ok(published) => {
+                    shown.published();
+                    return Ok(published);
+                }
+                Err(PullError::Store(StoreError::Peer(fault))) if attempts > 0 => {
                     tracing::warn!(error = %fault, "a file is fetched once more");
                 }
-                finished => return Ok(finished?),
+                Err(error) => return Err(error),
             }
         }
     }

@@ -59,6 +59,11 @@ impl Doing<'_> {
         self.entry.is_stopped.load(Ordering::Relaxed)
     }
 
+    /// Keeps the last view and lets go of where it came from.
+    pub(crate) fn freeze(&self) {
+        self.entry.freeze();
+    }
+
     /// From now on, how far it is comes from here.
     pub(crate) fn show(&self, look: impl Fn() -> ProgressView + Send + 'static) {
         let mut slot = self

@@ -20,6 +20,7 @@ use towline_volume::{
 
 use crate::error::NodeError;
 use crate::process;
+use crate::pull::Arriving;
 
 /// Mode of a default folder that clients write to, where the node acts as its callers: every
 /// user may make files there and remove only their own, as in `/tmp`.
@@ -31,6 +32,8 @@ const PLAIN_MODE: u32 = 0o755;
 /// The volumes of a node.
 pub(crate) struct Volumes {
     pub(crate) exports: Arc<Exports>,
+    /// Which files are still on their way here.
+    pub(crate) arriving: Arc<Arriving>,
     /// The store of the first volume of models that can have one.
     pub(crate) models: Option<towline_http::Models>,
 }
@@ -46,9 +49,10 @@ pub(crate) fn open(
     notes: &mut Vec<String>,
 ) -> Result<Volumes, NodeError> {
     let keys = HandleKeys::new(key);
+    let arriving = Arc::<Arriving>::default();
     let mut list = Vec::new();
     for volume in &effective.volumes {
-        list.push(Arc::new(open_one(volume, &keys)?));
+        list.push(Arc::new(open_one(volume, &keys, &arriving)?));
     }
     let mut models = None;
     let is_model = |export: &&Arc<Export>| export.kind == VolumeKind::Model;
@@ -59,7 +63,10 @@ pub(crate) fn open(
             .find(|volume| volume.name == export.name)
     {
         match store(volume) {
-            Ok(store) => models = Some(towline_http::Models::new(store, export)),
+            Ok(store) => {
+                let root = volume.path.value.clone();
+                models = Some(towline_http::Models::new(store, export, root));
+            }
             Err(error) => notes.push(format!(
                 "no models can be published or pulled here: {error}. Other files of '{}' are \
                  served as they are",
@@ -74,12 +81,16 @@ pub(crate) fn open(
             let mut view = volume.clone();
             view.name = HUB_VOLUME.to_owned();
             view.path.value = volume.path.value.join(towline_store::layout::HUB);
-            list.push(Arc::new(open_one(&view, &keys)?));
+            list.push(Arc::new(open_one(&view, &keys, &arriving)?));
             effective.volumes.push(view);
         }
     }
     let exports = Arc::new(Exports::new(list, keys));
-    Ok(Volumes { exports, models })
+    Ok(Volumes {
+        exports,
+        arriving,
+        models,
+    })
 }
 
 fn store(volume: &config::Volume) -> Result<Store, towline_store::StoreError> {
@@ -105,7 +116,11 @@ fn make_folder(volume: &config::Volume) -> std::io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
-fn open_one(volume: &config::Volume, keys: &HandleKeys) -> Result<Export, NodeError> {
+fn open_one(
+    volume: &config::Volume,
+    keys: &HandleKeys,
+    arriving: &Arc<Arriving>,
+) -> Result<Export, NodeError> {
     let path: &Path = &volume.path.value;
     let failed = |error: String, hint: &'static str| NodeError::Volume {
         volume: volume.name.clone(),
@@ -137,6 +152,10 @@ fn open_one(volume: &config::Volume, keys: &HandleKeys) -> Result<Export, NodeEr
     let tree = tree.map_err(|error: VolumeError| {
         failed(error.to_string(), "Make the directory, or correct 'path'")
     })?;
+    let tree = match kind {
+        VolumeKind::Model => tree.with_gates(arriving.clone()),
+        VolumeKind::Project | VolumeKind::Cache => tree,
+    };
     let tokens = volume
         .tokens
         .value

@@ -6,8 +6,11 @@
 //! there after every kill, whole. Random moments come from a seed that is printed.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -349,4 +352,104 @@ fn fifty_kills_of_a_pull_fetch_little_twice() -> Result<()> {
     let report = json(&node, &["verify"])?;
     ensure!(report["damages"] == serde_json::json!([]), "{report}");
     Ok(())
+}
+
+/// Passes connections on to `to`, with so many bytes per second for all of them together. It goes
+/// with the test's process.
+fn slow_way(to: SocketAddr, bytes_per_s: u64) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let turn = Arc::new(Mutex::new(()));
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect(to) else {
+                return;
+            };
+            let (Ok(up), Ok(from)) = (client.try_clone(), server.try_clone()) else {
+                return;
+            };
+            std::thread::spawn(move || std::io::copy(&mut &up, &mut &server));
+            let turn = turn.clone();
+            std::thread::spawn(move || {
+                let mut buffer = vec![0; 32 << 10];
+                while let Ok(count @ 1..) = (&from).read(&mut buffer) {
+                    let line = turn.lock().unwrap_or_else(PoisonError::into_inner);
+                    let seconds = count as f64 / bytes_per_s as f64;
+                    std::thread::sleep(Duration::from_secs_f64(seconds));
+                    drop(line);
+                    if (&client).write_all(&buffer[..count]).is_err() {
+                        return;
+                    }
+                }
+                let _ = client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    Ok(address)
+}
+
+#[test]
+fn a_model_is_read_through_every_door_while_it_arrives() -> Result<()> {
+    const BYTES: u64 = 64 << 20;
+    let origin = Node::start()?;
+    let big = origin.scratch().join("big");
+    fs::create_dir_all(&big)?;
+    content::write(&big.join("model.bin"), 4, BYTES)?;
+    let pushed = json(&origin, &["push", &big.display().to_string(), "acme/big"])?;
+    let rev = pushed["revision"].as_str().context("a revision")?;
+    let slow = slow_way(origin.http(), 8 << 20)?;
+    let node = Node::start()?;
+    let endpoint = format!("http://{slow}/hf");
+    let start = Instant::now();
+    let mut pull = towline(&node, &["pull", "hf://acme/big", "--endpoint", &endpoint])?
+        .stdout(Stdio::null())
+        .spawn()?;
+    let outcome = (|| -> Result<()> {
+        let place = node
+            .volume("models")
+            .join("acme/big")
+            .join(rev)
+            .join("model.bin");
+        while !place.exists() {
+            ensure!(start.elapsed() < Duration::from_secs(5), "nothing is shown");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // The last bytes come last, unless somebody waits for them.
+        let url = node.url("models", &format!("acme/big/{rev}/model.bin"));
+        let tail = Command::new("curl")
+            .args(["-sS", "--fail", "--noproxy", "*", "-r", "-65536", &url])
+            .output()?;
+        content::judge(4, BYTES - 65_536, &tail.stdout)?;
+        ensure!(tail.stdout.len() == 65_536);
+        let took = start.elapsed();
+        eprintln!("the last 64 KiB were read {took:?} after the pull began");
+        ensure!(
+            took < Duration::from_secs(5),
+            "the tail came after {took:?}"
+        );
+        // Whole, through the hub's face and over NFS, from before the end of the pull.
+        let hub = format!("http://{}/hf/acme/big/resolve/main/model.bin", node.http());
+        let over_hub = std::thread::spawn(move || curl(&hub));
+        let copy = node.scratch().join("over-nfs");
+        let port = node.nfs().port();
+        let source = format!(
+            "nfs://127.0.0.1/models/acme/big/{rev}/model.bin?nfsport={port}&mountport={port}"
+        );
+        let copied = Command::new("nfs-cp")
+            .arg(&source)
+            .arg(&copy)
+            .stdout(Stdio::null())
+            .status()?;
+        ensure!(copied.success(), "nfs-cp");
+        content::judge(4, 0, &fs::read(&copy)?)?;
+        let whole = over_hub.join().ok().context("curl panicked")??;
+        ensure!(whole.len() as u64 == BYTES);
+        content::judge(4, 0, &whole)
+    })();
+    let status = pull.wait()?;
+    outcome?;
+    ensure!(status.success(), "the pull ended with {status}");
+    let took = start.elapsed();
+    eprintln!("the pull took {took:?}");
+    same(&big, &node.volume("models").join("acme/big/main"))
 }

@@ -21,15 +21,16 @@ use std::time::{Duration, Instant};
 
 use towline_base::clock;
 
-use crate::error::{BusyFault, ClientFault, Result, StorageFault, StoreError};
+use crate::error::{BusyFault, ClientFault, Result, StorageFault, StoreError, io};
 use crate::layout;
 use crate::manifest::{Manifest, ManifestFile, check_paths};
 use crate::name::{FileId, GitId, RepoName, RepoPath, RevisionId, Sha256, TagName};
 use crate::progress::Progress;
-use crate::publish::{Complete, Parent, Published, commit};
+use crate::publish::{Complete, Parent, Published, clear_way, commit};
 use crate::sign::Signer;
 use crate::space::Reservation;
 use crate::store::{Inner, Store};
+use crate::visible::Staged;
 
 mod file;
 mod follow;
@@ -350,6 +351,59 @@ impl Arrival {
     #[must_use]
     pub fn data_path(&self, file: usize) -> Option<String> {
         self.handle.shared.files.get(file)?.data_path()
+    }
+
+    /// Shows the files under the revision's id while they arrive, with their full lengths; whoever
+    /// reads them must ask first what is here. Returns the directory, relative to the store's root;
+    /// `None` if the revision has no id yet, or is here already. Not durable: after a restart the
+    /// directory is gone until the arrival goes on.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn show(&self) -> Result<Option<String>> {
+        let shared = &self.handle.shared;
+        let (plan, inner) = (&shared.plan, &shared.inner);
+        let Some(rev) = plan.rev else {
+            return Ok(None);
+        };
+        let state = inner.state();
+        if state.books.revision(&plan.repo, &rev).is_some() {
+            return Ok(None);
+        }
+        let mut files = Vec::new();
+        for (number, file) in shared.files.iter().enumerate() {
+            let data = match file.known() {
+                Some((done, ..)) => layout::data(&done.id),
+                None => {
+                    let path = file.own_path();
+                    let data = file.data(&inner.disk)?;
+                    data.set_length(file.size).map_err(io("extend", &path))?;
+                    path
+                }
+            };
+            files.push((&shared.planned(number)?.path, data));
+        }
+        let place = layout::revision(&plan.repo, &rev);
+        clear_way(inner, std::slice::from_ref(&place))?;
+        Staged::arriving(&inner.disk, &files)?.place(&place)?;
+        Ok(Some(place))
+    }
+
+    /// Takes the directory of [`Arrival::show`] away again, unless the revision has become known.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn hide(&self) -> Result<()> {
+        let shared = &self.handle.shared;
+        let Some(rev) = shared.plan.rev else {
+            return Ok(());
+        };
+        let repo = &shared.plan.repo;
+        let state = shared.inner.state();
+        if state.books.revision(repo, &rev).is_some() {
+            return Ok(());
+        }
+        crate::visible::hide_revision(&shared.inner.disk, repo, &rev)
     }
 
     /// Everything is here: checks what was promised, publishes the revision, and lets the tag

@@ -345,7 +345,7 @@ fn unknown_tag(state: &State, repo: &RepoName, tag: &TagName) -> Option<String> 
     (!known).then(|| layout::tag(repo, tag))
 }
 
-fn clear_way(inner: &Inner, places: &[String]) -> Result<()> {
+pub(crate) fn clear_way(inner: &Inner, places: &[String]) -> Result<()> {
     let disk = &inner.disk;
     let stranger = places
         .iter()

@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 use crate::disk::DiskAccess;
 use crate::error::{Result, io};
 use crate::layout;
-use crate::manifest::{Manifest, ManifestFile};
-use crate::name::{RepoName, RevisionId, TagName};
+use crate::manifest::Manifest;
+use crate::name::{RepoName, RepoPath, RevisionId, TagName};
 
 /// A directory that was built beside and waits for its name.
 #[derive(Debug)]
@@ -49,21 +49,44 @@ impl Staged {
     /// A directory with the files of a manifest, durable but for its own name.
     pub(crate) fn revision(disk: &DiskAccess, manifest: &Manifest) -> Result<Self> {
         let staged = Self::new(disk)?;
-        staged.fill(&staged.path, manifest)?;
+        let data: Vec<String> = manifest
+            .files
+            .iter()
+            .map(|file| layout::data(&file.table))
+            .collect();
+        let files = manifest.files.iter().zip(&data);
+        staged.fill(
+            &staged.path,
+            files.map(|(file, data)| (&file.path, data.as_str())),
+        )?;
         Ok(staged)
     }
 
-    fn fill(&self, at: &str, manifest: &Manifest) -> Result<()> {
+    /// A directory with links to data files, for a revision that is still arriving.
+    pub(crate) fn arriving(disk: &DiskAccess, files: &[(&RepoPath, String)]) -> Result<Self> {
+        let staged = Self::new(disk)?;
+        staged.fill(
+            &staged.path,
+            files.iter().map(|(path, data)| (*path, data.as_str())),
+        )?;
+        Ok(staged)
+    }
+
+    fn fill<'f>(
+        &self,
+        at: &str,
+        files: impl Iterator<Item = (&'f RepoPath, &'f str)>,
+    ) -> Result<()> {
         let mut directories = BTreeSet::new();
-        for file in &manifest.files {
-            for directory in file.path.directories() {
+        for (path, data) in files {
+            for directory in path.directories() {
                 if directories.insert(directory) {
                     let path = format!("{at}/{directory}");
                     let made = self.disk.backend.make_directory(&path);
                     made.map_err(io("make directory", &path))?;
                 }
             }
-            link(&self.disk, file, &format!("{at}/{}", file.path))?;
+            link(&self.disk, data, &format!("{at}/{path}"))?;
         }
         for directory in directories.iter().rev() {
             let path = format!("{at}/{directory}");
@@ -97,10 +120,9 @@ impl Staged {
 
 /// Links one file to a visible name. A file with as many names as the file system allows is
 /// copied for this one.
-fn link(disk: &DiskAccess, file: &ManifestFile, to: &str) -> Result<()> {
-    let data = layout::data(&file.table);
-    match disk.backend.link(&data, to) {
-        Err(Errno::MLINK) => copy(disk, &data, to),
+fn link(disk: &DiskAccess, data: &str, to: &str) -> Result<()> {
+    match disk.backend.link(data, to) {
+        Err(Errno::MLINK) => copy(disk, data, to),
         other => other.map_err(io("link", to)),
     }
 }
