@@ -1,7 +1,7 @@
 //! A line of progress on standard error: how much, how fast, how long still.
 //!
-//! Drawn only where a person looks (a terminal). Invariant: what is drawn is gone from the line when the bar is
-//! dropped, so messages behind it stand alone.
+//! Drawn only where a person looks (a terminal). Invariant: what is drawn is gone from the line
+//! when the bar is dropped, so messages behind it stand alone.
 
 use std::io::{IsTerminal, Write};
 

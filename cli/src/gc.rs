@@ -1,4 +1,7 @@
 //! `towline gc`: free what no tag, pin or lease holds any more.
+//!
+//! Invariant: `--dry-run` changes nothing. Not promised: that what it tells is what a later run
+//! frees; models change meanwhile.
 
 use clap::Args;
 use towlined::models::wire;

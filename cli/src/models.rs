@@ -1,4 +1,7 @@
 //! `towline models`: what models there are, their tags, pins and files.
+//!
+//! Everything is asked of the node, and what changes something is refused by it to everybody but
+//! its owner. Invariant: a name that stands in a table can be typed back as it is.
 
 use clap::{Args, Subcommand};
 use towlined::models::wire;

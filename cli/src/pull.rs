@@ -1,4 +1,7 @@
 //! `towline pull`: a model from a hub, a web server, an object store or a folder.
+//!
+//! The node does the work and keeps what has come. Invariant: a token goes to the hub that the
+//! source names, and nowhere else.
 
 use clap::Args;
 use towlined::models::wire;

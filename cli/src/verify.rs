@@ -1,4 +1,7 @@
 //! `towline verify`: read and hash everything, and tell what is wrong.
+//!
+//! Invariant: exit code 0 means that every byte that was asked about is as it was published, or is
+//! so again. Not promised: that it stays so; disks forget.
 
 use std::process::ExitCode;
 

@@ -37,6 +37,7 @@ pub(crate) struct File {
     pub(crate) nfs: Nfs,
     #[serde(default)]
     pub(crate) tune: Tune,
+    #[serde(default)]
     pub(crate) bench: Bench,
     pub(crate) volumes: Option<BTreeMap<Spanned<String>, Volume>>,
 }

@@ -14,7 +14,7 @@ use towline_store::{ArrivalFile, RepoPath};
 
 use super::{Listing, PullError, Remote};
 
-/// Time to a connection.
+/// Longest time to a connection, in seconds: what a host across the world with a lost packet takes.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// Time to an answer's head, and between two pieces of its body.
