@@ -8,9 +8,11 @@
 pub mod case;
 pub mod content;
 pub mod guest;
+pub mod model;
 pub mod node;
 pub mod paths;
 pub mod process;
+pub mod python;
 pub mod skip;
 pub mod tidy;
 pub mod wire;

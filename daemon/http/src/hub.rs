@@ -176,12 +176,7 @@ fn judge(
         }
         Route::List => Ok(Answer::Page(list(&catalog, &query))),
         Route::WhoAmI if models.export().tokens.is_empty() => Err(HubFault::BadToken),
-        Route::WhoAmI => Ok(Answer::Page(json!({
-            "type": "user",
-            "name": "towline",
-            "orgs": [],
-            "auth": { "accessToken": { "role": "read" } },
-        }))),
+        Route::WhoAmI => Ok(Answer::Page(shapes::reader())),
         Route::File {
             repo,
             rev,
