@@ -244,13 +244,21 @@ fn plant(
         pool: Arc::new(pool),
         http: Arc::new(
             towline_http::Server::new(exports.clone(), http_limits)
-                .with_models(volumes.models.clone()),
+                .with_models(volumes.models.clone())
+                .with_s3_keys(s3_keys(effective)),
         ),
         exports,
         nfs,
         handed_off,
         ended,
     })
+}
+
+/// Who may read over S3.
+fn s3_keys(effective: &Effective) -> Vec<towline_http::s3::Key> {
+    let keys = effective.s3_keys.iter();
+    let key = |key: &config::S3Key| towline_http::s3::Key::new(&key.id.value, key.secret.expose());
+    keys.map(key).collect()
 }
 
 struct Signals {
@@ -394,7 +402,7 @@ fn spread(
     let mut spread: Vec<Vec<(Speaks, Listening)>> = (0..workers).map(|_| Vec::new()).collect();
     for door in doors {
         let patience = match door.speaks {
-            Speaks::Http => Patience {
+            Speaks::Http | Speaks::S3 => Patience {
                 idle_max: limits.idle_timeout.value,
                 head_max: Some(limits.head_timeout.value),
             },
@@ -423,6 +431,7 @@ fn listeners(doors: &[sockets::Door], tls_port: Option<u16>) -> Vec<status::List
     for door in doors {
         let protocol = match door.speaks {
             Speaks::Http => ListenerProtocol::Http,
+            Speaks::S3 => ListenerProtocol::S3,
             Speaks::Nfs => ListenerProtocol::Nfs,
             Speaks::Portmap => ListenerProtocol::Portmap,
         };

@@ -10,6 +10,7 @@ pub mod content;
 pub mod guest;
 pub mod model;
 pub mod node;
+pub mod ollama;
 pub mod paths;
 pub mod process;
 pub mod python;

@@ -37,6 +37,8 @@ pub(crate) struct File {
     pub(crate) nfs: Nfs,
     #[serde(default)]
     pub(crate) tune: Tune,
+    #[serde(default)]
+    pub(crate) s3: S3,
     pub(crate) volumes: Option<BTreeMap<Spanned<String>, Volume>>,
 }
 
@@ -53,6 +55,7 @@ pub(crate) struct Listen {
     pub(crate) addresses: At<Vec<Spanned<String>>>,
     pub(crate) http_port: At<i64>,
     pub(crate) nfs_port: At<i64>,
+    pub(crate) s3_port: At<i64>,
     pub(crate) portmap: At<String>,
 }
 
@@ -105,6 +108,19 @@ pub(crate) struct Nfs {
 pub(crate) struct Tune {
     pub(crate) answer: At<bool>,
     pub(crate) port: At<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct S3 {
+    pub(crate) keys: Option<Vec<Spanned<S3Key>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct S3Key {
+    pub(crate) id: At<String>,
+    pub(crate) secret: At<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -204,6 +220,10 @@ impl Text {
         if key.ends_with("tokens") {
             let what = "tokens are a list of texts".to_owned();
             return (key, what, "write tokens = [\"...\"]".to_owned());
+        }
+        if key.ends_with("secret") {
+            let what = "a secret is a text".to_owned();
+            return (key, what, "write secret = \"...\"".to_owned());
         }
         let instead = "see 'towline config show' for every key with its present value";
         (key, message.replace('\n', " "), instead.to_owned())

@@ -17,6 +17,7 @@ mod file;
 pub mod limits;
 mod nearest;
 pub mod period;
+mod s3_check;
 pub mod secret;
 pub mod show;
 pub mod status;
@@ -24,7 +25,7 @@ pub mod surroundings;
 mod volume_check;
 
 pub use effective::{
-    CongestionControl, Effective, Engine, LocalPorts, LogFormat, Origin, Overrides, Portmap,
+    CongestionControl, Effective, Engine, LocalPorts, LogFormat, Origin, Overrides, Portmap, S3Key,
     Setting, Squash, Tls, TokenReach, Tune, Volume, VolumeKind,
 };
 pub use error::{ConfigError, Problem};

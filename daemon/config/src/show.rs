@@ -48,6 +48,10 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
     table.list("listen.addresses", &listen.addresses);
     table.plain("listen.http_port", &listen.http_port);
     table.plain("listen.nfs_port", &listen.nfs_port);
+    table.add("listen.s3_port", &listen.s3_port, |port| match port {
+        None => "none".to_owned(),
+        Some(port) => port.to_string(),
+    });
     table.word("listen.portmap", &listen.portmap, |value| match value {
         Portmap::Auto => "auto",
         Portmap::Off => "off",
@@ -92,10 +96,22 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
     );
     table.plain("tune.answer", &effective.tune.answer);
     table.plain("tune.port", &effective.tune.port);
+    s3_keys(&mut table, effective);
     for one in &effective.volumes {
         volume(&mut table, one);
     }
     table.0
+}
+
+fn s3_keys(table: &mut Table, effective: &Effective) {
+    for key in &effective.s3_keys {
+        table.text("s3.keys.id", &key.id);
+        let secret = Setting {
+            value: key.secret.to_string(),
+            origin: key.id.origin.clone(),
+        };
+        table.text("s3.keys.secret", &secret);
+    }
 }
 
 fn limits(table: &mut Table, effective: &Effective) {

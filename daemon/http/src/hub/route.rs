@@ -103,7 +103,7 @@ fn api(method: Method, parts: &[&str]) -> Route {
     let word = |at: usize| parts.get(at).is_some_and(|part| WORDS.contains(part));
     let cut = if word(2) {
         2
-    } else if word(1) {
+    } else if word(1) && parts.len() > 2 {
         1
     } else {
         parts.len()
