@@ -14,6 +14,7 @@ mod datagrams;
 mod error;
 mod eviction;
 mod face;
+mod hub_upload;
 mod key_file;
 pub mod models;
 mod node;

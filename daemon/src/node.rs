@@ -20,6 +20,7 @@ use towline_volume::{Exports, Reach};
 use crate::error::NodeError;
 use crate::eviction::Evicted;
 use crate::face::Speaks;
+use crate::hub_upload::{Staging, UploadDesk};
 use crate::models::ModelDesk;
 use crate::registration::Registration;
 use crate::sockets::{self, PortmapState, Sockets};
@@ -44,6 +45,7 @@ pub(crate) struct Facts {
     pub(crate) evicted: Arc<Evicted>,
     pub(crate) tuning: Arc<towline_tuning::watch::Watch>,
     pub(crate) models: Option<ModelDesk>,
+    pub(crate) uploads: Option<Arc<UploadDesk>>,
     pub(crate) tuning_peer: Arc<towline_tuning::peer::tally::Tally>,
     status: Status,
 }
@@ -148,6 +150,7 @@ impl Node {
             nfs: plant.nfs,
             evicted: Arc::default(),
             tuning: Arc::default(),
+            uploads: uploads(effective, &volumes)?,
             models: volumes.models.map(ModelDesk::new),
             tuning_peer: tuning_peer.tally().clone(),
             status,
@@ -252,6 +255,19 @@ fn plant(
         handed_off,
         ended,
     })
+}
+
+/// What publishing over HTTP needs, where there is a store.
+fn uploads(effective: &Effective, volumes: &Volumes) -> Result<Option<Arc<UploadDesk>>, NodeError> {
+    let Some(models) = volumes.models.clone() else {
+        return Ok(None);
+    };
+    let staging = Staging::new(&effective.node.data.value)
+        .map_err(|error| system("no randomness for uploads", error))?;
+    let tokens = effective.model_tokens.clone();
+    let size_max = effective.limits.upload_size.value;
+    let desk = UploadDesk::new(models, tokens, staging, size_max);
+    Ok(Some(Arc::new(desk)))
 }
 
 /// Who may read over S3.

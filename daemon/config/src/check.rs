@@ -15,6 +15,7 @@ use crate::effective::{
 use crate::error::{ConfigError, Problem};
 use crate::file::{self, At, File, Text};
 use crate::limits::{self, Limits};
+use crate::models_check;
 use crate::s3_check;
 use crate::surroundings::Surroundings;
 use crate::volume_check;
@@ -68,6 +69,7 @@ pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effec
         node,
         listen,
         s3_keys,
+        model_tokens: models_check::tokens(check, &file.models),
         volumes,
         notes: Vec::new(),
     };

@@ -187,6 +187,15 @@ pub struct Listen {
     pub portmap: Setting<Portmap>,
 }
 
+/// `[[models.tokens]]`: may publish models whose names begin with the prefix.
+#[derive(Clone, Debug)]
+pub struct ModelToken {
+    /// What the names of models begin with, such as `acme/`; empty: every model.
+    pub prefix: Setting<String>,
+    /// The token, 16 to 1024 visible characters.
+    pub secret: Secret,
+}
+
 /// `[[s3.keys]]`
 #[derive(Clone, Debug)]
 pub struct S3Key {
@@ -289,6 +298,8 @@ pub struct Effective {
     pub tune: Tune,
     /// `[nfs] local_ports`
     pub local_ports: Setting<LocalPorts>,
+    /// `[[models.tokens]]`: who may publish over HTTP; none: nobody.
+    pub model_tokens: Vec<ModelToken>,
     /// `[[s3.keys]]`: who may read over S3; none: whoever may reach the volume.
     pub s3_keys: Vec<S3Key>,
     /// The volumes in the order of the file.

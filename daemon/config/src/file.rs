@@ -39,6 +39,8 @@ pub(crate) struct File {
     pub(crate) tune: Tune,
     #[serde(default)]
     pub(crate) s3: S3,
+    #[serde(default)]
+    pub(crate) models: Models,
     pub(crate) volumes: Option<BTreeMap<Spanned<String>, Volume>>,
 }
 
@@ -108,6 +110,20 @@ pub(crate) struct Nfs {
 pub(crate) struct Tune {
     pub(crate) answer: At<bool>,
     pub(crate) port: At<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Models {
+    pub(crate) tokens: Option<Vec<Spanned<ModelToken>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ModelToken {
+    pub(crate) token: At<String>,
+    pub(crate) prefix: At<String>,
+    pub(crate) rights: At<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -221,7 +237,7 @@ impl Text {
             let what = "tokens are a list of texts".to_owned();
             return (key, what, "write tokens = [\"...\"]".to_owned());
         }
-        if key.ends_with("secret") {
+        if key.ends_with("secret") || key.ends_with("tokens.token") {
             let what = "a secret is a text".to_owned();
             return (key, what, "write secret = \"...\"".to_owned());
         }

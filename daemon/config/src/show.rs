@@ -97,10 +97,22 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
     table.plain("tune.answer", &effective.tune.answer);
     table.plain("tune.port", &effective.tune.port);
     s3_keys(&mut table, effective);
+    model_tokens(&mut table, effective);
     for one in &effective.volumes {
         volume(&mut table, one);
     }
     table.0
+}
+
+fn model_tokens(table: &mut Table, effective: &Effective) {
+    for token in &effective.model_tokens {
+        let secret = Setting {
+            value: token.secret.to_string(),
+            origin: token.prefix.origin.clone(),
+        };
+        table.text("models.tokens.token", &secret);
+        table.text("models.tokens.prefix", &token.prefix);
+    }
 }
 
 fn s3_keys(table: &mut Table, effective: &Effective) {

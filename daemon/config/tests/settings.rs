@@ -449,3 +449,38 @@ fn keys_of_s3_are_judged_and_never_shown() {
         );
     }
 }
+
+#[test]
+fn tokens_that_publish_are_judged_and_never_shown() {
+    let text = "[[models.tokens]]\ntoken = \"0123456789abcdef\"\nprefix = \"acme/\"\n";
+    let settings = load(text, |_| {}).unwrap();
+    assert_eq!(settings.model_tokens[0].prefix.value, "acme/");
+    let rows = show::rows(&settings);
+    let shown = rows.iter().find(|row| row.key == "models.tokens.token");
+    assert_eq!(shown.map(|row| row.value.as_str()), Some("\"***\""));
+    for (text, wanted) in [
+        (
+            "[[models.tokens]]\ntoken = \"0123456789abcdef\"\n",
+            "t.toml:1:1: models.tokens: token and prefix belong together",
+        ),
+        (
+            "[[models.tokens]]\ntoken = \"short\"\nprefix = \"\"\n",
+            "t.toml:2:9: models.tokens.token: a token is too short",
+        ),
+        (
+            "[[models.tokens]]\ntoken = \"0123456789abcdef\"\nprefix = \"\"\nrights = \"read\"\n",
+            "t.toml:4:10: models.tokens.rights: \"read\" is not known here",
+        ),
+        (
+            "[[models.tokens]]\ntoken = 12345678901234567\nprefix = \"\"\n",
+            "t.toml:2:9: models.tokens.token:",
+        ),
+    ] {
+        let error = load(text, |_| {}).unwrap_err();
+        assert!(error.contains(wanted), "{error}");
+        assert!(
+            !error.contains("0123456789") && !error.contains("1234567890"),
+            "{error}"
+        );
+    }
+}
