@@ -273,7 +273,7 @@ fn page<B>(request: &Request<B>, peer: SocketAddr, facts: &Facts) -> Reply {
         },
         _ => text(
             StatusCode::NOT_FOUND,
-            "no such page: there are /files/, /hf/, /healthz, /metrics, /v1/status, /v1/models and \
+            "no such page: there are /files/, /hf/, /v2/, /healthz, /metrics, /v1/status, /v1/models and \
              /v1/tune\n".into(),
         ),
     }

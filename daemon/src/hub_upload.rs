@@ -11,6 +11,7 @@ mod source;
 mod staging;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -43,6 +44,18 @@ pub(crate) struct UploadDesk {
     tokens: Vec<ModelToken>,
     staging: Staging,
     size_max: u64,
+    tally: Tally,
+}
+
+/// What was published, counted since the node started.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Commits.
+    pub(crate) commits: AtomicU64,
+    /// Bytes of large files that were taken in.
+    pub(crate) bytes: AtomicU64,
+    /// Requests without a good token or address.
+    pub(crate) refused: AtomicU64,
 }
 
 /// A reply: status, body, and what says why not.
@@ -91,13 +104,26 @@ impl UploadDesk {
             tokens,
             staging,
             size_max,
+            tally: Tally::default(),
         }
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Answers a request below `/hf`. `host` is what the client calls this node.
     pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>, host: &str) -> Answer {
+        let desk = self.clone();
         let outcome = self.dispatch(request, host).await;
-        outcome.unwrap_or_else(|refusal| refusal)
+        let answer = outcome.unwrap_or_else(|refusal| refusal);
+        if matches!(
+            answer.status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+        ) {
+            desk.tally.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
     }
 
     async fn dispatch(self: Arc<Self>, request: Request<Incoming>, host: &str) -> Outcome {
@@ -365,7 +391,10 @@ impl UploadDesk {
         }
         drop(send);
         match writer.await {
-            Ok(Ok(())) => Ok(good(json!({}))),
+            Ok(Ok(())) => {
+                self.tally.bytes.fetch_add(size, Ordering::Relaxed);
+                Ok(good(json!({})))
+            }
             Ok(Err(error)) => Err(bad(StatusCode::BAD_REQUEST, error.to_string())),
             Err(error) => Err(bad(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
         }
@@ -422,6 +451,7 @@ impl UploadDesk {
         let published = published.map_err(|error| failed(&error))?;
         self.staging.forget(large.into_iter());
         let rev = published.rev.to_string();
+        self.tally.commits.fetch_add(1, Ordering::Relaxed);
         tracing::info!(
             volume = "models",
             bytes = published.bytes,

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use towline_tests::model::Shelf;
-use towline_tests::process::{must_run, run};
+use towline_tests::process::{command, must_run, run};
 use towline_tests::python::Python;
 
 const CLIENT_LIMIT: Duration = Duration::from_secs(180);
@@ -33,6 +33,10 @@ fn uploads(environment: &str) -> Result<()> {
     };
     let text = format!("[[models.tokens]]\ntoken = \"{TOKEN}\"\nprefix = \"acme/\"\n");
     let shelf = Shelf::with_configuration(&text)?;
+    // Not the weights that the node has already: those would not be sent.
+    let mut weights = fs::read(shelf.source.join("model.safetensors"))?;
+    *weights.last_mut().context("no weights")? ^= 1;
+    fs::write(shelf.source.join("model.safetensors"), weights)?;
     let home = shelf.node.scratch().join("home");
     fs::create_dir_all(&home)?;
     let source = shelf.source.display().to_string();
@@ -59,7 +63,27 @@ fn uploads(environment: &str) -> Result<()> {
     let mut script = client(&shelf, python.script("hub_upload.py", &home));
     script.args([NAME, OTHER]);
     must_run(script, CLIENT_LIMIT)?;
-    refused(&shelf, &python, &home)
+    refused(&shelf, &python, &home)?;
+    let url = format!("http://{}/metrics", shelf.node.http());
+    let page = String::from_utf8(must_run(command("curl", &["-s", &url]), CLIENT_LIMIT)?)?;
+    let count = |name: &str| {
+        let mut lines = page.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.unwrap_or(0_u64)
+    };
+    // The weights, once; then a change, and a file on a branch.
+    let weights = fs::metadata(shelf.source.join("model.safetensors"))?.len();
+    assert_eq!(
+        count("towline_models_uploaded_bytes_total "),
+        weights,
+        "{page}"
+    );
+    ensure!(count("towline_models_commits_total ") >= 3, "{page}");
+    ensure!(
+        count("towline_models_uploads_refused_total ") >= 4,
+        "{page}"
+    );
+    Ok(())
 }
 
 /// Whoever has no right token is told, and nothing is there afterwards.
