@@ -273,8 +273,9 @@ fn page<B>(request: &Request<B>, peer: SocketAddr, facts: &Facts) -> Reply {
         },
         _ => text(
             StatusCode::NOT_FOUND,
-            "no such page: there are /files/, /hf/, /v2/, /healthz, /metrics, /v1/status, /v1/models and \
-             /v1/tune\n".into(),
+            "no such page: there are /files/, /hf/, /v2/, /healthz, /metrics, /v1/status, \
+             /v1/models and /v1/tune\n"
+                .into(),
         ),
     }
 }
