@@ -49,6 +49,7 @@ pub(crate) fn describe(status: &Status) -> String {
             let protocol = match listener.protocol {
                 ListenerProtocol::Http => "http",
                 ListenerProtocol::Https => "https",
+                ListenerProtocol::S3 => "s3",
                 ListenerProtocol::Nfs => "nfs",
                 ListenerProtocol::Portmap => "portmap",
                 ListenerProtocol::Iperf3 => "iperf3",

@@ -42,6 +42,12 @@ const HEAD_MAX: Duration = Duration::from_secs(10);
 /// Time for a whole request: the longest answer is some kilobytes.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 
+/// Time for an upload: as long as the place that it goes to is good for.
+const UPLOAD_MAX: Duration = Duration::from_secs(3_600);
+
+/// How the head of an upload begins.
+const UPLOADS: [&[u8]; 2] = [b"PUT /hf/", b"POST /hf/"];
+
 type Reply = Response<Full<Bytes>>;
 
 /// Answers connections until the channel closes.
@@ -54,7 +60,11 @@ pub(crate) async fn serve(mut handed_off: tokio::sync::mpsc::Receiver<HandOff>, 
         let facts = facts.clone();
         tokio::spawn(async move {
             let peer = connection.peer.address;
-            match tokio::time::timeout(REQUEST_MAX, answer(connection, facts)).await {
+            let is_upload = UPLOADS
+                .iter()
+                .any(|start| connection.unread.starts_with(start));
+            let limit = if is_upload { UPLOAD_MAX } else { REQUEST_MAX };
+            match tokio::time::timeout(limit, answer(connection, facts)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     tracing::debug!(%peer, error = %error, "a control connection ended");
@@ -76,6 +86,7 @@ async fn answer(connection: HandOff, facts: Arc<Facts>) -> io::Result<()> {
                 Routed::Reply(reply) => reply,
                 Routed::Tuning => tuning(&facts).await,
                 Routed::Models => models(request, &peer, facts).await,
+                Routed::Upload => upload(request, &peer, facts).await,
             };
             reply
                 .headers_mut()
@@ -139,6 +150,39 @@ async fn models(request: Request<Incoming>, peer: &Peer, facts: Arc<Facts>) -> R
     }
 }
 
+/// Answers what changes a model below `/hf`. Whoever sends a token may come from elsewhere.
+async fn upload(request: Request<Incoming>, peer: &Peer, facts: Arc<Facts>) -> Reply {
+    if let Some(reply) = refusal(&request, peer.address.ip(), &facts) {
+        return reply;
+    }
+    let Some(desk) = facts.uploads.clone() else {
+        return text(
+            StatusCode::NOT_FOUND,
+            "this node has no store of models\n".into(),
+        );
+    };
+    let host = request.headers().get(header::HOST);
+    let host = host
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or("localhost")
+        .to_owned();
+    let answer = desk.answer(request, &host).await;
+    let why = answer.body.get("error").and_then(|why| why.as_str());
+    let why = why.and_then(|why| HeaderValue::from_str(why).ok());
+    let mut reply = with_type(
+        text(answer.status, answer.body.to_string()),
+        "application/json",
+    );
+    if let Some(why) = why {
+        reply.headers_mut().insert("x-error-message", why);
+    }
+    if let Some(code) = answer.code {
+        let code = HeaderValue::from_static(code);
+        reply.headers_mut().insert("x-error-code", code);
+    }
+    reply
+}
+
 /// Whether the other end is a program of root or of the node's own user, on this machine.
 fn is_owner(peer: &Peer) -> bool {
     let own = rustix::process::geteuid().as_raw();
@@ -153,10 +197,15 @@ enum Routed {
     Tuning,
     /// The store of models.
     Models,
+    /// What a hub client publishes.
+    Upload,
 }
 
 fn route<B>(request: &Request<B>, peer: SocketAddr, facts: &Facts) -> Routed {
     let path = request.uri().path();
+    if path.starts_with("/hf/") {
+        return Routed::Upload;
+    }
     if path == "/v1/models" || path.starts_with("/v1/models/") {
         return Routed::Models;
     }
@@ -224,8 +273,9 @@ fn page<B>(request: &Request<B>, peer: SocketAddr, facts: &Facts) -> Reply {
         },
         _ => text(
             StatusCode::NOT_FOUND,
-            "no such page: there are /files/, /hf/, /healthz, /metrics, /v1/status, /v1/models and \
-             /v1/tune\n".into(),
+            "no such page: there are /files/, /hf/, /v2/, /healthz, /metrics, /v1/status, \
+             /v1/models and /v1/tune\n"
+                .into(),
         ),
     }
 }

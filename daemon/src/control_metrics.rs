@@ -139,6 +139,7 @@ pub(crate) fn render(facts: &Facts) -> String {
     );
     line(&mut page, name, "", waiting);
     eviction(&mut page, facts);
+    uploads(&mut page, facts);
     http(&mut page, facts);
     nfs(&mut page, facts);
     bench(&mut page, facts);
@@ -230,6 +231,34 @@ fn bench(page: &mut String, facts: &Facts) {
     let name = "towline_bench_running";
     head(page, name, "gauge", "stable", "1 while a link test runs.");
     line(page, name, "", bench.running.load(Ordering::Relaxed));
+}
+
+fn uploads(page: &mut String, facts: &Facts) {
+    let Some(desk) = &facts.uploads else {
+        return;
+    };
+    let tally = desk.tally();
+    let rows = [
+        (
+            "towline_models_commits_total",
+            "Commits that hub clients published.",
+            &tally.commits,
+        ),
+        (
+            "towline_models_uploaded_bytes_total",
+            "Bytes of large files that hub clients uploaded.",
+            &tally.bytes,
+        ),
+        (
+            "towline_models_uploads_refused_total",
+            "Requests to publish without a token or address that was good for it.",
+            &tally.refused,
+        ),
+    ];
+    for (name, help, counter) in rows {
+        head(page, name, "counter", "experimental", help);
+        line(page, name, "", counter.load(Ordering::Relaxed));
+    }
 }
 
 fn http(page: &mut String, facts: &Facts) {

@@ -16,6 +16,8 @@ use towline_volume::{Exports, View};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Speaks {
     Http,
+    /// Read-only, over HTTP.
+    S3,
     Nfs,
     Portmap,
 }
@@ -161,6 +163,7 @@ impl Service for Faces {
     fn accept(&mut self, listener: usize, peer: Peer) -> Option<Connection> {
         let core = match self.speaks.get(listener)? {
             Speaks::Http => Core::Http(self.http.accept(peer)),
+            Speaks::S3 => Core::Http(self.http.accept_s3(peer)),
             Speaks::Nfs => Core::Nfs(self.nfs.connection(nfs::Programs::Nfs, peer)?),
             Speaks::Portmap => Core::Nfs(self.nfs.connection(nfs::Programs::Portmap, peer)?),
         };

@@ -11,10 +11,12 @@
 mod control;
 mod control_metrics;
 mod datagrams;
+mod description;
 mod error;
 mod eviction;
 mod face;
 mod heal;
+mod hub_upload;
 mod key_file;
 mod measuring;
 pub mod models;

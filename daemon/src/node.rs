@@ -8,8 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use towline_base::clock;
-use towline_config::status::{self, ListenerProtocol, Status};
+use towline_config::status::Status;
 use towline_config::{self as config, CongestionControl, Effective, LocalPorts};
 use towline_io::{
     Admission, Congestion, EngineChoice, Listening, Patience, Pool, PoolLimits, WorkerLimits,
@@ -17,9 +16,11 @@ use towline_io::{
 };
 use towline_volume::{Exports, Reach};
 
+use crate::description::{listeners, status};
 use crate::error::NodeError;
 use crate::eviction::Evicted;
 use crate::face::Speaks;
+use crate::hub_upload::{Staging, UploadDesk};
 use crate::measuring::Measuring;
 use crate::models::ModelDesk;
 use crate::registration::Registration;
@@ -45,6 +46,7 @@ pub(crate) struct Facts {
     pub(crate) evicted: Arc<Evicted>,
     pub(crate) tuning: Arc<towline_tuning::watch::Watch>,
     pub(crate) models: Option<ModelDesk>,
+    pub(crate) uploads: Option<Arc<UploadDesk>>,
     pub(crate) tuning_peer: Arc<towline_tuning::peer::tally::Tally>,
     pub(crate) bench: Arc<towline_bench::link::server::Counters>,
     status: Status,
@@ -117,12 +119,7 @@ impl Node {
         let mut sockets = sockets::open(effective, workers)?;
         let registration = register(&mut sockets, &mut notes);
         let tuning_peer = TuningPeer::open(effective, &mut notes)?;
-        if !process::acts_as_callers() {
-            notes.push(format!(
-                "an ordinary user (uid {}) runs this node: every client acts as that user",
-                rustix::process::geteuid().as_raw()
-            ));
-        }
+        notes.extend(process::identity_note());
         let nfs = nfs_server(effective, &exports, &sockets, registration.is_some())?;
         let (send_off, handed_off) = tokio::sync::mpsc::channel(control::WAITING_MAX);
         let (send_end, ended) = tokio::sync::mpsc::channel(workers);
@@ -153,6 +150,7 @@ impl Node {
             nfs: plant.nfs,
             evicted: Arc::default(),
             tuning: Arc::default(),
+            uploads: uploads(effective, &volumes)?,
             models: volumes
                 .models
                 .map(|models| ModelDesk::new(models, volumes.arriving)),
@@ -255,13 +253,34 @@ fn plant(
         pool: Arc::new(pool),
         http: Arc::new(
             towline_http::Server::new(exports.clone(), http_limits)
-                .with_models(volumes.models.clone()),
+                .with_models(volumes.models.clone())
+                .with_s3_keys(s3_keys(effective)),
         ),
         exports,
         nfs,
         handed_off,
         ended,
     })
+}
+
+/// What publishing over HTTP needs, where there is a store.
+fn uploads(effective: &Effective, volumes: &Volumes) -> Result<Option<Arc<UploadDesk>>, NodeError> {
+    let Some(models) = volumes.models.clone() else {
+        return Ok(None);
+    };
+    let staging = Staging::new(&effective.node.data.value)
+        .map_err(|error| system("no randomness for uploads", error))?;
+    let tokens = effective.model_tokens.clone();
+    let size_max = effective.limits.upload_size.value;
+    let desk = UploadDesk::new(models, tokens, staging, size_max);
+    Ok(Some(Arc::new(desk)))
+}
+
+/// Who may read over S3.
+fn s3_keys(effective: &Effective) -> Vec<towline_http::s3::Key> {
+    let keys = effective.s3_keys.iter();
+    let key = |key: &config::S3Key| towline_http::s3::Key::new(&key.id.value, key.secret.expose());
+    keys.map(key).collect()
 }
 
 struct Signals {
@@ -405,7 +424,7 @@ fn spread(
     let mut spread: Vec<Vec<(Speaks, Listening)>> = (0..workers).map(|_| Vec::new()).collect();
     for door in doors {
         let patience = match door.speaks {
-            Speaks::Http => Patience {
+            Speaks::Http | Speaks::S3 => Patience {
                 idle_max: limits.idle_timeout.value,
                 head_max: Some(limits.head_timeout.value),
             },
@@ -427,80 +446,4 @@ fn spread(
         }
     }
     spread
-}
-
-fn listeners(doors: &[sockets::Door], tls_port: Option<u16>) -> Vec<status::Listener> {
-    let mut listeners = Vec::new();
-    for door in doors {
-        let protocol = match door.speaks {
-            Speaks::Http => ListenerProtocol::Http,
-            Speaks::Nfs => ListenerProtocol::Nfs,
-            Speaks::Portmap => ListenerProtocol::Portmap,
-        };
-        listeners.push(status::Listener {
-            protocol,
-            address: door.address,
-        });
-        if let (Speaks::Http, Some(port)) = (door.speaks, tls_port) {
-            let address = std::net::SocketAddr::new(door.address.ip(), port);
-            listeners.push(status::Listener {
-                protocol: ListenerProtocol::Https,
-                address,
-            });
-        }
-    }
-    listeners
-}
-
-fn status(
-    effective: &Effective,
-    workers: &Workers,
-    listeners: Vec<status::Listener>,
-    notes: Vec<String>,
-) -> Status {
-    Status {
-        node: effective.node.name.value.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        engine: workers.engine().to_owned(),
-        workers: workers.handles().len() as u32,
-        started: clock::since_epoch().as_secs(),
-        runs_as_root: process::acts_as_callers(),
-        uid: rustix::process::geteuid().as_raw(),
-        portmap: listeners
-            .iter()
-            .any(|listener| listener.protocol == ListenerProtocol::Portmap),
-        listeners,
-        tune: Vec::new(),
-        volumes: effective.volumes.iter().map(volume_status).collect(),
-        notes,
-    }
-}
-
-fn volume_status(volume: &config::Volume) -> status::Volume {
-    let kind = match volume.kind.value {
-        config::VolumeKind::Model => "model",
-        config::VolumeKind::Project => "project",
-        config::VolumeKind::Cache => "cache",
-    };
-    let squash = match volume.squash.value {
-        config::Squash::Root => "root",
-        config::Squash::All => "all",
-        config::Squash::None => "none",
-    };
-    let is_model = volume.kind.value == config::VolumeKind::Model;
-    let nets = |nets: &[ipnet::IpNet]| nets.iter().map(ToString::to_string).collect();
-    status::Volume {
-        name: volume.name.clone(),
-        kind: kind.to_owned(),
-        path: volume.path.value.clone(),
-        read_only: volume.read_only.value || is_model,
-        allow: nets(&volume.allow.value),
-        allow_write: nets(&volume.allow_write.value),
-        squash: squash.to_owned(),
-        anonymous: status::Anonymous {
-            uid: volume.anonymous_uid.value,
-            gid: volume.anonymous_gid.value,
-        },
-        needs_token: !volume.tokens.value.is_empty(),
-    }
 }

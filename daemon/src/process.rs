@@ -40,3 +40,14 @@ pub(crate) fn prepare() -> Vec<String> {
 pub(crate) fn acts_as_callers() -> bool {
     towline_io::identity::can_switch()
 }
+
+/// What an operator should know of whom clients act as.
+pub(crate) fn identity_note() -> Option<String> {
+    if acts_as_callers() {
+        return None;
+    }
+    let uid = rustix::process::geteuid().as_raw();
+    Some(format!(
+        "an ordinary user (uid {uid}) runs this node: every client acts as that user"
+    ))
+}

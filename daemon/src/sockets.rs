@@ -70,6 +70,10 @@ pub(crate) fn open(effective: &Effective, workers: usize) -> Result<Sockets, Nod
         "Stop the other program, or choose another port with --http-port (0 takes a free one)",
     )?;
     let nfs_port = open_nfs(&mut doors, effective, workers)?;
+    if let Some(port) = listen.s3_port.value {
+        let hint = "Stop the other program, or choose another port with listen.s3_port";
+        open_port(&mut doors, Speaks::S3, addresses, port, workers, hint)?;
+    }
     let (tls, tls_port) = open_tls(effective)?;
     let mut udp = Vec::new();
     let portmap = match listen.portmap.value {
@@ -96,6 +100,7 @@ fn open_port(
 ) -> Result<u16, NodeError> {
     let what = match speaks {
         Speaks::Http => "HTTP",
+        Speaks::S3 => "S3",
         Speaks::Nfs => "NFS",
         Speaks::Portmap => "the portmapper",
     };
@@ -112,7 +117,7 @@ fn open_port(
         let sockets = match speaks {
             // Taken for good by rpcbind wherever that runs: no reason to wait.
             Speaks::Portmap => listen_all(address, workers),
-            Speaks::Http | Speaks::Nfs => listen_patiently(address, workers),
+            Speaks::Http | Speaks::S3 | Speaks::Nfs => listen_patiently(address, workers),
         };
         let sockets = sockets.map_err(failed)?;
         let bound = sockets

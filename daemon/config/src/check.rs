@@ -15,6 +15,8 @@ use crate::effective::{
 use crate::error::{ConfigError, Problem};
 use crate::file::{self, At, File, Text};
 use crate::limits::{self, Limits};
+use crate::models_check;
+use crate::s3_check;
 use crate::surroundings::Surroundings;
 use crate::volume_check;
 
@@ -53,6 +55,7 @@ pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effec
     let mut volumes = volume_check::volumes(check, file.volumes.as_ref(), &node.data.value);
     allow(check, &mut volumes, &overrides.allow);
     let listen = listen(check, &file.listen, overrides);
+    let s3_keys = s3_check::keys(check, &file.s3, &listen);
     let effective = Effective {
         io: io(check, &file.io),
         limits: limits(check, &file.limits),
@@ -69,6 +72,8 @@ pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effec
         file: overrides.config.clone(),
         node,
         listen,
+        s3_keys,
+        model_tokens: models_check::tokens(check, &file.models),
         volumes,
         notes: Vec::new(),
     };
@@ -192,9 +197,11 @@ fn listen(check: &mut Checker<'_>, file: &file::Listen, overrides: &Overrides) -
             "give one of them another port",
         );
     }
+    let taken = [("HTTP", http_port.value), ("NFS", nfs_port.value)];
     let words = [("auto", Portmap::Auto), ("off", Portmap::Off)];
     Listen {
         addresses,
+        s3_port: s3_check::port(check, &file.s3_port, &taken),
         http_port,
         nfs_port,
         portmap: check.word(&file.portmap, "listen.portmap", Portmap::Auto, &words),

@@ -184,8 +184,28 @@ pub struct Listen {
     /// NFS and MOUNT; 0 is any free port. If the origin is the default and the port is taken,
     /// the next free one is to be used.
     pub nfs_port: Setting<u16>,
+    /// Read-only S3; 0 is any free port, `None`: not served.
+    pub s3_port: Setting<Option<u16>>,
     /// The portmapper.
     pub portmap: Setting<Portmap>,
+}
+
+/// `[[models.tokens]]`: may publish models whose names begin with the prefix.
+#[derive(Clone, Debug)]
+pub struct ModelToken {
+    /// What the names of models begin with, such as `acme/`; empty: every model.
+    pub prefix: Setting<String>,
+    /// The token, 16 to 1024 visible characters.
+    pub secret: Secret,
+}
+
+/// `[[s3.keys]]`
+#[derive(Clone, Debug)]
+pub struct S3Key {
+    /// The access key's id: 1 to 128 visible characters without `/` and `,`.
+    pub id: Setting<String>,
+    /// The secret access key, 16 to 1024 visible characters.
+    pub secret: Secret,
 }
 
 /// `[io]`
@@ -298,6 +318,10 @@ pub struct Effective {
     pub local_ports: Setting<LocalPorts>,
     /// `[bench]`
     pub bench: Bench,
+    /// `[[models.tokens]]`: who may publish over HTTP; none: nobody.
+    pub model_tokens: Vec<ModelToken>,
+    /// `[[s3.keys]]`: who may read over S3; none: whoever may reach the volume.
+    pub s3_keys: Vec<S3Key>,
     /// The volumes in the order of the file.
     pub volumes: Vec<Volume>,
     /// What is allowed and yet probably not meant, in sentences.

@@ -39,6 +39,10 @@ pub(crate) struct File {
     pub(crate) tune: Tune,
     #[serde(default)]
     pub(crate) bench: Bench,
+    #[serde(default)]
+    pub(crate) s3: S3,
+    #[serde(default)]
+    pub(crate) models: Models,
     pub(crate) volumes: Option<BTreeMap<Spanned<String>, Volume>>,
 }
 
@@ -55,6 +59,7 @@ pub(crate) struct Listen {
     pub(crate) addresses: At<Vec<Spanned<String>>>,
     pub(crate) http_port: At<i64>,
     pub(crate) nfs_port: At<i64>,
+    pub(crate) s3_port: At<i64>,
     pub(crate) portmap: At<String>,
 }
 
@@ -117,6 +122,33 @@ pub(crate) struct Bench {
     pub(crate) allow: At<Vec<Spanned<String>>>,
     pub(crate) time_max: At<String>,
     pub(crate) rate_max_mbit: At<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Models {
+    pub(crate) tokens: Option<Vec<Spanned<ModelToken>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ModelToken {
+    pub(crate) token: At<String>,
+    pub(crate) prefix: At<String>,
+    pub(crate) rights: At<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct S3 {
+    pub(crate) keys: Option<Vec<Spanned<S3Key>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct S3Key {
+    pub(crate) id: At<String>,
+    pub(crate) secret: At<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -216,6 +248,10 @@ impl Text {
         if key.ends_with("tokens") {
             let what = "tokens are a list of texts".to_owned();
             return (key, what, "write tokens = [\"...\"]".to_owned());
+        }
+        if key.ends_with("secret") || key.ends_with("tokens.token") {
+            let what = "a secret is a text".to_owned();
+            return (key, what, "write secret = \"...\"".to_owned());
         }
         let instead = "see 'towline config show' for every key with its present value";
         (key, message.replace('\n', " "), instead.to_owned())

@@ -15,8 +15,10 @@ pub mod effective;
 pub mod error;
 mod file;
 pub mod limits;
+mod models_check;
 mod nearest;
 pub mod period;
+mod s3_check;
 pub mod secret;
 pub mod show;
 pub mod status;
@@ -24,8 +26,8 @@ pub mod surroundings;
 mod volume_check;
 
 pub use effective::{
-    Bench, CongestionControl, Effective, Engine, LocalPorts, LogFormat, Origin, Overrides, Portmap,
-    Setting, Squash, Tls, TokenReach, Tune, Volume, VolumeKind,
+    Bench, CongestionControl, Effective, Engine, LocalPorts, LogFormat, ModelToken, Origin,
+    Overrides, Portmap, S3Key, Setting, Squash, Tls, TokenReach, Tune, Volume, VolumeKind,
 };
 pub use error::{ConfigError, Problem};
 pub use limits::Limits;

@@ -48,6 +48,10 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
     table.list("listen.addresses", &listen.addresses);
     table.plain("listen.http_port", &listen.http_port);
     table.plain("listen.nfs_port", &listen.nfs_port);
+    table.add("listen.s3_port", &listen.s3_port, |port| match port {
+        None => "none".to_owned(),
+        Some(port) => port.to_string(),
+    });
     table.word("listen.portmap", &listen.portmap, |value| match value {
         Portmap::Auto => "auto",
         Portmap::Off => "off",
@@ -93,6 +97,8 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
     table.plain("tune.answer", &effective.tune.answer);
     table.plain("tune.port", &effective.tune.port);
     bench(&mut table, effective);
+    s3_keys(&mut table, effective);
+    model_tokens(&mut table, effective);
     for one in &effective.volumes {
         volume(&mut table, one);
     }
@@ -106,6 +112,28 @@ fn bench(table: &mut Table, effective: &Effective) {
     table.list("bench.allow", &bench.allow);
     table.period("bench.time_max", &bench.time_max);
     table.plain("bench.rate_max_mbit", &bench.rate_max_mbit);
+}
+
+fn model_tokens(table: &mut Table, effective: &Effective) {
+    for token in &effective.model_tokens {
+        let secret = Setting {
+            value: token.secret.to_string(),
+            origin: token.prefix.origin.clone(),
+        };
+        table.text("models.tokens.token", &secret);
+        table.text("models.tokens.prefix", &token.prefix);
+    }
+}
+
+fn s3_keys(table: &mut Table, effective: &Effective) {
+    for key in &effective.s3_keys {
+        table.text("s3.keys.id", &key.id);
+        let secret = Setting {
+            value: key.secret.to_string(),
+            origin: key.id.origin.clone(),
+        };
+        table.text("s3.keys.secret", &secret);
+    }
 }
 
 fn limits(table: &mut Table, effective: &Effective) {

@@ -59,6 +59,8 @@ pub enum ListenerProtocol {
     Http,
     /// The same over TLS.
     Https,
+    /// Read-only S3.
+    S3,
     /// NFS version 3 and MOUNT.
     Nfs,
     /// Portmapper and rpcbind.

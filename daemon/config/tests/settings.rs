@@ -394,3 +394,93 @@ fn the_default_port_of_measurements_gives_way_and_a_chosen_one_does_not() {
     assert_eq!(shown("tune.answer"), "true default");
     assert_eq!(shown("tune.port"), "0 file, line 2");
 }
+
+#[test]
+fn s3_is_off_until_it_has_a_port() {
+    let settings = load("", |_| {}).unwrap();
+    assert_eq!(settings.listen.s3_port.value, None);
+    let key = "[[s3.keys]]\nid = \"AKID\"\nsecret = \"0123456789abcdef\"\n";
+    let idle = load(key, |_| {}).unwrap();
+    assert!(idle.notes.iter().any(|note| note.contains("s3_port")));
+    let settings = load(&format!("[listen]\ns3_port = 8422\n{key}"), |_| {}).unwrap();
+    assert_eq!(settings.listen.s3_port.value, Some(8422));
+    assert_eq!(settings.s3_keys[0].secret.expose(), "0123456789abcdef");
+    let shown: Vec<String> = show::rows(&settings)
+        .iter()
+        .map(|row| format!("{} = {}", row.key, row.value))
+        .collect();
+    assert!(shown.contains(&"s3.keys.id = \"AKID\"".to_owned()));
+    assert!(shown.contains(&"s3.keys.secret = \"***\"".to_owned()));
+}
+
+#[test]
+fn keys_of_s3_are_judged_and_never_shown() {
+    for (text, wanted) in [
+        (
+            "[listen]\ns3_port = 8420\n",
+            "t.toml:2:11: listen.s3_port: HTTP has port 8420 already",
+        ),
+        (
+            "[[s3.keys]]\nid = \"a\"\n",
+            "t.toml:1:1: s3.keys: id and secret belong together",
+        ),
+        (
+            "[[s3.keys]]\nid = \"a/b\"\nsecret = \"0123456789abcdef\"\n",
+            "t.toml:2:6: s3.keys.id: that is not the id of a key",
+        ),
+        (
+            "[[s3.keys]]\nid = \"a\"\nsecret = \"short\"\n",
+            "t.toml:3:10: s3.keys.secret: the secret is too short",
+        ),
+        (
+            "[[s3.keys]]\nid = \"a\"\nsecret = 12345678901234\n",
+            "t.toml:3:10: s3.keys.secret: a secret is a text",
+        ),
+        (
+            "[[s3.keys]]\nid = \"a\"\nsecrets = \"0123456789abcdef\"\n",
+            "did you mean 'secret'?",
+        ),
+    ] {
+        let error = load(text, |_| {}).unwrap_err();
+        assert!(error.contains(wanted), "{error}");
+        assert!(
+            !error.contains("short\"") && !error.contains("1234567890"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn tokens_that_publish_are_judged_and_never_shown() {
+    let text = "[[models.tokens]]\ntoken = \"0123456789abcdef\"\nprefix = \"acme/\"\n";
+    let settings = load(text, |_| {}).unwrap();
+    assert_eq!(settings.model_tokens[0].prefix.value, "acme/");
+    let rows = show::rows(&settings);
+    let shown = rows.iter().find(|row| row.key == "models.tokens.token");
+    assert_eq!(shown.map(|row| row.value.as_str()), Some("\"***\""));
+    for (text, wanted) in [
+        (
+            "[[models.tokens]]\ntoken = \"0123456789abcdef\"\n",
+            "t.toml:1:1: models.tokens: token and prefix belong together",
+        ),
+        (
+            "[[models.tokens]]\ntoken = \"short\"\nprefix = \"\"\n",
+            "t.toml:2:9: models.tokens.token: a token is too short",
+        ),
+        (
+            "[[models.tokens]]\ntoken = \"0123456789abcdef\"\nprefix = \"\"\nrights = \"read\"\n",
+            "t.toml:4:10: models.tokens.rights: \"read\" is not known here",
+        ),
+        (
+            "[[models.tokens]]\ntoken = 12345678901234567\nprefix = \"\"\n",
+            "t.toml:2:9: models.tokens.token:",
+        ),
+    ] {
+        let error = load(text, |_| {}).unwrap_err();
+        assert!(error.contains(wanted), "{error}");
+        assert!(
+            !error.contains("0123456789") && !error.contains("1234567890"),
+            "{error}"
+        );
+    }
+}

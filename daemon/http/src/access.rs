@@ -51,6 +51,22 @@ pub(crate) fn judge(
     ))
 }
 
+/// The same where a proof other than a bearer token was judged already.
+///
+/// # Errors
+/// 404 if the address may not know of the volume or may not do this.
+pub(crate) fn judge_address(
+    export: &Export,
+    address: IpAddr,
+    needed: Reach,
+) -> Result<(), Refusal> {
+    if export.reach(address) >= needed {
+        Ok(())
+    } else {
+        Err(Refusal::NOT_FOUND)
+    }
+}
+
 /// The token in the value of an Authorization field.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(b"bearer ".len())?;

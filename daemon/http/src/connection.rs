@@ -24,7 +24,9 @@ use crate::hub;
 use crate::metrics::add;
 use crate::models::Dress;
 use crate::path::PREFIX;
+use crate::registry;
 use crate::reply::{self, ReplyHead, Tone};
+use crate::s3;
 use crate::server::Server;
 use crate::status::{Extra, Refusal, Status};
 use crate::upload::{Incoming, Progress};
@@ -47,10 +49,20 @@ pub struct Connection {
     pub(crate) server: Arc<Server>,
     pub(crate) worker: Rc<RefCell<Worker>>,
     pub(crate) peer: Peer,
+    face: Face,
     scanned: usize,
     phase: Phase,
     /// When the request under way began, if anybody wants to know.
     started: Option<Instant>,
+}
+
+/// What a connection is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Face {
+    /// `/files/`, `/hf/` and, handed off, the control plane.
+    Files,
+    /// Read-only S3 and nothing else.
+    S3,
 }
 
 /// Where the connection stands.
@@ -92,11 +104,17 @@ pub(crate) struct Request<'a, 'b> {
 }
 
 impl Connection {
-    pub(crate) fn new(server: Arc<Server>, worker: Rc<RefCell<Worker>>, peer: Peer) -> Self {
+    pub(crate) fn new(
+        server: Arc<Server>,
+        worker: Rc<RefCell<Worker>>,
+        peer: Peer,
+        face: Face,
+    ) -> Self {
         Self {
             server,
             worker,
             peer,
+            face,
             scanned: 0,
             phase: Phase::Head,
             started: None,
@@ -115,7 +133,11 @@ impl Connection {
         answer: Option<Done>,
         output: &mut Output<Done>,
     ) -> Flow {
-        let tone = Tone::of(head, drained(head).is_some());
+        let mut tone = Tone::of(head, drained(head).is_some());
+        if self.face == Face::S3 {
+            tone.is_s3 = true;
+            return s3::answer(self, head, tone, answer, output);
+        }
         if hub::is_ours(head.path) {
             let (below, dress) = (&[][..], None);
             let request = Request {
@@ -125,6 +147,9 @@ impl Connection {
                 dress,
             };
             return hub::answer(self, &request, body, answer, output);
+        }
+        if registry::is_ours(head.path) {
+            return registry::answer(self, head, tone, answer, output);
         }
         let Some(below) = head.path.strip_prefix(PREFIX) else {
             if Some(head.path) == PREFIX.strip_suffix(b"/") {
@@ -337,7 +362,8 @@ impl Protocol for Connection {
                 self.started = Some(clock::now());
             }
             let behind = text.get(length..).unwrap_or(&[]);
-            if let Some(needed) = hub::body_needed(&head)
+            if self.face == Face::Files
+                && let Some(needed) = hub::body_needed(&head)
                 && (behind.len() as u64) < needed
             {
                 // Few and short: the question waits unread until its body is here.

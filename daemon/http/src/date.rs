@@ -70,6 +70,25 @@ pub fn parse(text: &[u8], now: i64) -> Option<i64> {
     parse_asctime(text)
 }
 
+/// Reads `19941106T084937Z` (ISO 8601, basic format), which signatures use.
+#[must_use]
+pub fn parse_basic(text: &str) -> Option<i64> {
+    let (date, clock) = text.strip_suffix('Z')?.split_once('T')?;
+    if date.len() != 8 || clock.len() != 6 || !text.is_ascii() {
+        return None;
+    }
+    let part = |text: &str, from: usize, count: usize| number(text.get(from..from + count)?, count);
+    let (hour, minute, second) = (part(clock, 0, 2)?, part(clock, 2, 2)?, part(clock, 4, 2)?);
+    let is_time = hour < 24 && minute < 60 && second < 60;
+    let second = is_time.then_some(hour * 3600 + minute * 60 + second)?;
+    seconds(
+        part(date, 0, 4)?,
+        part(date, 4, 2)?,
+        part(date, 6, 2)?,
+        second,
+    )
+}
+
 /// `06 Nov 1994 08:49:37 GMT`
 fn parse_fixed(rest: &str) -> Option<i64> {
     let mut words = rest.split(' ');

@@ -10,6 +10,7 @@ use towline_volume::view::Located;
 use towline_volume::{Attributes, Name, Upload, VolumeError};
 
 use crate::listing::Page;
+use crate::registry::Heads;
 use crate::status::{Refusal, Status};
 
 /// The result of a job.
@@ -25,6 +26,8 @@ pub enum Done {
     Begun(Result<Begun, Refusal>),
     /// An upload has ended.
     Stored(Result<Stored, Refusal>),
+    /// The heads of GGUF files were read.
+    Heads(Heads),
 }
 
 /// What stands at a path.

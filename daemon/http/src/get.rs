@@ -5,6 +5,7 @@
 //! Invariant: the size that a reply promises was read from the very file that is sent, after
 //! the request came in. A file that shrinks before it is sent ends the connection early.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use towline_io::Output;
@@ -45,13 +46,20 @@ pub(crate) fn answer(
     }
 }
 
+/// Whether the peer may read here: by its token, unless another proof was judged already.
+fn judge(export: &Export, address: IpAddr, request: &Request<'_, '_>) -> Result<(), Refusal> {
+    if request.dress.is_some_and(|dress| dress.is_known) {
+        return access::judge_address(export, address, Reach::Read);
+    }
+    access::judge(export, address, request.head.authorization, Reach::Read)
+}
+
 /// The file, if the path is remembered and everything still holds.
 fn hot(connection: &Connection, request: &Request<'_, '_>) -> Option<Result<Ready, Refusal>> {
     let worker = connection.worker.borrow();
     let known = worker.known(request.below)?;
     let address = connection.address();
-    let authorization = request.head.authorization;
-    if let Err(refusal) = access::judge(&known.export, address, authorization, Reach::Read) {
+    if let Err(refusal) = judge(&known.export, address, request) {
         return Some(Err(refusal));
     }
     let ready = worker.ready(known)?;
@@ -71,8 +79,7 @@ fn cold(
     };
     let export = connection.server.exports().by_name(volume);
     let export = export.ok_or(Refusal::NOT_FOUND)?.clone();
-    let authorization = request.head.authorization;
-    access::judge(&export, connection.address(), authorization, Reach::Read)?;
+    judge(&export, connection.address(), request)?;
     match answer {
         None if place.is_directory => listing::defer(request, export, place, output),
         None => {
@@ -96,7 +103,9 @@ fn cold(
             }
         },
         // A head of another method would have to stand where this one stood.
-        Some(Done::Changed(_) | Done::Begun(_) | Done::Stored(_)) => Err(Refusal::MISPLACED),
+        Some(Done::Changed(_) | Done::Begun(_) | Done::Stored(_) | Done::Heads(_)) => {
+            Err(Refusal::MISPLACED)
+        }
     }
 }
 

@@ -160,6 +160,8 @@ pub struct Head<'a> {
     pub authorization: Option<&'a [u8]>,
     /// Value of `Content-Range`, for resumed uploads.
     pub content_range: Option<&'a [u8]>,
+    /// Every field line as it was sent, with its CR LF, each checked for form.
+    pub lines: &'a [u8],
 }
 
 /// Takes a head off the front of `input`, without consuming it: the second value is how many
@@ -221,6 +223,7 @@ fn parse_lines(text: &[u8]) -> Result<Head<'_>, HeadFault> {
     let (method, target, is_http_1_0) = parse_request_line(line)?;
     let (path, query) = parse_target(method, target)?;
     let mut fields = Fields::default();
+    let lines = rest;
     let mut count = 0;
     loop {
         let line = next_line(&mut rest)?;
@@ -233,7 +236,20 @@ fn parse_lines(text: &[u8]) -> Result<Head<'_>, HeadFault> {
         }
         fields.take_line(line)?;
     }
-    fields.finish(Method::from_bytes(method), path, query, is_http_1_0)
+    let head = fields.finish(Method::from_bytes(method), path, query, is_http_1_0)?;
+    Ok(Head { lines, ..head })
+}
+
+impl<'a> Head<'a> {
+    /// Every value of a field, in the order in which they came. `name` in lower case.
+    pub fn values<'n>(&self, name: &'n [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let lines = self.lines.split(|byte| *byte == b'\n');
+        lines.filter_map(move |line| {
+            let (own, value) = line.split_at_checked(name.len())?;
+            let value = value.strip_prefix(b":")?;
+            own.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+        })
+    }
 }
 
 /// The next line without its CR LF.

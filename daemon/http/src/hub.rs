@@ -22,7 +22,8 @@ use crate::get;
 use crate::head::{Body, Head, Method};
 use crate::listing::JSON;
 use crate::models::{Dress, Models};
-use crate::path::{decode, encode};
+use crate::path::encode;
+use crate::query::Query;
 use crate::reply::ReplyHead;
 use crate::status::Status;
 use crate::validator::EntityTag;
@@ -176,12 +177,7 @@ fn judge(
         }
         Route::List => Ok(Answer::Page(list(&catalog, &query))),
         Route::WhoAmI if models.export().tokens.is_empty() => Err(HubFault::BadToken),
-        Route::WhoAmI => Ok(Answer::Page(json!({
-            "type": "user",
-            "name": "towline",
-            "orgs": [],
-            "auth": { "accessToken": { "role": "read" } },
-        }))),
+        Route::WhoAmI => Ok(Answer::Page(shapes::reader())),
         Route::File {
             repo,
             rev,
@@ -302,6 +298,7 @@ fn dress(revision: &CatalogRevision, file: &CatalogFile, etag: &str, is_linked: 
     Dress {
         tag: EntityTag::quoted(etag),
         fields,
+        is_known: false,
     }
 }
 
@@ -372,42 +369,6 @@ fn wanted_paths(body: &[u8]) -> Option<(Vec<String>, bool)> {
     let form = Query(body);
     let paths: Option<Vec<String>> = form.all("paths").collect();
     Some((paths?, form.is_set("expand")))
-}
-
-/// Pairs of a query or a form, still encoded.
-struct Query<'a>(&'a [u8]);
-
-impl<'a> Query<'a> {
-    /// Every value of a name, decoded; `None` for one that cannot be.
-    fn all(&self, name: &'static str) -> impl Iterator<Item = Option<String>> + 'a {
-        let pairs = self.0.split(|byte| *byte == b'&');
-        pairs.filter_map(move |pair| {
-            let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-            let spaced: Vec<u8> = value
-                .iter()
-                .map(|byte| if *byte == b'+' { b' ' } else { *byte })
-                .collect();
-            Some(
-                decode(&spaced)
-                    .ok()
-                    .and_then(|text| String::from_utf8(text).ok()),
-            )
-        })
-    }
-
-    fn text(&self, name: &'static str) -> Option<String> {
-        self.all(name).next().flatten()
-    }
-
-    /// `true`, `True` and `1`: clients differ.
-    fn is_set(&self, name: &'static str) -> bool {
-        self.text(name)
-            .is_some_and(|value| matches!(value.as_str(), "true" | "True" | "1"))
-    }
-
-    fn number(&self, name: &'static str) -> Option<usize> {
-        self.text(name)?.parse().ok()
-    }
 }
 
 #[cfg(test)]

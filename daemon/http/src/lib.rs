@@ -1,8 +1,9 @@
 //! HTTP/1.1 for files: range streaming, listings and uploads as a protocol core without I/O.
 //!
-//! Everything below `/files/` and what clients of a hub read below `/hf/` is answered here, as
+//! Everything below `/files/`, what clients of a hub read below `/hf/` and ollama below `/v2/` is
+//! answered here, as
 //! bytes and file spans that the driver of `towline-io` moves; any other path goes to the control
-//! plane with its bytes unread. Hot files
+//! plane with its bytes unread. A port of its own reads the same models as S3. Hot files
 //! are answered without a pool thread and without an allocation.
 //!
 //! Promised: no request head or range set costs more than its named bound; what two HTTP parsers
@@ -33,8 +34,11 @@ pub mod models;
 mod page;
 pub mod path;
 pub mod piece;
+mod query;
 pub mod range;
+pub mod registry;
 mod reply;
+pub mod s3;
 mod send;
 pub mod server;
 pub mod status;

@@ -50,6 +50,10 @@ pub struct Counters {
     pub multipart: AtomicU64,
     /// Files published by PUT.
     pub published: AtomicU64,
+    /// Requests on the port of S3.
+    pub s3: AtomicU64,
+    /// Those of them whose signature was not good.
+    pub s3_unsigned: AtomicU64,
 }
 
 impl Counters {
@@ -74,7 +78,7 @@ const REQUESTS: &str = "towline_http_requests_total";
 const REQUESTS_HELP: &str = "File requests answered, by class of status.";
 
 /// Every metric of this face.
-pub const METRICS: [Metric; 9] = [
+pub const METRICS: [Metric; 11] = [
     row(REQUESTS, "class=\"2xx\"", "requests", REQUESTS_HELP, |c| {
         &c.ok
     }),
@@ -108,6 +112,20 @@ pub const METRICS: [Metric; 9] = [
         "Files published by PUT.",
         |c| &c.published,
     ),
+    experimental(row(
+        "towline_http_s3_requests_total",
+        "",
+        "requests",
+        "Requests on the port of S3.",
+        |c| &c.s3,
+    )),
+    experimental(row(
+        "towline_http_s3_unsigned_requests_total",
+        "",
+        "requests",
+        "Requests on the port of S3 that were refused for their signature.",
+        |c| &c.s3_unsigned,
+    )),
     experimental(row(
         "towline_http_hot_requests_total",
         "",

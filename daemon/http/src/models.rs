@@ -117,4 +117,6 @@ pub(crate) struct Dress {
     pub(crate) tag: EntityTag,
     /// Further fields: printable ASCII only.
     pub(crate) fields: Vec<(&'static str, String)>,
+    /// The client has proved who it is in another way than by a bearer token.
+    pub(crate) is_known: bool,
 }

@@ -7,6 +7,7 @@
 
 use crate::date::DATE_BYTES;
 use crate::head::{Head, Method};
+use crate::s3;
 use crate::status::{Extra, Refusal, Status};
 
 /// What of the request decides how any reply to it looks.
@@ -20,6 +21,8 @@ pub(crate) struct Tone {
     pub(crate) is_head: bool,
     /// A body that explains is JSON.
     pub(crate) wants_json: bool,
+    /// A body that explains is XML, in the words of S3.
+    pub(crate) is_s3: bool,
 }
 
 impl Tone {
@@ -31,6 +34,7 @@ impl Tone {
             is_http_1_0: head.is_http_1_0,
             is_head: head.method == Method::Head,
             wants_json: head.wants_json,
+            is_s3: false,
         }
     }
 
@@ -40,6 +44,7 @@ impl Tone {
         is_http_1_0: false,
         is_head: false,
         wants_json: false,
+        is_s3: false,
     };
 }
 
@@ -128,7 +133,10 @@ pub(crate) fn push_number(buffer: &mut Vec<u8>, value: u64) {
 
 /// Writes a whole reply that says no and why.
 pub(crate) fn refuse(buffer: &mut Vec<u8>, refusal: &Refusal, date: &[u8; DATE_BYTES], tone: Tone) {
-    let (media, body) = if tone.wants_json {
+    let (media, body) = if tone.is_s3 {
+        let body = s3::error(s3::code(refusal.status), refusal.why);
+        ("application/xml", body)
+    } else if tone.wants_json {
         let Refusal { status, why, .. } = refusal;
         let text = format!("{{\"status\":{},\"error\":\"{why}\"}}\n", status.code());
         ("application/json", text)

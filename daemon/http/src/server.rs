@@ -9,6 +9,7 @@ use towline_volume::Exports;
 
 use crate::metrics::{Counters, METRICS, Metric};
 use crate::models::Models;
+use crate::s3::Key;
 
 /// What an operator may change.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,7 @@ pub struct Server {
     exports: Arc<Exports>,
     limits: Limits,
     models: Option<Models>,
+    s3_keys: Vec<Key>,
     workers: Mutex<Vec<Arc<Counters>>>,
 }
 
@@ -42,6 +44,7 @@ impl Server {
             exports,
             limits,
             models: None,
+            s3_keys: Vec::new(),
             workers: Mutex::default(),
         }
     }
@@ -50,6 +53,18 @@ impl Server {
     #[must_use]
     pub fn with_models(self, models: Option<Models>) -> Self {
         Self { models, ..self }
+    }
+
+    /// The same with keys that S3 asks for; without keys it asks for none.
+    #[must_use]
+    pub fn with_s3_keys(self, s3_keys: Vec<Key>) -> Self {
+        Self { s3_keys, ..self }
+    }
+
+    /// The keys of S3.
+    #[must_use]
+    pub fn s3_keys(&self) -> &[Key] {
+        &self.s3_keys
     }
 
     /// The models, if there is a store.

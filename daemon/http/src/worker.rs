@@ -16,7 +16,7 @@ use towline_volume::node::FileIdentity;
 use towline_volume::view::{Hot, Right};
 use towline_volume::{Attributes, Export, FileHandle, FileKind, Name, View};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Face};
 use crate::date::{self, DATE_BYTES};
 use crate::metrics::Counters;
 use crate::server::Server;
@@ -55,7 +55,13 @@ impl Factory {
     /// The core for a new connection.
     #[must_use]
     pub fn accept(&self, peer: Peer) -> Connection {
-        Connection::new(self.server.clone(), self.worker.clone(), peer)
+        Connection::new(self.server.clone(), self.worker.clone(), peer, Face::Files)
+    }
+
+    /// The core for a new connection to the port of S3.
+    #[must_use]
+    pub fn accept_s3(&self, peer: Peer) -> Connection {
+        Connection::new(self.server.clone(), self.worker.clone(), peer, Face::S3)
     }
 
     /// How many paths are remembered.

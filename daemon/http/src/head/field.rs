@@ -155,6 +155,7 @@ impl<'a> Fields<'a> {
             if_unmodified_since: self.if_unmodified_since,
             authorization: self.authorization,
             content_range: self.content_range,
+            lines: &[],
         })
     }
 }

@@ -229,6 +229,16 @@ pub(super) fn default_revision(repo: &CatalogRepo) -> Option<&CatalogRevision> {
     revision.or_else(newest).map(AsRef::as_ref)
 }
 
+/// Whom a token that reads stands for.
+pub(super) fn reader() -> Value {
+    json!({
+        "type": "user",
+        "name": "towline",
+        "orgs": [],
+        "auth": { "accessToken": { "role": "read" } },
+    })
+}
+
 /// Whether a repository is one that a list asked for.
 pub(super) fn matches(name: &RepoName, search: Option<&str>, author: Option<&str>) -> bool {
     let lower = name.as_str().to_ascii_lowercase();

@@ -1,0 +1,266 @@
+//! Read-only S3 on a port of its own: the models as objects of one bucket.
+//!
+//! Governed by the API reference of Amazon S3 as boto3, s3fs and model streamers use it: path style
+//! only, `/{bucket}/{org}/{model}/{tag or revision}/{path}`, where the bucket is the volume of
+//! models. Objects go out through the same code as `/files/`. Invariant: where keys are configured
+//! nothing is said before a signature was verified; every refusal is XML with a code of S3. Not
+//! promised: anything that changes an object, versions, or an ETag that is an MD5.
+
+pub mod list;
+pub mod sign;
+
+use towline_io::Output;
+use towline_store::{CatalogFile, CatalogRevision, RepoName};
+use towline_volume::Reach;
+
+use crate::access;
+use crate::connection::{Connection, Flow, Request};
+use crate::done::Done;
+use crate::get;
+use crate::head::{Head, Method};
+use crate::metrics::add;
+use crate::models::{Dress, Models};
+use crate::path::decode;
+use crate::query::Query;
+use crate::reply::{ReplyHead, Tone};
+use crate::status::{Extra, Refusal, Status};
+use crate::validator::EntityTag;
+
+pub use sign::Key;
+use sign::SignFault;
+
+/// What S3 calls the namespace of its documents.
+const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+
+/// What is told as region: that of clients which name none.
+const REGION: &str = "us-east-1";
+
+/// Parts of a bucket's query that ask for something else than its objects, all refused.
+const OTHER_QUESTIONS: [&str; 12] = [
+    "acl",
+    "cors",
+    "encryption",
+    "lifecycle",
+    "logging",
+    "notification",
+    "object-lock",
+    "policy",
+    "tagging",
+    "uploads",
+    "versions",
+    "website",
+];
+
+/// What a question gives.
+enum Answer {
+    /// A document.
+    Page(String),
+    /// An object, with its place below `/files/`.
+    Object(Vec<u8>, Dress),
+    /// The bucket is there.
+    Bucket,
+}
+
+/// Why a question is refused: a code of S3 with its status.
+enum Fault {
+    /// By what the signature lacks.
+    Sign(SignFault),
+    /// By anything else.
+    Said(Status, &'static str, &'static str),
+    /// As a file would be.
+    Refused(Refusal),
+}
+
+const NO_KEY: Fault = Fault::Said(
+    Status::NOT_FOUND,
+    "NoSuchKey",
+    "there is no such object; keys are ORG/MODEL/TAG/PATH, see towline models",
+);
+
+const NO_BUCKET: Fault = Fault::Said(
+    Status::NOT_FOUND,
+    "NoSuchBucket",
+    "there is no such bucket; the one here has the name of the volume of models, and is \
+     addressed by path",
+);
+
+/// Answers a request on the port of S3.
+pub(crate) fn answer(
+    connection: &mut Connection,
+    head: &Head<'_>,
+    tone: Tone,
+    done: Option<Done>,
+    output: &mut Output<Done>,
+) -> Flow {
+    if done.is_none() {
+        add(&connection.worker.borrow().counters.s3, 1);
+    }
+    let (status, body) = match judge(connection, head) {
+        Ok(Answer::Object(below, dress)) => {
+            let request = Request {
+                head,
+                below: &below,
+                tone,
+                dress: Some(&dress),
+            };
+            return get::answer(connection, &request, done, output);
+        }
+        Ok(Answer::Page(page)) => (Status::OK, page),
+        Ok(Answer::Bucket) => (Status::OK, String::new()),
+        Err(Fault::Refused(refusal)) => return connection.refuse(&refusal, tone, output),
+        Err(Fault::Said(status, code, why)) => (status, error(code, why)),
+        Err(Fault::Sign(fault)) => {
+            add(&connection.worker.borrow().counters.s3_unsigned, 1);
+            (fault.status(), error(fault.code(), fault.why()))
+        }
+    };
+    let mut worker = connection.worker.borrow_mut();
+    let (_, date) = worker.date();
+    worker.counters.replied(status);
+    let mut reply = ReplyHead::begin(output.buffer(), status, &date, tone);
+    reply.text("x-amz-bucket-region", REGION.as_bytes());
+    reply.text("Content-Type", b"application/xml");
+    reply.number("Content-Length", body.len() as u64);
+    reply.end();
+    if !tone.is_head {
+        output.buffer().extend_from_slice(body.as_bytes());
+    }
+    Flow::Replied
+}
+
+fn judge(connection: &Connection, head: &Head<'_>) -> Result<Answer, Fault> {
+    let keys = connection.server.s3_keys();
+    let is_known = !keys.is_empty();
+    if is_known {
+        let (now, _) = connection.worker.borrow_mut().date();
+        sign::verify(keys, head, now).map_err(Fault::Sign)?;
+    }
+    let Some(models) = connection.server.models().cloned() else {
+        return Err(NO_BUCKET);
+    };
+    let (export, address) = (models.export(), connection.address());
+    let allowed = if is_known {
+        access::judge_address(export, address, Reach::Read)
+    } else {
+        access::judge(export, address, head.authorization, Reach::Read)
+    };
+    match allowed {
+        Ok(()) => {}
+        Err(refusal) if refusal.status == Status::UNAUTHORIZED => {
+            return Err(Fault::Said(
+                Status::FORBIDDEN,
+                "AccessDenied",
+                "the volume has tokens, so S3 needs keys of its own: [[s3.keys]] on the node",
+            ));
+        }
+        Err(_) => return Err(NO_BUCKET),
+    }
+    if !matches!(head.method, Method::Get | Method::Head) {
+        let refusal = Refusal::new(
+            Status::NOT_ALLOWED,
+            "this S3 is read-only; publish with towline push",
+        );
+        return Err(Fault::Refused(refusal.with(Extra::Allow("GET, HEAD"))));
+    }
+    let path = head.path.strip_prefix(b"/").unwrap_or(head.path);
+    let (bucket, key) = match path.iter().position(|byte| *byte == b'/') {
+        Some(cut) => (path.get(..cut), path.get(cut + 1..)),
+        None => (Some(path), None),
+    };
+    let (bucket, key) = (bucket.unwrap_or(&[]), key.unwrap_or(&[]));
+    if bucket.is_empty() {
+        return Ok(Answer::Page(list::buckets(&export.name)));
+    }
+    if decode(bucket).ok().as_deref() != Some(export.name.as_bytes()) {
+        return Err(NO_BUCKET);
+    }
+    if key.is_empty() {
+        return self::bucket(&models, head);
+    }
+    object(&models, key, is_known)
+}
+
+/// What is asked of a bucket: HeadBucket, GetBucketLocation, ListObjectsV2 and ListObjects.
+fn bucket(models: &Models, head: &Head<'_>) -> Result<Answer, Fault> {
+    if head.method == Method::Head {
+        return Ok(Answer::Bucket);
+    }
+    let query = Query(head.query);
+    if query.is_named("location") {
+        let page = format!(
+            "{}<LocationConstraint xmlns=\"{NAMESPACE}\"/>",
+            list::DECLARATION
+        );
+        return Ok(Answer::Page(page));
+    }
+    if OTHER_QUESTIONS.into_iter().any(|name| query.is_named(name)) {
+        let why = "this S3 answers HeadBucket, GetBucketLocation, ListObjectsV2, HeadObject and \
+                   GetObject only";
+        return Err(Fault::Said(Status::NOT_IMPLEMENTED, "NotImplemented", why));
+    }
+    let question = list::Question::parse(head.query)
+        .map_err(|why| Fault::Said(Status::BAD_REQUEST, "InvalidArgument", why))?;
+    let bucket = &models.export().name;
+    Ok(Answer::Page(question.answer(bucket, &models.catalog())))
+}
+
+/// What is asked of an object: HeadObject and GetObject.
+fn object(models: &Models, key: &[u8], is_known: bool) -> Result<Answer, Fault> {
+    let key = decode(key).ok().and_then(|key| String::from_utf8(key).ok());
+    let key = key.ok_or(NO_KEY)?;
+    let catalog = models.catalog();
+    let mut parts = key.splitn(4, '/');
+    let (Some(one), Some(other), Some(rev), Some(path)) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(NO_KEY);
+    };
+    let name: RepoName = format!("{one}/{other}").parse().map_err(|_| NO_KEY)?;
+    let revision = catalog.resolve(&name, rev).ok_or(NO_KEY)?;
+    let path = path.parse().map_err(|_| NO_KEY)?;
+    let file = revision.file(&path).ok_or(NO_KEY)?;
+    Ok(Answer::Object(
+        models.below(revision, file),
+        dress(revision, file, is_known),
+    ))
+}
+
+fn dress(revision: &CatalogRevision, file: &CatalogFile, is_known: bool) -> Dress {
+    let rev = revision.rev.to_string();
+    Dress {
+        tag: EntityTag::quoted(&tag(file)),
+        fields: vec![("x-amz-meta-revision", rev)],
+        is_known,
+    }
+}
+
+/// Sixty-four hex digits, so that nobody takes them for an MD5.
+fn tag(file: &CatalogFile) -> String {
+    match file.sha256 {
+        Some(sha256) => sha256.to_string(),
+        None => file.id.to_string(),
+    }
+}
+
+/// The code of S3 for a refusal that a file would get too.
+pub(crate) fn code(status: Status) -> &'static str {
+    match status.code() {
+        404 => "NoSuchKey",
+        405 => "MethodNotAllowed",
+        401 | 403 => "AccessDenied",
+        412 => "PreconditionFailed",
+        416 => "InvalidRange",
+        501 => "NotImplemented",
+        503 => "SlowDown",
+        400..=499 => "InvalidRequest",
+        _ => "InternalError",
+    }
+}
+
+/// The document that says no; both texts are constants without markup.
+pub(crate) fn error(code: &str, why: &str) -> String {
+    format!(
+        "{}<Error><Code>{code}</Code><Message>{why}</Message></Error>",
+        list::DECLARATION
+    )
+}
