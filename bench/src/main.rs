@@ -173,6 +173,11 @@ fn compare(arguments: &PeersArguments) -> Result<bool> {
         Peer::Iperf3 => peers::iperf3::compare(&settings, directory.path())?,
         Peer::Knfsd => peers::knfsd::compare(&settings, arguments.mount_port, directory.path())?,
     };
+    ensure!(
+        !rows.is_empty(),
+        "no load has {:?} in its name; leave --only out to see them all",
+        arguments.only.as_deref().unwrap_or_default()
+    );
     if arguments.json {
         println!("{:#}", table::to_json(&rows));
     } else {
