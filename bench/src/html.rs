@@ -210,7 +210,8 @@ fn latencies(report: &Report) -> String {
         .collect();
     format!(
         "<section><h2>Latency</h2><p class=\"hint\">How often each time occurred; times grow by \
-         tens to the right, the line is the median.</p><div class=\"grid\">{boxes}</div></section>\n"
+         tens to the right, the line is the median.</p>\
+         <div class=\"grid\">{boxes}</div></section>\n"
     )
 }
 

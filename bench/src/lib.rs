@@ -1,8 +1,8 @@
 //! Measurements of links (as iperf3), shares, disks and model loads; comparisons with others.
 //!
-//! [`iperf3`] is the protocol without I/O, [`link`] the sockets around it, [`rr`] round trips,
-//! [`share`], [`disk`] and [`model`] read through [`source`]; [`result`] is what any measurement yields, [`html`] a
-//! page of it, [`history`] saved runs. Promised of comparisons: one
+//! [`iperf3`] is the protocol without I/O, [`link`] the sockets around it, [`rr`] round trips.
+//! [`share`], [`disk`] and [`model`] read through [`source`]; [`result`] is what any measurement
+//! yields, [`html`] a page of it, [`history`] saved runs. Promised of comparisons: one
 //! server is measured against another in interleaved rounds of one run, both on one core, the
 //! client on another, with the same congestion control; a load that gets an error or a wrong reply
 //! stops the run instead of counting it. Not promised: absolute figures. They are those of this

@@ -206,20 +206,32 @@ impl Session<'_, '_> {
                 let measured = self.one(subject, &name, access(depth, BLOCK_BYTES, true), false)?;
                 self.rate(&format!("seq_depth_{depth}"), &measured);
             }
-            for (bytes, word) in RANDOM {
-                if block(bytes) < bytes || source.bytes() < u64::from(bytes) {
-                    self.report
-                        .notes
-                        .push(format!("no random {word}: too large for this share"));
-                    continue;
-                }
-                let name = format!("random {word}, depth {depth}");
-                let measured = self.one(subject, &name, access(depth, bytes, false), false)?;
-                self.operations(&format!("rand_{word}_depth_{depth}"), &measured);
-                if bytes == 4096 && self.facts.read_4k_s.is_none() {
-                    self.facts.read_4k_s = measured.latency.map(|latency| latency.p50_s);
-                    self.facts.read_4k_depth = depth;
-                }
+            self.random(subject, depth)?;
+        }
+        Ok(())
+    }
+
+    fn random(&mut self, subject: &Subject, depth: u32) -> Result<(), SourceError> {
+        let source = &*subject.source;
+        for (bytes, word) in RANDOM {
+            if source.block_bytes_max() < bytes || source.bytes() < u64::from(bytes) {
+                self.report
+                    .notes
+                    .push(format!("no random {word}: too large for this share"));
+                continue;
+            }
+            let access = Access {
+                depth,
+                block_bytes: bytes,
+                is_sequential: false,
+                is_direct: false,
+            };
+            let name = format!("random {word}, depth {depth}");
+            let measured = self.one(subject, &name, access, false)?;
+            self.operations(&format!("rand_{word}_depth_{depth}"), &measured);
+            if bytes == 4096 && self.facts.read_4k_s.is_none() {
+                self.facts.read_4k_s = measured.latency.map(|latency| latency.p50_s);
+                self.facts.read_4k_depth = depth;
             }
         }
         Ok(())

@@ -99,6 +99,18 @@ pub(super) fn lines(all: &[Line], unit: Unit, scale: Scale) -> String {
         );
     }
     let mut legend = String::new();
+    strokes(all, &x, &y, &mut svg, &mut legend);
+    format!("{svg}</svg><p class=\"legend\">{legend}</p>")
+}
+
+/// The lines themselves and their names.
+fn strokes(
+    all: &[Line],
+    x: &dyn Fn(f64) -> f64,
+    y: &dyn Fn(f64) -> f64,
+    svg: &mut String,
+    legend: &mut String,
+) {
     for (index, line) in all.iter().enumerate() {
         let mut path = String::new();
         for (second, value) in line
@@ -122,7 +134,6 @@ pub(super) fn lines(all: &[Line], unit: Unit, scale: Scale) -> String {
             escaped(&line.name)
         );
     }
-    format!("{svg}</svg><p class=\"legend\">{legend}</p>")
 }
 
 /// A distribution over logarithmic time, with its median.
