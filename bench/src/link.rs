@@ -21,7 +21,7 @@ pub mod run;
 pub mod server;
 pub mod session;
 mod summary;
-mod surroundings;
+pub(crate) mod surroundings;
 pub mod tcp;
 pub mod text;
 pub mod udp;

@@ -57,9 +57,21 @@ impl CallWriter {
 
     /// Starts a call to NFSv3 or MOUNTv3 with an AUTH_SYS credential.
     pub fn begin(&mut self, xid: u32, program: u32, procedure: u32, caller: Caller) {
+        self.begin_version(xid, program, 3, procedure, caller);
+    }
+
+    /// Starts a call to another version of a program.
+    pub fn begin_version(
+        &mut self,
+        xid: u32,
+        program: u32,
+        version: u32,
+        procedure: u32,
+        caller: Caller,
+    ) {
         self.mark_at = self.buffer.len();
         self.number(0);
-        for value in [xid, 0, 2, program, 3, procedure] {
+        for value in [xid, 0, 2, program, version, procedure] {
             self.number(value);
         }
         // Flavor 1, 24 bytes: stamp, name "b" padded to four, uid, gid, no groups.

@@ -1,16 +1,21 @@
-//! `towline bench`: how fast a link is, and what limits it. One verb below it, one file.
+//! `towline bench`: how fast links, shares, models and disks are, and what limits them. One verb
+//! below it, one file.
 //!
 //! Exit codes: 0 done and every goal met, 1 a goal missed, 2 could not run, 3 slower than what was
 //! saved; 64 wrong usage, as everywhere.
 
 mod amount;
 mod compare;
+mod disk;
 mod goals;
 mod link;
 mod mesh;
+mod model;
+mod outcome;
 mod rr;
 mod save;
 mod serve;
+mod share;
 mod stopping;
 
 use std::process::ExitCode;
@@ -34,6 +39,15 @@ pub(crate) enum BenchVerb {
     /// Measure from this host to several others and show all as a table.
     #[command(after_help = mesh::EXAMPLES)]
     Mesh(Box<mesh::Options>),
+    /// Measure a share as its clients read it: a path, NFS or HTTP.
+    #[command(after_help = share::EXAMPLES)]
+    Share(Box<share::Options>),
+    /// Measure what a disk gives: the ceiling of the shares on it.
+    #[command(after_help = disk::EXAMPLES)]
+    Disk(Box<disk::Options>),
+    /// Measure how long a model takes to load: safetensors or GGUF, by path, NFS or HTTP.
+    #[command(after_help = model::EXAMPLES)]
+    Model(Box<model::Options>),
     /// Run a link test several times and keep the results under a name.
     #[command(after_help = save::EXAMPLES)]
     Save(Box<save::Options>),
@@ -55,6 +69,9 @@ pub(crate) fn run(verb: &BenchVerb) -> Result<ExitCode, Failure> {
         BenchVerb::Serve(options) => serve::run(options),
         BenchVerb::Rr(options) => rr::run(options),
         BenchVerb::Mesh(options) => mesh::run(options),
+        BenchVerb::Share(options) => share::run(options),
+        BenchVerb::Disk(options) => disk::run(options),
+        BenchVerb::Model(options) => model::run(options),
         BenchVerb::Save(options) => save::run(options),
         BenchVerb::Compare(options) => compare::run(options),
     }

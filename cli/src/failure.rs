@@ -34,6 +34,9 @@ pub(crate) enum Failure {
     /// A measurement could not be made.
     #[error("{0}")]
     Bench(#[from] towline_bench::link::LinkError),
+    /// A share, disk or model could not be measured.
+    #[error("{0}")]
+    Source(#[from] towline_bench::source::SourceError),
     /// A measurement ended before its end.
     #[error("{0}")]
     Measurement(String),
@@ -70,7 +73,8 @@ impl Failure {
             Self::Temporary(_) => 75,
             Self::Internal(_) => 70,
             Self::Output(_) => 74,
-            Self::Tune(_) | Self::Bench(_) | Self::Measurement(_) | Self::History(_) => 2,
+            Self::Tune(_) | Self::Bench(_) | Self::Source(_) => 2,
+            Self::Measurement(_) | Self::History(_) => 2,
             Self::Node(error) => error.exit_code(),
         }
     }

@@ -26,6 +26,22 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     parse(text, 1024.0).ok_or_else(|| "write a size such as 128K or 5M (in 1024s)".into())
 }
 
+/// Bytes of a file that is measured: 1M to 1T.
+pub(crate) fn file_size(text: &str) -> Result<u64, String> {
+    let fits = size(text)?;
+    match (1 << 20..=1 << 40).contains(&fits) {
+        true => Ok(fits),
+        false => Err("write a size from 1M to 1T".to_owned()),
+    }
+}
+
+/// Bytes of a small file: 1 to 1M.
+pub(crate) fn small_size(text: &str) -> Result<u32, String> {
+    let fits = u32::try_from(size(text)?).ok();
+    let fits = fits.filter(|bytes| (1..=1 << 20).contains(bytes));
+    fits.ok_or_else(|| "write a size from 1 to 1M".to_owned())
+}
+
 /// Seconds, with a fraction.
 pub(crate) fn seconds(text: &str) -> Result<std::time::Duration, String> {
     let wrong = || "write seconds from 0.1 to 60".to_owned();

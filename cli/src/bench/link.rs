@@ -20,6 +20,7 @@ use towline_bench::result::Report;
 use towline_bench::{csv, link::client};
 
 use super::goals::GoalOptions;
+use super::outcome::PageOption;
 use super::{amount, stopping};
 use crate::failure::Failure;
 use crate::output;
@@ -53,6 +54,8 @@ pub(crate) struct Options {
     /// Print figures and samples as CSV.
     #[arg(long)]
     csv: bool,
+    #[command(flatten)]
+    page: PageOption,
 }
 
 /// What a test is made of.
@@ -288,6 +291,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         Form::Csv => csv::of(&report),
     };
     output::print(&text)?;
+    options.page.write(std::slice::from_ref(&report))?;
     Ok(code_of(&run, &report))
 }
 

@@ -11,6 +11,7 @@ use towline_bench::result::figure::seconds;
 use towline_bench::result::{Report, Target, Unit};
 use towline_bench::rr::{self, MESSAGE_BYTES_MAX};
 
+use super::outcome::PageOption;
 use super::stopping;
 use crate::failure::Failure;
 use crate::output;
@@ -54,6 +55,8 @@ pub(crate) struct Options {
     /// Print figures and samples as CSV.
     #[arg(long)]
     csv: bool,
+    #[command(flatten)]
+    page: PageOption,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
@@ -90,6 +93,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         _ => describe(&report),
     };
     output::print(&text)?;
+    options.page.write(std::slice::from_ref(&report))?;
     Ok(match report.misses_a_target() {
         true => ExitCode::from(super::TARGET_MISSED),
         false => ExitCode::SUCCESS,

@@ -11,6 +11,7 @@
 
 pub mod admission;
 pub mod backend;
+pub mod block_reader;
 mod connection;
 pub mod datagrams;
 mod engine;

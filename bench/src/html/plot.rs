@@ -1,0 +1,244 @@
+//! Lines over time, distributions and bars as SVG and HTML.
+//!
+//! Invariant: what is not finite is left out, a plot without points is empty text, and an axis ends
+//! at a round number above its largest value, so no line leaves its box.
+
+use std::fmt::Write;
+
+use super::escaped;
+use crate::result::{Latency, Unit};
+
+/// Width of a wide plot in its own units; the page scales it.
+const WIDTH: f64 = 960.0;
+/// Its height.
+const HEIGHT: f64 = 260.0;
+/// Room for the words of the upright axis.
+const LEFT: f64 = 84.0;
+/// Room for the words of the flat axis.
+const BOTTOM: f64 = 26.0;
+/// Room above.
+const TOP: f64 = 10.0;
+/// Columns of a distribution.
+const COLUMNS: usize = 48;
+
+/// One line of a plot.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    /// What the legend calls it.
+    pub(super) name: String,
+    /// Seconds and value.
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+/// Where the upright axis ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Scale {
+    /// From zero to a round number above all.
+    FromZero,
+    /// From 0 to 100.
+    Percent,
+}
+
+/// The next of 1, 2, 2.5, 5, 10 times a power of ten.
+fn round_up(value: f64) -> f64 {
+    if !value.is_finite() || value <= 0.0 {
+        return 1.0;
+    }
+    let power = 10_f64.powf(value.log10().floor());
+    let steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|step| step * power);
+    let fits = steps.into_iter().find(|step| *step >= value * 0.999);
+    fits.unwrap_or(10.0 * power)
+}
+
+/// Lines over seconds.
+pub(super) fn lines(all: &[Line], unit: Unit, scale: Scale) -> String {
+    let points = || all.iter().flat_map(|line| &line.points);
+    let finite = |value: &f64| value.is_finite();
+    let ends = points().map(|point| point.0).filter(finite);
+    let end = ends.fold(0.0_f64, f64::max);
+    let most = points()
+        .map(|point| point.1)
+        .filter(finite)
+        .fold(0.0_f64, f64::max);
+    let most = match scale {
+        Scale::FromZero => round_up(most),
+        Scale::Percent => 100.0,
+    };
+    if end <= 0.0 {
+        return String::new();
+    }
+    let x = |second: f64| LEFT + (WIDTH - LEFT - 12.0) * second / end;
+    let y = |value: f64| TOP + (HEIGHT - TOP - BOTTOM) * (1.0 - (value / most).clamp(0.0, 1.0));
+    let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
+    for step in 0..=4 {
+        let value = most * f64::from(step) / 4.0;
+        let (at, right) = (y(value), WIDTH - 12.0);
+        let words = match scale {
+            Scale::Percent => format!("{value:.0} %"),
+            Scale::FromZero if step == 0 => "0".to_owned(),
+            Scale::FromZero => unit.show(value),
+        };
+        // Writing to a String cannot fail, here and below.
+        let _ = write!(
+            svg,
+            "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            LEFT - 8.0,
+            at + 4.0,
+            escaped(&words)
+        );
+    }
+    for step in 0..=5 {
+        let second = end * f64::from(step) / 5.0;
+        let places = if end < 2.0 { 2 } else { 1 };
+        let _ = write!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{second:.places$} s</text>",
+            x(second).min(WIDTH - 24.0),
+            HEIGHT - 6.0
+        );
+    }
+    let mut legend = String::new();
+    strokes(all, &x, &y, &mut svg, &mut legend);
+    format!("{svg}</svg><p class=\"legend\">{legend}</p>")
+}
+
+/// The lines themselves and their names.
+fn strokes(
+    all: &[Line],
+    x: &dyn Fn(f64) -> f64,
+    y: &dyn Fn(f64) -> f64,
+    svg: &mut String,
+    legend: &mut String,
+) {
+    for (index, line) in all.iter().enumerate() {
+        let mut path = String::new();
+        for (second, value) in line
+            .points
+            .iter()
+            .filter(|(a, b)| a.is_finite() && b.is_finite())
+        {
+            let _ = write!(path, "{:.1},{:.1} ", x(*second), y(*value));
+        }
+        let _ = write!(
+            svg,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"var(--c{})\" stroke-width=\"2\" \
+             stroke-linejoin=\"round\"/>",
+            path.trim_end(),
+            index % 8
+        );
+        let _ = write!(
+            legend,
+            "<span><i style=\"background:var(--c{})\"></i>{}</span>",
+            index % 8,
+            escaped(&line.name)
+        );
+    }
+}
+
+/// A distribution over logarithmic time, with its median.
+pub(super) fn columns(latency: &Latency) -> String {
+    let first = latency.min_s.max(1e-9).log10().floor();
+    let last = latency.max_s.max(2e-9).log10().ceil().max(first + 1.0);
+    let (width, height, base) = (290.0, 110.0, 92.0);
+    let x = |second: f64| {
+        let share = (second.max(1e-9).log10() - first) / (last - first);
+        share.clamp(0.0, 1.0) * width
+    };
+    let mut counts = [0_u64; COLUMNS];
+    for (second, count) in &latency.buckets {
+        let at = (x(*second) / width * COLUMNS as f64) as usize;
+        if let Some(column) = counts.get_mut(at.min(COLUMNS - 1)) {
+            *column += count;
+        }
+    }
+    let most = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
+    let each = width / COLUMNS as f64;
+    let mut svg = format!("<svg viewBox=\"0 0 {width} {height}\" role=\"img\">");
+    for (index, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        // Square roots keep the rare slow ones visible.
+        let tall = ((*count as f64 / most).sqrt() * (base - 8.0)).max(1.5);
+        let _ = write!(
+            svg,
+            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{tall:.1}\" \
+             fill=\"var(--mark)\" rx=\"1\"/>",
+            index as f64 * each,
+            base - tall,
+            each - 1.0
+        );
+    }
+    let median = x(latency.p50_s);
+    let _ = write!(
+        svg,
+        "<line class=\"axis\" x1=\"0\" x2=\"{width}\" y1=\"{base}\" y2=\"{base}\"/>\
+         <line x1=\"{median:.1}\" x2=\"{median:.1}\" y1=\"2\" y2=\"{base}\" stroke=\"var(--c1)\" \
+         stroke-dasharray=\"3 2\"/>"
+    );
+    let mut power = first;
+    while power <= last {
+        let at = x(10_f64.powf(power));
+        let anchor = match power {
+            edge if edge == first => "start",
+            edge if edge == last => "end",
+            _ => "middle",
+        };
+        let _ = write!(
+            svg,
+            "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>",
+            height - 3.0,
+            power_of_ten(power)
+        );
+        power += 1.0;
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+/// `-5` as `10 us`.
+fn power_of_ten(power: f64) -> String {
+    let (scale, unit) = match power {
+        low if low < -6.0 => (9.0, "ns"),
+        low if low < -3.0 => (6.0, "us"),
+        low if low < 0.0 => (3.0, "ms"),
+        _ => (0.0, "s"),
+    };
+    format!("{:.0} {unit}", 10_f64.powf(power + scale))
+}
+
+/// Percent of cores; two busy cores are 200, and fill their bar twice over.
+pub(super) fn bars(rows: &[(String, f64)]) -> String {
+    let most = rows
+        .iter()
+        .map(|row| row.1)
+        .filter(|share| share.is_finite());
+    let most = most.fold(100.0_f64, f64::max);
+    let row = |(name, share): &(String, f64)| {
+        let wide = (100.0 * share / most).clamp(0.0, 100.0);
+        format!(
+            "<span>{}</span><div><i style=\"width:{wide:.1}%\"></i></div><b>{share:.0} %</b>",
+            escaped(name)
+        )
+    };
+    let rows: String = rows
+        .iter()
+        .filter(|row| row.1.is_finite())
+        .map(row)
+        .collect();
+    format!("<div class=\"bars\">{rows}</div>")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_end_at_round_numbers() {
+        for (value, end) in [(0.0, 1.0), (0.9, 1.0), (1.1, 2.0), (2.2, 2.5), (941e6, 1e9)] {
+            assert_eq!(round_up(value), end, "{value}");
+        }
+        assert_eq!(round_up(f64::NAN), 1.0);
+        assert_eq!(power_of_ten(-5.0), "10 us");
+        assert_eq!(power_of_ten(-1.0), "100 ms");
+        assert_eq!(power_of_ten(0.0), "1 s");
+    }
+}
