@@ -76,6 +76,15 @@ impl Row {
         self.run_in_router(&[&add[..], tbf].concat())
     }
 
+    /// Shapes what the router sends to the client, in the same words.
+    ///
+    /// # Errors
+    /// Fails where the kernel has no token bucket filter.
+    pub fn shape_back(&self, tbf: &[&str]) -> Result<()> {
+        let add = ["tc", "qdisc", "add", "dev", "left", "root", "tbf"];
+        self.run_in_router(&[&add[..], tbf].concat())
+    }
+
     fn run_in_router(&self, words: &[&str]) -> Result<()> {
         let mut all = vec!["netns", "exec", self.router.as_str()];
         all.extend_from_slice(words);
