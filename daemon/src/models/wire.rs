@@ -20,7 +20,7 @@ pub struct Push {
 }
 
 /// `POST /v1/models/pull`: bring a model from elsewhere.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pull {
     /// `hf://org/model@rev`, a URL, `s3://bucket/prefix`, or a folder.
@@ -37,6 +37,16 @@ pub struct Pull {
     /// The tag to move.
     #[serde(default)]
     pub tag: Option<String>,
+}
+
+impl std::fmt::Debug for Pull {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pull")
+            .field("source", &self.source)
+            .field("name", &self.name)
+            .field("tag", &self.tag)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `POST /v1/models/verify`: read and hash everything.
