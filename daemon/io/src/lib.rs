@@ -19,6 +19,7 @@ pub mod identity;
 pub mod limits;
 pub mod listener;
 mod mailbox;
+mod mapping;
 pub mod metrics;
 mod outbox;
 pub mod peer_owner;
