@@ -38,6 +38,7 @@ pub use engine::{EngineChoice, uring_works};
 pub use identity::Identity;
 pub use limits::WorkerLimits;
 pub use listener::{Congestion, listen_all};
+pub use mapping::HeldInMemory;
 pub use metrics::WorkerMetrics;
 pub use pool::{Pool, PoolLimits};
 pub use protocol::{

@@ -79,6 +79,30 @@ impl Drop for Mapping {
     }
 }
 
+/// A file whose bytes stay in memory as long as this is held, for benches: hosts that reclaim the
+/// page cache in the background would make hot loads cold.
+#[derive(Debug)]
+pub struct HeldInMemory {
+    _mapping: Mapping,
+}
+
+impl HeldInMemory {
+    /// Reads the file into memory and locks it there (mlock(2)). The file must not be empty, have
+    /// holes, or be longer than 4 GiB.
+    ///
+    /// # Errors
+    /// `INVAL` for a file that cannot be mapped, `NOMEM` or `PERM` where the user may not lock so
+    /// much memory (`RLIMIT_MEMLOCK`).
+    pub fn new(file: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let mapping = Mapping::of(file).ok_or(Errno::INVAL)?;
+        // SAFETY: locking pages of a mapping changes no memory; unmapping unlocks them.
+        if unsafe { libc::mlock(mapping.start.as_ptr(), mapping.bytes) } != 0 {
+            return Err(last_errno());
+        }
+        Ok(Self { _mapping: mapping })
+    }
+}
+
 /// Bytes of a mapped file, to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct MappedSpan {
@@ -283,6 +307,19 @@ mod tests {
         span.give_up();
         file.set_len(BYTES as u64).expect("grow");
         assert!(mappable.span(&file, 0, 1).is_none());
+    }
+
+    #[test]
+    fn a_held_file_is_held_and_an_empty_one_refused() {
+        let file = file_in_memory();
+        // Who may not lock memory gets told, not killed.
+        let held = HeldInMemory::new(file.as_fd());
+        assert!(matches!(
+            held,
+            Ok(_) | Err(Errno::NOMEM | Errno::PERM | Errno::AGAIN)
+        ));
+        file.set_len(0).expect("truncate");
+        assert_eq!(HeldInMemory::new(file.as_fd()).err(), Some(Errno::INVAL));
     }
 
     #[test]
