@@ -6,10 +6,12 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufWriter, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use towline_io::HeldInMemory;
 
 use crate::http_load::Random;
 
@@ -21,12 +23,14 @@ pub const COLD_FILES: usize = 4;
 pub const NAMES: usize = 1000;
 
 /// Paths and URL parts of everything a load needs below one data directory.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Data {
     /// What servers serve: `models`, `projects` and `cache` lie in it.
     pub directory: PathBuf,
     /// Length of the file of hot loads, and of the one that WRITE loads overwrite, in bytes.
     pub hot_bytes: u64,
+    /// Keeps the file of hot loads hot on hosts that reclaim the page cache in the background.
+    held: Option<HeldInMemory>,
 }
 
 impl Data {
@@ -35,9 +39,10 @@ impl Data {
     /// # Errors
     /// Fails when the directory cannot be written, for instance for want of space.
     pub fn prepare(directory: &Path, hot_bytes: u64, cold: bool) -> Result<Self> {
-        let data = Self {
+        let mut data = Self {
             directory: directory.to_owned(),
             hot_bytes,
+            held: None,
         };
         for volume in ["models", "projects", "cache"] {
             let path = directory.join(volume);
@@ -47,6 +52,7 @@ impl Data {
         make_file(&data.hot(), hot_bytes, 1)?;
         make_file(&data.written(), hot_bytes, 2)?;
         warm(&data.hot())?;
+        data.held = hold(&data.hot());
         warm(&data.written())?;
         let names = directory.join("models/names");
         fs::create_dir_all(&names)?;
@@ -105,6 +111,19 @@ fn make_file(path: &Path, bytes: u64, seed: u64) -> Result<()> {
     file.sync_all()?;
     fs::set_permissions(&unfinished, Permissions::from_mode(0o666))?;
     fs::rename(&unfinished, path).with_context(|| path.display().to_string())
+}
+
+/// Locks a file in memory where the user may.
+fn hold(path: &Path) -> Option<HeldInMemory> {
+    let held = File::open(path).map(|file| HeldInMemory::new(file.as_fd()));
+    match held {
+        Ok(Ok(held)) => Some(held),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the hot file is not locked in memory and may grow cold");
+            None
+        }
+        Err(_) => None,
+    }
 }
 
 fn warm(path: &Path) -> Result<()> {

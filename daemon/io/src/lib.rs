@@ -19,6 +19,7 @@ pub mod identity;
 pub mod limits;
 pub mod listener;
 mod mailbox;
+mod mapping;
 pub mod metrics;
 mod outbox;
 pub mod peer_owner;
@@ -37,6 +38,7 @@ pub use engine::{EngineChoice, uring_works};
 pub use identity::Identity;
 pub use limits::WorkerLimits;
 pub use listener::{Congestion, listen_all};
+pub use mapping::HeldInMemory;
 pub use metrics::WorkerMetrics;
 pub use pool::{Pool, PoolLimits};
 pub use protocol::{

@@ -13,6 +13,7 @@ use rustix::net::{SendFlags, sockopt};
 use rustix::pipe::{SpliceFlags, splice};
 
 use crate::limits::{CORK_BYTES_MIN, PROBE_STEP_BYTES, TRUSTED_BYTES, WINDOW_BYTES};
+use crate::mapping::{MappedSpan, Pieces};
 use crate::pipes::{Pipe, Pipes};
 use crate::span::{FileSpan, Passage, SpanFault};
 
@@ -21,6 +22,8 @@ use crate::span::{FileSpan, Passage, SpanFault};
 pub(crate) enum Item {
     /// Bytes, sent up to the index.
     Bytes(Vec<u8>, usize),
+    /// Bytes of a file in memory, sent together with the bytes around them.
+    Mapped(MappedSpan),
     /// A span, and what is known of its bytes.
     Span(FileSpan, Seen),
     /// A span whose beginning is being read into a pipe.
@@ -160,6 +163,10 @@ impl Outbox {
                 self.is_corked = sockopt::set_tcp_cork(fd, true).is_ok();
             }
             let step = match item {
+                Item::Mapped(_) => self.send_gathered(fd, budget, moved)?,
+                Item::Bytes(..) if matches!(self.items.get(1), Some(Item::Mapped(_))) => {
+                    self.send_gathered(fd, budget, moved)?
+                }
                 Item::Bytes(..) => self.send_bytes(fd, budget, moved)?,
                 Item::Span(..) => self.send_span(fd, budget, moved)?,
                 Item::Filling(_) => Step::Stop(Flushed::Filling),
@@ -181,7 +188,7 @@ impl Outbox {
         let is_long = |item: &Item| match item {
             Item::Span(span, _) | Item::Filling(span) => span.length >= CORK_BYTES_MIN,
             Item::Piped(_, bytes) => *bytes as u64 >= CORK_BYTES_MIN,
-            Item::Bytes(..) => false,
+            Item::Bytes(..) | Item::Mapped(_) => false,
         };
         is_long(front) || self.items.get(1).is_some_and(is_long)
     }
@@ -229,6 +236,79 @@ impl Outbox {
             Err(Errno::AGAIN) => Ok(Step::Stop(Flushed::Blocked)),
             Err(Errno::INTR) => Ok(Step::Next),
             Err(_) => Err(SendFault::Socket),
+        }
+    }
+
+    /// Sends the bytes and mapped spans at the front in one call.
+    fn send_gathered(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        budget: &mut usize,
+        moved: &mut Moved,
+    ) -> Result<Step, SendFault> {
+        let mut pieces = Pieces::new();
+        let mut count = 0;
+        for item in &self.items {
+            let is_added = pieces.bytes() < *budget
+                && match item {
+                    Item::Bytes(bytes, at) => pieces.add_bytes(bytes.get(*at..).unwrap_or(&[])),
+                    Item::Mapped(span) => pieces.add_mapped(span),
+                    _ => false,
+                };
+            if !is_added {
+                break;
+            }
+            count += 1;
+        }
+        let more = if self.items.len() > count {
+            SendFlags::MORE
+        } else {
+            SendFlags::empty()
+        };
+        match pieces.send(fd, SendFlags::NOSIGNAL | SendFlags::DONTWAIT | more) {
+            Ok(sent) => {
+                *budget = budget.saturating_sub(sent);
+                moved.copied += sent as u64;
+                self.drop_sent(sent);
+                Ok(Step::Next)
+            }
+            Err(Errno::AGAIN) => Ok(Step::Stop(Flushed::Blocked)),
+            Err(Errno::INTR) => Ok(Step::Next),
+            Err(Errno::FAULT) => {
+                for item in self.items.iter().take(count) {
+                    if let Item::Mapped(span) = item {
+                        span.give_up();
+                    }
+                }
+                Err(SendFault::Span(SpanFault::Short { bytes: 0 }))
+            }
+            Err(_) => Err(SendFault::Socket),
+        }
+    }
+
+    /// Takes bytes and mapped spans that have been sent off the front.
+    fn drop_sent(&mut self, mut sent: usize) {
+        while let Some(item) = self.items.front_mut() {
+            let left = match item {
+                Item::Bytes(bytes, at) => {
+                    let now = sent.min(bytes.len() - *at);
+                    *at += now;
+                    sent -= now;
+                    self.bytes_held = self.bytes_held.saturating_sub(now);
+                    bytes.len() - *at
+                }
+                Item::Mapped(span) => {
+                    let now = sent.min(span.len());
+                    span.advance(now);
+                    sent -= now;
+                    span.len()
+                }
+                _ => return,
+            };
+            if left > 0 {
+                return;
+            }
+            self.items.pop_front();
         }
     }
 
@@ -352,7 +432,8 @@ pub(crate) fn is_all_resident(span: &FileSpan) -> bool {
 fn is_resident(span: &FileSpan, start: u64, window: u64, step: u64) -> Result<bool, SpanFault> {
     if span.file.lives_in_memory() {
         let end = span.offset + start + window;
-        return Ok(span.file.metadata().is_ok_and(|data| data.len() >= end));
+        let stat = rustix::fs::fstat(&*span.file);
+        return Ok(stat.is_ok_and(|stat| u64::try_from(stat.st_size).is_ok_and(|size| size >= end)));
     }
     let last = window.saturating_sub(1);
     let steps = (0..last).step_by(step as usize);

@@ -9,6 +9,8 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use crate::mapping::{Mappable, MappedSpan};
+
 /// Tells which bytes of a file have arrived, for files that are still on their way.
 pub trait Gate: std::fmt::Debug + Send + Sync {
     /// How many of the `length` bytes from `offset` may be read now, without a gap. Bytes that
@@ -36,6 +38,7 @@ pub struct OpenFile {
     file: File,
     lives_in_memory: bool,
     gate: Option<Arc<dyn Gate>>,
+    mappable: Mappable,
 }
 
 impl OpenFile {
@@ -47,6 +50,7 @@ impl OpenFile {
             file,
             lives_in_memory,
             gate: None,
+            mappable: Mappable::default(),
         }
     }
 
@@ -70,6 +74,14 @@ impl OpenFile {
         if let Some(gate) = &self.gate {
             gate.want(offset, length);
         }
+    }
+
+    /// Bytes of a file that lives in memory, to be sent from where they lie.
+    pub(crate) fn mapped(&self, offset: u64, length: u64) -> Option<MappedSpan> {
+        if !self.lives_in_memory {
+            return None;
+        }
+        self.mappable.span(&self.file, offset, length)
     }
 
     /// Whether the file lies on tmpfs: there is no disk to wait for, and before Linux 6.6 no

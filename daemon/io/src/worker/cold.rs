@@ -271,7 +271,9 @@ fn arrived(span: &FileSpan, most: u64) -> u64 {
 fn clone_span(item: &Item) -> Item {
     match item {
         Item::Span(span, seen) => Item::Span(span.clone(), *seen),
-        Item::Bytes(..) | Item::Filling(_) | Item::Piped(..) => Item::Bytes(Vec::new(), 0),
+        Item::Bytes(..) | Item::Mapped(_) | Item::Filling(_) | Item::Piped(..) => {
+            Item::Bytes(Vec::new(), 0)
+        }
     }
 }
 

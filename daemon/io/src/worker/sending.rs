@@ -1,7 +1,7 @@
 //! Staging: turning what a core put out into pieces to send, jobs to run and cold reads.
 //!
-//! Short framed spans are read straight into the reply when they are in memory; longer ones are
-//! sent as files; cold ones go aside and come back when they have been read, so that other replies
+//! Short framed spans are read straight into the reply when they are in memory, or sent from where
+//! they lie if their file lives there; longer ones are sent as files; cold ones go aside and come back when they have been read, so that other replies
 //! pass them. Invariant: a framed reply's head is sent only with its bytes secured. Not promised:
 //! the order of framed replies.
 
@@ -122,7 +122,15 @@ fn stage_hot(outbox: &mut Outbox, head: &[u8], span: &FileSpan, padding: u8) -> 
         if !has_arrived(span) {
             return false;
         }
-        return read_inline(outbox, head, span, padding);
+        return match span.file.mapped(span.offset, span.length) {
+            Some(mapped) => {
+                push_bytes(outbox, head);
+                outbox.items.push_back(Item::Mapped(mapped));
+                push_bytes(outbox, slice(&PADDING, 0, usize::from(padding)));
+                true
+            }
+            None => read_inline(outbox, head, span, padding),
+        };
     }
     if !is_all_resident(span) {
         return false;
