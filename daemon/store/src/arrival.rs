@@ -189,6 +189,7 @@ impl Store {
         });
         arrivals.push(Arc::downgrade(&shared));
         let threads = Mutex::new(follow::start(&shared)?);
+        inner.arriving.fetch_add(1, Ordering::Relaxed);
         Ok(Arrival {
             handle: Arc::new(Handle { shared, threads }),
         })
@@ -414,6 +415,7 @@ impl Arrival {
     /// not what was promised: it is missing again then, and may be fetched once more.
     pub fn finish(self, tag: Option<&TagName>, signer: Option<&Signer>) -> Result<Published> {
         let shared = &self.handle.shared;
+        let _span = tracing::info_span!("arrive", node = %shared.plan.repo).entered();
         for (number, planned) in shared.plan.files.iter().enumerate() {
             let missing: u64 = self
                 .missing(number)
@@ -478,6 +480,8 @@ impl Arrival {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        let arriving = &self.shared.inner.arriving;
+        arriving.fetch_sub(1, Ordering::Relaxed);
         self.shared.close();
         let threads = self
             .threads

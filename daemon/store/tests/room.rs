@@ -89,7 +89,10 @@ fn what_was_used_longest_ago_is_evicted_and_never_what_is_needed() {
     }
     store.pin(&repo("pinned"), &revisions[1]).unwrap();
     time.advance(200);
-    store.touch(&repo("used"), &revisions[2]).unwrap();
+    let catalog = store.catalog();
+    let used = catalog.resolve(&repo("used"), "main").unwrap();
+    used.last_use.note(time.now());
+    store.note_uses().unwrap();
     pull(&store, "new", &contents[3]).unwrap();
     let names: Vec<String> = store
         .catalog()
