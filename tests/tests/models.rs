@@ -6,16 +6,14 @@
 //! there after every kill, whole. Random moments come from a seed that is printed.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use towline_tests::node::Node;
+use towline_tests::node::{Node, Settings};
+use towline_tests::slow::SlowWay;
 use towline_tests::{content, paths};
 
 /// How long a restarted node may take until it serves.
@@ -354,40 +352,6 @@ fn fifty_kills_of_a_pull_fetch_little_twice() -> Result<()> {
     Ok(())
 }
 
-/// Passes connections on to `to`, with so many bytes per second for all of them together. It goes
-/// with the test's process.
-fn slow_way(to: SocketAddr, bytes_per_s: u64) -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    let turn = Arc::new(Mutex::new(()));
-    std::thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let Ok(server) = TcpStream::connect(to) else {
-                return;
-            };
-            let (Ok(up), Ok(from)) = (client.try_clone(), server.try_clone()) else {
-                return;
-            };
-            std::thread::spawn(move || std::io::copy(&mut &up, &mut &server));
-            let turn = turn.clone();
-            std::thread::spawn(move || {
-                let mut buffer = vec![0; 32 << 10];
-                while let Ok(count @ 1..) = (&from).read(&mut buffer) {
-                    let line = turn.lock().unwrap_or_else(PoisonError::into_inner);
-                    let seconds = count as f64 / bytes_per_s as f64;
-                    std::thread::sleep(Duration::from_secs_f64(seconds));
-                    drop(line);
-                    if (&client).write_all(&buffer[..count]).is_err() {
-                        return;
-                    }
-                }
-                let _ = client.shutdown(Shutdown::Both);
-            });
-        }
-    });
-    Ok(address)
-}
-
 #[test]
 fn a_model_is_read_through_every_door_while_it_arrives() -> Result<()> {
     const BYTES: u64 = 64 << 20;
@@ -397,7 +361,7 @@ fn a_model_is_read_through_every_door_while_it_arrives() -> Result<()> {
     content::write(&big.join("model.bin"), 4, BYTES)?;
     let pushed = json(&origin, &["push", &big.display().to_string(), "acme/big"])?;
     let rev = pushed["revision"].as_str().context("a revision")?;
-    let slow = slow_way(origin.http(), 8 << 20)?;
+    let slow = SlowWay::to(origin.http(), 8 << 20)?.address();
     let node = Node::start()?;
     let endpoint = format!("http://{slow}/hf");
     let start = Instant::now();

@@ -1,19 +1,26 @@
 //! Read-only S3 as programs use it that we did not write: boto3, with keys and without, and a
-//! streamer that loads tensors straight from objects.
+//! streamer that loads tensors straight from objects. And the other way round: models that are
+//! pulled from an S3 server that others wrote (moto), filled by boto3.
 //!
 //! Invariant: every object is compared with the published folder byte for byte. Not promised: the
 //! streamer where only `tests/run` without `--full` has installed things; it skips then.
 
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tempfile::TempDir;
 use towline_tests::model::{self, Shelf};
+use towline_tests::node::{Node, Settings};
 use towline_tests::paths;
-use towline_tests::process::{command, must_run};
+use towline_tests::process::{Running, command, must_run};
 use towline_tests::python::Python;
 use towline_tests::skip::impossible;
+use towline_tests::slow::SlowWay;
 
 const CLIENT_LIMIT: Duration = Duration::from_secs(180);
 const ID: &str = "AKIDTOWLINETESTS";
@@ -110,5 +117,129 @@ fn a_streamer_loads_tensors() -> Result<()> {
     }
     let said = String::from_utf8(must_run(script, CLIENT_LIMIT)?)?;
     ensure!(said.contains("tensors: 1"), "{said}");
+    Ok(())
+}
+
+/// An S3 server that others wrote, with the model in the bucket `shelf` below `models/tiny`.
+struct Foreign {
+    server: Running,
+    url: String,
+    _home: TempDir,
+}
+
+impl Foreign {
+    fn start(python: &Python, folder: &Path) -> Result<Self> {
+        let home = tempfile::tempdir()?;
+        let mut script = python.script("s3_serve.py", home.path());
+        script.arg(folder).args(["shelf", "models/tiny"]);
+        script.env("AWS_EC2_METADATA_DISABLED", "true");
+        script.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut server = Running::start(script)?;
+        let said = server.child().stdout.take().context("no output")?;
+        let mut url = String::new();
+        BufReader::new(said).read_line(&mut url)?;
+        ensure!(url.starts_with("http://"), "moto did not start: {url}");
+        Ok(Self {
+            server,
+            url: url.trim().to_owned(),
+            _home: home,
+        })
+    }
+
+    fn address(&self) -> Result<SocketAddr> {
+        Ok(self.url.trim_start_matches("http://").parse()?)
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        self.server.kill();
+    }
+}
+
+/// A node whose environment names that server.
+fn puller(endpoint: &str) -> Result<Node> {
+    let variables = [
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_REGION", "us-east-1"),
+        ("NO_PROXY", "127.0.0.1"),
+        ("no_proxy", "127.0.0.1"),
+    ];
+    let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    Node::start_with(Settings {
+        environment: variables.map(own).to_vec(),
+        ..Settings::default()
+    })
+}
+
+fn pull(node: &Node) -> Result<Command> {
+    let url = format!("http://{}", node.http());
+    let arguments = [
+        "pull",
+        "--node",
+        &url,
+        "s3://shelf/models/tiny",
+        "acme/far:v1",
+    ];
+    Ok(command(paths::program("towline")?, &arguments))
+}
+
+fn judge(node: &Node, source: &Path) -> Result<()> {
+    let found = model::files(&node.volume("models").join("acme/far/v1"))?;
+    ensure!(found == model::files(source)?, "the objects differ");
+    Ok(())
+}
+
+#[test]
+fn objects_of_a_foreign_server_are_pulled() -> Result<()> {
+    let Some(python) = Python::installed("s3")? else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    model::write(folder.path())?;
+    let foreign = Foreign::start(&python, folder.path())?;
+    let node = puller(&foreign.url)?;
+    must_run(pull(&node)?, CLIENT_LIMIT)?;
+    judge(&node, folder.path())?;
+    // A prefix that has nothing is said, and publishes nothing.
+    let url = format!("http://{}", node.http());
+    let nothing = ["pull", "--node", &url, "s3://shelf/none", "acme/none"];
+    let mut nothing = command(paths::program("towline")?, &nothing);
+    let said = nothing.output()?;
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    ensure!(
+        !said.status.success() && text.contains("has no files"),
+        "{text}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_killed_pull_of_objects_goes_on_where_it_stood() -> Result<()> {
+    let Some(python) = Python::installed("s3")? else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    model::write(folder.path())?;
+    let bytes: usize = model::files(folder.path())?.values().map(Vec::len).sum();
+    let foreign = Foreign::start(&python, folder.path())?;
+    let way = SlowWay::to(foreign.address()?, 8 << 20)?;
+    let mut node = puller(&format!("http://{}", way.address()))?;
+    let mut first = Running::start(pull(&node)?)?;
+    // Two thirds of three seconds.
+    std::thread::sleep(Duration::from_secs(2));
+    node.kill();
+    first.kill();
+    let before = way.passed();
+    node.restart()?;
+    must_run(pull(&node)?, CLIENT_LIMIT)?;
+    judge(&node, folder.path())?;
+    let twice = way.passed().saturating_sub(bytes as u64);
+    eprintln!("{before} bytes before the kill, {twice} bytes twice and in heads");
+    ensure!(before > bytes as u64 / 3, "killed too early: {before}");
+    // Eight streams with a block and a piece of the way each, what lies in sockets, and heads.
+    ensure!(twice < 10 << 20, "{twice} bytes were fetched twice");
     Ok(())
 }
