@@ -6,13 +6,16 @@
 //! there after every kill, whole. Random moments come from a seed that is printed.
 
 use std::fs;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use towline_tests::node::{Node, Settings};
+use towline_tests::skip::impossible;
 use towline_tests::slow::SlowWay;
 use towline_tests::{content, paths};
 
@@ -132,6 +135,12 @@ fn a_model_is_pushed_pulled_and_read_through_every_door() -> Result<()> {
         .join(".towline/hub/models--acme--tiny/snapshots")
         .join(rev);
     same(&folder, &hub)?;
+
+    let fetched = metric(&two, "towline_models_fetched_bytes_total{source=\"hub\"}")?;
+    ensure!(fetched == 9_000_012, "{fetched}");
+    ensure!(metric(&two, "towline_models_stored_bytes ")? == 9_000_012);
+    ensure!(metric(&one, "towline_models_linked_bytes_total ")? == 0);
+    ensure!(metric(&one, "towline_models_published_bytes_total ")? == 9_000_012);
 
     // The same bytes over HTTP and NFS, and nothing of the store's inside.
     let whole = fs::read(folder.join("model.bin"))?;
@@ -416,4 +425,97 @@ fn a_model_is_read_through_every_door_while_it_arrives() -> Result<()> {
     let took = start.elapsed();
     eprintln!("the pull took {took:?}");
     same(&big, &node.volume("models").join("acme/big/main"))
+}
+
+/// A small file system of its own for one test.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts one; `None` where that is not allowed.
+    fn mount(at: PathBuf, size: &str) -> Result<Option<Self>> {
+        fs::create_dir_all(&at)?;
+        let options = format!("size={size},mode=0777");
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(&at);
+        let done = mount.output()?;
+        Ok(done.status.success().then_some(Self(at)))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Fills a disk until it is full, and again whenever something is freed, until told to stop.
+fn fill(place: &Path, stop: &AtomicBool) -> Result<()> {
+    let mut file = fs::File::create(place)?;
+    let mut piece = vec![1; 1 << 20];
+    while !stop.load(Ordering::Relaxed) {
+        if file.write_all(&piece).is_err() {
+            piece.truncate(4_096);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_is_said_and_nothing_that_was_published_suffers() -> Result<()> {
+    let place = tempfile::tempdir()?;
+    let Some(disk) = SmallDisk::mount(place.path().join("small"), "96m")? else {
+        return impossible("a small file system needs the right to mount one");
+    };
+    let root = disk.0.join("models");
+    fs::create_dir(&root)?;
+    let configuration = format!("[volumes.models]\npath = \"{}\"\n", root.display());
+    let mut node = Node::start_with(Settings {
+        configuration,
+        ..Settings::default()
+    })?;
+    let kept = node.scratch().join("kept");
+    model(&kept, 1)?;
+    run_well(&node, &["push", &kept.display().to_string(), "acme/kept"])?;
+    // More than there is: refused before the first byte, with what there is.
+    let large = node.scratch().join("large");
+    fs::create_dir_all(&large)?;
+    content::write(&large.join("model.bin"), 2, 200 << 20)?;
+    let (code, text) = run(&node, &["push", &large.display().to_string(), "acme/large"])?;
+    ensure!(
+        code == 65 && text.contains("are free below"),
+        "{code}: {text}"
+    );
+    // The disk fills up while files come.
+    let many = node.scratch().join("many");
+    fs::create_dir_all(&many)?;
+    for number in 0..300 {
+        content::write(&many.join(format!("{number}.bin")), number, 100_000)?;
+    }
+    let (filling, stop) = (disk.0.join("filling"), AtomicBool::new(false));
+    let (code, text) = std::thread::scope(|scope| {
+        let filler = scope.spawn(|| fill(&filling, &stop));
+        let outcome = run(&node, &["push", &many.display().to_string(), "acme/many"]);
+        stop.store(true, Ordering::Relaxed);
+        filler.join().ok().context("the filler panicked")??;
+        outcome
+    })?;
+    ensure!(code != 0, "30 MB went onto a full disk: {text}");
+    let said = text.contains("no space left") || text.contains("are free below");
+    ensure!(said, "{code}: {text}");
+    same(&kept, &root.join("acme/kept/main"))?;
+    ensure!(!root.join("acme/many").exists());
+    fs::remove_file(&filling)?;
+    // There is room again: the same push works, on this node and after a restart.
+    run_well(&node, &["push", &many.display().to_string(), "acme/many"])?;
+    same(&many, &root.join("acme/many/main"))?;
+    node.kill();
+    node.restart()?;
+    let report = json(&node, &["verify"])?;
+    ensure!(report["damages"] == serde_json::json!([]), "{report}");
+    same(&kept, &root.join("acme/kept/main"))?;
+    node.kill();
+    Ok(())
 }
