@@ -12,6 +12,7 @@ mod hub;
 mod objects;
 mod source;
 mod web;
+mod window;
 
 use std::io::Read;
 use std::ops::Range;

@@ -20,7 +20,7 @@ use super::{PullError, Remote};
 use crate::tasks::Doing;
 
 /// Ranges under way at once. One connection rarely fills a long line; eight do.
-const STREAMS: usize = 8;
+pub(super) const STREAMS: usize = 8;
 
 /// Longest range that one request asks for, in bytes: what is lost at most when it breaks is a
 /// block, so length only saves requests.
