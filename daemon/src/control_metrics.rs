@@ -2,8 +2,8 @@
 //!
 //! Invariant: every line comes from a table row with name, unit, tier and help: here, in
 //! [`crate::models::metrics`], [`towline_nfs::metrics`], [`towline_http::metrics`],
-//! [`towline_tuning::watch`] or [`towline_tuning::peer::tally`]. Names of the stable tier stay over minor versions. Governed by
-//! the Prometheus text exposition format 0.0.4.
+//! [`towline_tuning::watch`] or [`towline_tuning::peer::tally`]. Names of the stable tier stay over
+//! minor versions. Governed by the Prometheus text exposition format 0.0.4.
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;

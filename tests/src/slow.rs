@@ -1,8 +1,8 @@
 //! A slow way to a server, which counts what passes.
 //!
-//! Invariant: all connections together get so many bytes per second from the server, and each byte
-//! that the server sent is counted once it has been read from it. Not promised: that a byte that was
-//! counted has arrived; the way holds at most 32 KiB of each connection besides its sockets.
+//! Invariant: all connections together get so many bytes per second from the server, and each
+//! byte that the server sent is counted once it has been read from it. Not promised: that a byte
+//! that was counted has arrived; the way and its sockets hold some 100 KiB of each connection.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

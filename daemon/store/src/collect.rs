@@ -2,9 +2,9 @@
 //!
 //! It marks from tags, pins, leases, running work and stopped arrivals, in two phases: what
 //! nothing refers to is first written down with the time, and removed by a later pass once the
-//! grace time is over and still nothing refers to it. Invariant: bytes that a shown revision has, or
-//! that running work holds, are never removed. Not promised: that a removed revision's bytes come
-//! free before the grace time is over.
+//! grace time is over and still nothing refers to it. Invariant: bytes that a shown revision has,
+//! or that running work holds, are never removed. Not promised: that a removed revision's bytes
+//! come free before the grace time is over.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

@@ -108,7 +108,10 @@ impl Holds {
 
     /// Nothing that is not durable yet can be trusted any more.
     fn lose(&mut self) {
-        let is_waiting = |held: &Held| matches!(&held.fresh, Some(fresh) if !matches!(fresh.state, Durable::Yes));
+        let is_waiting = |held: &Held| {
+            let fresh = held.fresh.as_ref();
+            fresh.is_some_and(|fresh| !matches!(fresh.state, Durable::Yes))
+        };
         let waiting = self.files.iter().filter(|(_, held)| is_waiting(held));
         let waiting: Vec<FileId> = waiting.map(|(id, _)| *id).collect();
         waiting
