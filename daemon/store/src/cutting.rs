@@ -1,8 +1,8 @@
 //! Reading a file once: its cuts, the name of each chunk, and the hashes of the whole.
 //!
 //! BLAKE3 is computed here, SHA-256 and git's id by the [`Hasher`] beside. Invariant: the hashes
-//! are those of the bytes that the sink was given, in order, each once. Not promised: a second look;
-//! a source that gives other bytes the next time is found out by whoever reads again.
+//! are those of the bytes that the sink was given, in order, each once. Not promised: a second
+//! look; a source that gives other bytes the next time is found out by whoever reads again.
 
 use crate::cut::{self, Plan, Span, content};
 use crate::error::{PeerFault, Result};

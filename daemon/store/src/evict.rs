@@ -1,10 +1,11 @@
 //! Making room for a writer at once, from revisions that can be had again.
 //!
-//! What was used longest ago goes first. A use is what a face serves ([`crate::LastUse`]), and what
-//! anybody reads of the files, as the file system's access times tell it. Invariant: nothing goes
-//! that is pinned, leased, open, held by running work, published here, or whose origin has not answered
-//! within [`ORIGIN_FRESH_SECONDS`]; and nothing goes at all where all of it together would not be
-//! enough. Not promised: uses within a day, where the file system keeps times no finer.
+//! What was used longest ago goes first. A use is what a face serves ([`crate::LastUse`]), and
+//! what anybody reads of the files, as the file system's access times tell it. Invariant: nothing
+//! goes that is pinned, leased, open, held by running work, published here, or whose origin has
+//! not answered within [`ORIGIN_FRESH_SECONDS`]; and nothing goes at all where all of it together
+//! would not be enough. Not promised: uses within a day, where the file system keeps times no
+//! finer.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
