@@ -219,7 +219,10 @@ impl Inner {
         let outcome = self.index.commit(changes, books.generation, true);
         // Even if it failed the index may know these files after the next start.
         self.settle(changes.files.iter().map(|file| &file.id));
-        outcome?;
+        if let Err(error) = outcome {
+            self.reopen_index(state);
+            return Err(error);
+        }
         state.books = books;
         // The change is durable. The second copy is made good by the next change or start.
         let ledger = state.books.to_ledger();
@@ -227,6 +230,26 @@ impl Inner {
             tracing::error!(%error, "the ledger could not be written");
         }
         Ok(())
+    }
+
+    /// After a failed write the index takes no other until it is opened again; what it knows then is
+    /// what counts.
+    fn reopen_index(&self, state: &mut State) {
+        if !self.index.is_stuck() {
+            return;
+        }
+        match Index::open(&*self.disk.backend) {
+            Ok((index, books, 0)) => {
+                self.index.replace(index);
+                state.books = books;
+            }
+            Ok((.., damaged)) => {
+                tracing::error!(count = damaged, "the index has damaged rows; run verify");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the index cannot be opened again; restart the node");
+            }
+        }
     }
 
     /// Makes a change that may be lost in a crash, because opening finds it again.

@@ -290,9 +290,22 @@ fn a_failing_call_anywhere_leaves_the_store_sound() {
             let outcome = publish(&store, &repo(), &tag("next"), &changed);
             let is_past_the_end = sim.changes() <= start + nth;
             sim.set_faults(Faults::default());
+            let name = format!("call {nth} fails with {errno}");
+            // What failed works the next time, without opening the store again.
+            let again = publish(&store, &repo(), &tag("again"), &changed);
+            let again = again.unwrap_or_else(|error| panic!("{name}: {error}")).rev;
+            assert_eq!(
+                tree(&sim, "org/model/again").as_ref(),
+                Some(&changed),
+                "{name}"
+            );
             drop(store);
             let store = support::open(&sim, &time);
-            let name = format!("call {nth} fails with {errno}");
+            let found = store
+                .catalog()
+                .resolve(&repo(), "again")
+                .map(|found| found.rev);
+            assert_eq!(found, Some(again), "{name}");
             let catalog = store.catalog();
             assert_eq!(
                 catalog.resolve(&repo(), "main").map(|found| found.rev),
