@@ -108,6 +108,9 @@ struct IngestArguments {
     /// Length of the model that is pushed and copied, in MiB
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(16..=65536))]
     push_mib: u64,
+    /// Only this part
+    #[arg(long)]
+    only: Option<IngestPart>,
     /// Interleaved rounds; fewer than five are for trying out and always exit with 2
     #[arg(long, default_value_t = ROUNDS_MIN)]
     rounds: usize,
@@ -117,6 +120,17 @@ struct IngestArguments {
     /// Print JSON instead of the tables
     #[arg(long)]
     json: bool,
+}
+
+/// What `ingest` measures.
+#[derive(Clone, Copy, Eq, PartialEq, ValueEnum)]
+enum IngestPart {
+    /// Cutting, naming and indexing against Xet's
+    Speed,
+    /// What a changed model costs
+    Changes,
+    /// Publishing against copying
+    Push,
 }
 
 #[expect(clippy::print_stderr, reason = "the one place where failures are told")]
@@ -201,25 +215,39 @@ fn ingest(arguments: &IngestArguments) -> Result<bool> {
         .clone()
         .unwrap_or_else(|| target_directory().join("bench-data"));
     std::fs::create_dir_all(&data).with_context(|| data.display().to_string())?;
-    let speed = towline_bench::ingest::speed(&data, arguments.mib, arguments.rounds)?;
-    let rows = towline_bench::ingest::changes::measure(&data, arguments.changes_mib)?;
-    let push = towline_bench::ingest::push::measure(&data, arguments.push_mib, arguments.rounds)?;
-    if arguments.json {
-        let changes: Vec<_> = rows.iter().map(changes::Row::to_json).collect();
-        let all = serde_json::json!({
-            "speed": speed.to_json(), "push": push.to_json(), "changes": changes
-        });
-        println!("{all:#}");
-    } else {
-        println!("{}", speed.to_text());
-        println!("{}", push.to_text());
-        print!("{}", changes::to_text(&rows));
+    let wants = |part| arguments.only.is_none_or(|only| only == part);
+    let (mut all, mut passes) = (serde_json::Map::new(), true);
+    let mut text = String::new();
+    if wants(IngestPart::Speed) {
+        let speed = towline_bench::ingest::speed(&data, arguments.mib, arguments.rounds)?;
+        passes &= speed.passes();
+        text += &format!("{}\n", speed.to_text());
+        all.insert("speed".to_owned(), speed.to_json());
     }
+    if wants(IngestPart::Push) {
+        let (mib, rounds) = (arguments.push_mib, arguments.rounds);
+        let push = towline_bench::ingest::push::measure(&data, mib, rounds)?;
+        text += &format!("{}\n", push.to_text());
+        all.insert("push".to_owned(), push.to_json());
+    }
+    if wants(IngestPart::Changes) {
+        let rows = changes::measure(&data, arguments.changes_mib)?;
+        passes &= rows.iter().all(changes::Row::passes);
+        text += &changes::to_text(&rows);
+        let rows = rows.iter().map(changes::Row::to_json).collect();
+        all.insert("changes".to_owned(), rows);
+    }
+    if arguments.json {
+        println!("{:#}", serde_json::Value::Object(all));
+    } else {
+        print!("{text}");
+    }
+    let is_timed = arguments.only != Some(IngestPart::Changes);
     ensure!(
-        arguments.rounds >= ROUNDS_MIN,
+        !is_timed || arguments.rounds >= ROUNDS_MIN,
         "fewer than {ROUNDS_MIN} rounds: no verdict"
     );
-    Ok(speed.passes() && rows.iter().all(changes::Row::passes))
+    Ok(passes)
 }
 
 fn subject(arguments: &PeersArguments) -> Subject {

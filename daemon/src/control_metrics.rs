@@ -1,15 +1,16 @@
 //! The Prometheus text at `/metrics`, and the table of the metrics that are the node's own.
 //!
 //! Invariant: every line comes from a table row with name, unit, tier and help: here, in
-//! [`towline_nfs::metrics`], [`towline_http::metrics`], [`towline_tuning::watch`] or
-//! [`towline_tuning::peer::tally`]. Names of the stable tier stay over minor versions. Governed by
-//! the Prometheus text exposition format 0.0.4.
+//! [`crate::models::metrics`], [`towline_nfs::metrics`], [`towline_http::metrics`],
+//! [`towline_tuning::watch`] or [`towline_tuning::peer::tally`]. Names of the stable tier stay over
+//! minor versions. Governed by the Prometheus text exposition format 0.0.4.
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use towline_io::WorkerMetrics;
 
+use crate::models::ModelDesk;
 use crate::node::Facts;
 
 /// One row of the table.
@@ -140,6 +141,7 @@ pub(crate) fn render(facts: &Facts) -> String {
     line(&mut page, name, "", waiting);
     eviction(&mut page, facts);
     uploads(&mut page, facts);
+    models(&mut page, facts);
     http(&mut page, facts);
     nfs(&mut page, facts);
     bench(&mut page, facts);
@@ -258,6 +260,18 @@ fn uploads(page: &mut String, facts: &Facts) {
     for (name, help, counter) in rows {
         head(page, name, "counter", "experimental", help);
         line(page, name, "", counter.load(Ordering::Relaxed));
+    }
+}
+
+fn models(page: &mut String, facts: &Facts) {
+    let lines = facts.models.as_ref().map(ModelDesk::metrics);
+    let mut last = "";
+    for row in lines.unwrap_or_default() {
+        if row.name != last {
+            head(page, row.name, row.kind, row.tier, row.help);
+            last = row.name;
+        }
+        line(page, row.name, row.labels, row.value);
     }
 }
 

@@ -1,4 +1,5 @@
-//! The clock behind bounded caches: sweeps them every now and then, one at a time.
+//! The clock behind bounded caches and models: sweeps caches every now and then, one at a time,
+//! and writes down when models were used, so that the store knows which to evict.
 //!
 //! Invariant: a cache without bounds is never touched. Not promised: that a cache never passes
 //! its size between two sweeps; a quota of the file system does that.
@@ -11,6 +12,9 @@ use std::time::Duration;
 use towline_base::ByteCount;
 use towline_config::{Effective, VolumeKind};
 use towline_volume::evict::{Bounds, sweep};
+
+use crate::models::ModelDesk;
+use crate::node::Facts;
 
 /// Time between two sweeps of a cache. A 10 Gb/s link writes 75 GB in it.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -71,6 +75,22 @@ pub(crate) async fn serve(caches: Vec<(String, PathBuf, Bounds)>, evicted: Arc<E
                 Ok(Err(error)) => tracing::warn!(volume, %error, "a cache could not be swept"),
                 Err(_) => return,
             }
+        }
+    }
+}
+
+/// Lets the store write down when models were used, until the runtime ends.
+pub(crate) async fn note_uses(facts: Arc<Facts>) {
+    let mut timer = tokio::time::interval(INTERVAL);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        timer.tick().await;
+        let facts = facts.clone();
+        let noted = tokio::task::spawn_blocking(move || {
+            facts.models.iter().for_each(ModelDesk::note_uses);
+        });
+        if noted.await.is_err() {
+            return;
         }
     }
 }

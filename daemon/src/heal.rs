@@ -1,4 +1,5 @@
-//! Good bytes for damaged files, from where their revision came.
+//! The origins of revisions: good bytes for damaged files, and whether a revision that is to be
+//! evicted could be had again.
 //!
 //! The origin of a revision is a URL below which its files lie, or a folder of this machine.
 //! What comes is checked by the store before it takes a damaged place. Not promised: healing from
@@ -8,13 +9,37 @@
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 
-use towline_store::{ClientFault, Healer, StoreError, Wanted};
+use towline_store::{CatalogRevision, ClientFault, Healer, StoreError, Wanted};
 
 use crate::pull::{self, PullError};
 
 /// Asks the origins of revisions.
-#[derive(Default)]
-pub(crate) struct Origins {}
+pub(crate) struct Origins;
+
+impl towline_store::Origins for Origins {
+    fn has(&self, revision: &CatalogRevision) -> bool {
+        let first = revision.files.iter().find(|file| file.size > 0);
+        let (Some(origin), Some(file)) = (&revision.origin, first) else {
+            return false;
+        };
+        let path = file.path.as_str();
+        if origin.starts_with('/') {
+            let found = std::fs::metadata(format!("{origin}/{path}"));
+            return found.is_ok_and(|found| found.len() == file.size);
+        }
+        let asked = match origin.starts_with("http") {
+            true => pull::read_below(origin, path, &(0..1)).and_then(|mut reader| {
+                let read = reader.read_exact(&mut [0]);
+                read.map_err(|error| PullError::Network(error.to_string()))
+            }),
+            false => pull::has_object(origin, path, file.size),
+        };
+        if let Err(error) = &asked {
+            tracing::info!(%error, "an origin does not answer: its model is not evicted");
+        }
+        asked.is_ok()
+    }
+}
 
 impl Healer for Origins {
     fn read(&self, wanted: &Wanted<'_>, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError> {

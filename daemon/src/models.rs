@@ -6,6 +6,7 @@
 //! takes longer than a moment is a task with a number. Not promised: that two changes of one tag
 //! keep the order in which they were sent.
 
+pub(crate) mod metrics;
 pub mod wire;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use towline_store::{
 
 use crate::pull::{Arriving, Place, Wanted};
 use crate::tasks::{Doing, Tasks};
+use metrics::PullTally;
 use wire::{Fault, Gc, Pull, Push, Target, Verify};
 
 /// The store with the tasks that work on it.
@@ -28,6 +30,7 @@ pub(crate) struct ModelDesk {
     models: Models,
     arriving: Arc<Arriving>,
     tasks: Arc<Tasks>,
+    pulls: Arc<PullTally>,
 }
 
 /// An answer: a status code and JSON.
@@ -39,6 +42,19 @@ impl ModelDesk {
             models,
             arriving,
             tasks: Arc::default(),
+            pulls: Arc::default(),
+        }
+    }
+
+    /// What goes to `/metrics`.
+    pub(crate) fn metrics(&self) -> Vec<metrics::Line> {
+        metrics::lines(self.store(), &self.pulls)
+    }
+
+    /// Lets the store write down what was used.
+    pub(crate) fn note_uses(&self) {
+        if let Err(error) = self.store().note_uses() {
+            tracing::warn!(%error, "when models were used last is not written down");
         }
     }
 
@@ -178,6 +194,7 @@ impl ModelDesk {
         let place = Place {
             models: self.models.clone(),
             arriving: self.arriving.clone(),
+            tally: self.pulls.clone(),
         };
         let (name, tag) = (wanted.name.clone(), wanted.tag.clone());
         self.begin(format!("pull {name}:{tag}"), move |doing| {
@@ -202,7 +219,7 @@ impl ModelDesk {
                 repo: name.as_ref(),
                 rev: rev.as_ref(),
                 look_only: verify.look_only,
-                healer: Some(&crate::heal::Origins::default()),
+                healer: Some(&crate::heal::Origins),
             };
             let report = store
                 .verify(&options, doing.progress)

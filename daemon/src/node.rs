@@ -178,6 +178,7 @@ impl Node {
     async fn serve(mut self, mut signals: Signals) -> Result<(), NodeError> {
         tokio::spawn(control::serve(self.handed_off, self.facts.clone()));
         tokio::spawn(eviction::serve(self.caches, self.facts.evicted.clone()));
+        tokio::spawn(eviction::note_uses(self.facts.clone()));
         for socket in self.udp {
             tokio::spawn(datagrams::serve(socket, self.facts.nfs.clone()));
         }
@@ -201,6 +202,7 @@ impl Node {
         self.workers.drain();
         if let Some(models) = &self.facts.models {
             models.stop();
+            models.note_uses();
         }
         let mut workers = self.workers;
         let tuning_peer = self.tuning_peer;

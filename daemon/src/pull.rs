@@ -12,17 +12,20 @@ mod hub;
 mod objects;
 mod source;
 mod web;
+mod window;
 
 use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use towline_http::Models;
 use towline_store::{
     Arrival, ArrivalFile, ArrivalPlan, DirectorySource, PublishOptions, Published, RepoName,
-    RevisionId, Store, StoreError, TagName,
+    RevisionId, StoreError, TagName,
 };
 
+use crate::models::metrics::PullTally;
 use crate::models::wire::{Fault, Pull};
 use crate::tasks::Doing;
 
@@ -34,6 +37,7 @@ pub(crate) use source::Source;
 pub(crate) struct Place {
     pub(crate) models: Models,
     pub(crate) arriving: Arc<Arriving>,
+    pub(crate) tally: Arc<PullTally>,
 }
 
 /// What a remote has.
@@ -66,6 +70,16 @@ pub(crate) fn read_below(
 ) -> Result<Box<dyn Read + Send>, PullError> {
     let url = format!("{base}{}", web::encode_path(path));
     web::ask_range(&web::Agent::new(None), &url, range, None)
+}
+
+/// Whether an object store still has an object of that length below a prefix.
+pub(crate) fn has_object(url: &str, path: &str, size: u64) -> Result<(), PullError> {
+    let listing = objects::Objects::new(url)?.list()?;
+    let is_it = |file: &ArrivalFile| file.path.as_str() == path && file.size == size;
+    if listing.files.iter().any(is_it) {
+        return Ok(());
+    }
+    Err(PullError::Refused(format!("{url}: {path} is gone")))
 }
 
 /// Why a pull fails.
@@ -137,9 +151,29 @@ impl Wanted {
 
     /// Pulls it; what came of it.
     pub(crate) fn run(self, place: &Place, doing: &Doing<'_>) -> Result<Published, PullError> {
+        let _span = tracing::info_span!("pull", node = %self.name).entered();
+        place.tally.begun.fetch_add(1, Ordering::Relaxed);
+        let outcome = self.bring(place, doing);
+        if outcome.is_err() {
+            place.tally.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    /// Where bytes of this source are counted.
+    fn counter<'a>(&self, tally: &'a PullTally) -> &'a AtomicU64 {
+        match self.source {
+            Source::Hub { .. } => &tally.hub,
+            Source::Web(_) => &tally.web,
+            Source::Objects(_) => &tally.objects,
+            Source::Directory(_) => &tally.folder,
+        }
+    }
+
+    fn bring(self, place: &Place, doing: &Doing<'_>) -> Result<Published, PullError> {
         let store = place.models.store();
         let mut remote: Box<dyn Remote> = match &self.source {
-            Source::Directory(path) => return self.publish(store, path, doing),
+            Source::Directory(path) => return self.publish(place, path, doing),
             Source::Hub {
                 endpoint,
                 repo,
@@ -187,7 +221,8 @@ impl Wanted {
             let arrival = place.models.store().begin(plan.clone())?;
             watch(&arrival, doing);
             let shown = Shown::new(&place.arriving, &place.models, &arrival, &self.tag)?;
-            let fetched = fetch::all(&arrival, remote.as_ref(), doing);
+            let counts = (self.counter(&place.tally), &place.tally.retries);
+            let fetched = fetch::all(&arrival, remote.as_ref(), counts, doing);
             attempts -= 1;
             let finished = fetched.and_then(|()| Ok(arrival.finish(Some(&self.tag), None)?));
             // Nobody else may hold the arrival when it begins again.
@@ -207,7 +242,7 @@ impl Wanted {
 
     fn publish(
         &self,
-        store: &Store,
+        place: &Place,
         path: &std::path::Path,
         doing: &Doing<'_>,
     ) -> Result<Published, PullError> {
@@ -218,7 +253,11 @@ impl Wanted {
             origin: Some(&origin),
             ..Default::default()
         };
-        Ok(store.publish(&self.name, &self.tag, &source, &options, doing.progress)?)
+        let store = place.models.store();
+        let published = store.publish(&self.name, &self.tag, &source, &options, doing.progress)?;
+        let counter = self.counter(&place.tally);
+        counter.fetch_add(published.bytes, Ordering::Relaxed);
+        Ok(published)
     }
 }
 

@@ -21,6 +21,10 @@ const RUNNING_MAX: usize = 8;
 /// Most ended tasks that are remembered.
 const KEPT_MAX: usize = 64;
 
+/// How much tasks stand back (setpriority(2)): hashing a model on every core must not make a
+/// request wait for its turn. Threads that a task starts do as it does.
+const NICE: i32 = 10;
+
 /// The tasks of a node.
 #[derive(Default)]
 pub(crate) struct Tasks {
@@ -106,6 +110,11 @@ impl Tasks {
             .spawn(move || {
                 let _entered = span.enter();
                 tracing::info!(proc = entry.what, "task begun");
+                // Of this thread only: that is what a thread's id means to Linux.
+                let own = rustix::thread::gettid();
+                if let Err(error) = rustix::process::setpriority_process(Some(own), NICE) {
+                    tracing::debug!(%error, "a task runs with full priority");
+                }
                 let doing = Doing {
                     progress: &entry.progress,
                     entry: &entry,

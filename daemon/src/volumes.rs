@@ -96,6 +96,7 @@ pub(crate) fn open(
 fn store(volume: &config::Volume) -> Result<Store, towline_store::StoreError> {
     let options = towline_store::Options {
         quota: volume.size_max.value,
+        origins: Some(Arc::new(crate::heal::Origins)),
         ..Default::default()
     };
     Store::open_directory(&volume.path.value, options)

@@ -17,5 +17,6 @@ pub mod paths;
 pub mod process;
 pub mod python;
 pub mod skip;
+pub mod slow;
 pub mod tidy;
 pub mod wire;

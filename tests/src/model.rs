@@ -55,6 +55,7 @@ impl Shelf {
         let node = Node::start_with(Settings {
             configuration: configuration.to_owned(),
             arguments: Vec::new(),
+            ..Settings::default()
         })?;
         let source = node.scratch().join("source");
         write(&source)?;

@@ -42,6 +42,8 @@ pub struct Settings {
     pub configuration: String,
     /// More command line arguments.
     pub arguments: Vec<String>,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A running node.
@@ -234,6 +236,7 @@ fn spawn(
     command.args(["--http-port", &http.port().to_string()]);
     command.args(["--nfs-port", &nfs.port().to_string()]);
     command.args(&settings.arguments);
+    command.envs(settings.environment.iter().cloned());
     let log = File::options()
         .create(true)
         .append(true)

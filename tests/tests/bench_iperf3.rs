@@ -508,6 +508,7 @@ fn a_running_node_answers_within_its_limits() -> Result<()> {
     let mut node = Node::start_with(Settings {
         configuration,
         arguments: Vec::new(),
+        ..Settings::default()
     })?;
     let value = document(&iperf3_client(port, &["-t", "1", "-J"])?)?;
     both_totals(&value)?;

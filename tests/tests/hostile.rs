@@ -30,6 +30,7 @@ fn node() -> Result<Node> {
     let node = Node::start_with(Settings {
         configuration,
         arguments: Vec::new(),
+        ..Settings::default()
     })?;
     content::write(&node.volume("models").join("model.bin"), 2, 1_000_000)?;
     symlink("/etc", node.volume("models").join("escape"))?;

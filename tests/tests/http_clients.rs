@@ -31,6 +31,7 @@ fn served(configuration: &str) -> Result<Served> {
     let node = Node::start_with(Settings {
         configuration,
         arguments: Vec::new(),
+        ..Settings::default()
     })?;
     let file = node.volume("models").join("model.bin");
     content::write(&file, SEED, LENGTH)?;

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -100,6 +100,26 @@ fn the_hubs_file_system_lists_and_reads_anywhere() -> Result<()> {
     let home = folder(&shelf, "home")?;
     let script = python.script("hub_filesystem.py", Path::new(&home));
     run(&shelf, script, &[NAME, &shelf.source.display().to_string()])?;
+    Ok(())
+}
+
+#[test]
+fn a_listing_of_two_pages_is_whole() -> Result<()> {
+    const FILES: usize = 10_050;
+    let Some(python) = Python::installed("hub")? else {
+        return Ok(());
+    };
+    let shelf = Shelf::new()?;
+    let many = folder(&shelf, "many")?;
+    for number in 0..FILES {
+        fs::write(format!("{many}/{number:05}.txt"), number.to_string())?;
+    }
+    let started = Instant::now();
+    model::push(&shelf.node, Path::new(&many), "acme/many")?;
+    eprintln!("{FILES} files were pushed in {:?}", started.elapsed());
+    let home = folder(&shelf, "home")?;
+    let script = python.script("hub_pages.py", Path::new(&home));
+    run(&shelf, script, &["acme/many", &FILES.to_string()])?;
     Ok(())
 }
 

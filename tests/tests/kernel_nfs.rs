@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use towline_tests::guest::{Guest, Job, run};
+use towline_tests::model::{Shelf, files};
 use towline_tests::node::Node;
 use towline_tests::process::{command, must_run};
 use towline_tests::skip::{impossible, unless_installed};
@@ -74,6 +75,17 @@ fn node_with_hello() -> Result<Node> {
         "hello from the host\n",
     )?;
     Ok(node)
+}
+
+#[test]
+fn a_published_model_is_read_through_both_volumes() -> Result<()> {
+    let mut shelf = Shelf::new()?;
+    let mut sums = command("sha256sum", &[]);
+    sums.current_dir(&shelf.source);
+    sums.args(files(&shelf.source)?.keys());
+    let sums = String::from_utf8(must_run(sums, Duration::from_secs(60))?)?;
+    let settings = format!("REVISION={}\nSUMS='{}'", shelf.revision, sums.trim_end());
+    pass(&mut shelf.node, "models.sh", &settings)
 }
 
 #[test]

@@ -1,21 +1,30 @@
 //! Read-only S3 as programs use it that we did not write: boto3, with keys and without, and a
-//! streamer that loads tensors straight from objects.
+//! streamer that loads tensors straight from objects. And the other way round: models that are
+//! pulled from an S3 server that others wrote (moto), filled by boto3.
 //!
 //! Invariant: every object is compared with the published folder byte for byte. Not promised: the
 //! streamer where only `tests/run` without `--full` has installed things; it skips then.
 
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tempfile::TempDir;
 use towline_tests::model::{self, Shelf};
+use towline_tests::node::{Node, Settings};
 use towline_tests::paths;
-use towline_tests::process::{command, must_run};
+use towline_tests::process::{Running, command, must_run};
 use towline_tests::python::Python;
 use towline_tests::skip::impossible;
+use towline_tests::slow::SlowWay;
 
 const CLIENT_LIMIT: Duration = Duration::from_secs(180);
+/// What an arrival keeps or loses as a whole when it is killed.
+const BLOCK_BYTES: u64 = 256 << 10;
 const ID: &str = "AKIDTOWLINETESTS";
 const SECRET: &str = "0123456789abcdef/0123456789+abcdef";
 
@@ -110,5 +119,144 @@ fn a_streamer_loads_tensors() -> Result<()> {
     }
     let said = String::from_utf8(must_run(script, CLIENT_LIMIT)?)?;
     ensure!(said.contains("tensors: 1"), "{said}");
+    Ok(())
+}
+
+/// An S3 server that others wrote, with the model in the bucket `shelf` below `models/tiny`.
+struct Foreign {
+    server: Running,
+    url: String,
+    _home: TempDir,
+}
+
+impl Foreign {
+    fn start(python: &Python, folder: &Path) -> Result<Self> {
+        let home = tempfile::tempdir()?;
+        let mut script = python.script("s3_serve.py", home.path());
+        script.arg(folder).args(["shelf", "models/tiny"]);
+        script.env("AWS_EC2_METADATA_DISABLED", "true");
+        script.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut server = Running::start(script)?;
+        let said = server.child().stdout.take().context("no output")?;
+        let mut url = String::new();
+        BufReader::new(said).read_line(&mut url)?;
+        ensure!(url.starts_with("http://"), "moto did not start: {url}");
+        Ok(Self {
+            server,
+            url: url.trim().to_owned(),
+            _home: home,
+        })
+    }
+
+    fn address(&self) -> Result<SocketAddr> {
+        Ok(self.url.trim_start_matches("http://").parse()?)
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        self.server.kill();
+    }
+}
+
+/// A node whose environment names that server.
+fn puller(endpoint: &str) -> Result<Node> {
+    let variables = [
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_REGION", "us-east-1"),
+        ("NO_PROXY", "127.0.0.1"),
+        ("no_proxy", "127.0.0.1"),
+    ];
+    let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    Node::start_with(Settings {
+        environment: variables.map(own).to_vec(),
+        ..Settings::default()
+    })
+}
+
+fn pull(node: &Node) -> Result<Command> {
+    let url = format!("http://{}", node.http());
+    let arguments = [
+        "pull",
+        "--node",
+        &url,
+        "s3://shelf/models/tiny",
+        "acme/far:v1",
+    ];
+    Ok(command(paths::program("towline")?, &arguments))
+}
+
+/// Bytes that the node has fetched from object stores since it started.
+fn fetched(node: &Node) -> Result<u64> {
+    let url = format!("http://{}/metrics", node.http());
+    let page = must_run(
+        command("curl", &["-sS", "--noproxy", "*", &url]),
+        CLIENT_LIMIT,
+    )?;
+    let page = String::from_utf8(page)?;
+    let name = "towline_models_fetched_bytes_total{source=\"objects\"} ";
+    let value = page.lines().find_map(|line| line.strip_prefix(name));
+    Ok(value.context("no such metric")?.parse()?)
+}
+
+fn judge(node: &Node, source: &Path) -> Result<()> {
+    let found = model::files(&node.volume("models").join("acme/far/v1"))?;
+    ensure!(found == model::files(source)?, "the objects differ");
+    Ok(())
+}
+
+#[test]
+fn objects_of_a_foreign_server_are_pulled() -> Result<()> {
+    let Some(python) = Python::installed("s3")? else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    model::write(folder.path())?;
+    let foreign = Foreign::start(&python, folder.path())?;
+    let node = puller(&foreign.url)?;
+    must_run(pull(&node)?, CLIENT_LIMIT)?;
+    judge(&node, folder.path())?;
+    // A prefix that has nothing is said, and publishes nothing.
+    let url = format!("http://{}", node.http());
+    let nothing = ["pull", "--node", &url, "s3://shelf/none", "acme/none"];
+    let mut nothing = command(paths::program("towline")?, &nothing);
+    let said = nothing.output()?;
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    ensure!(
+        !said.status.success() && text.contains("has no files"),
+        "{text}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_killed_pull_of_objects_goes_on_where_it_stood() -> Result<()> {
+    let Some(python) = Python::installed("s3")? else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    model::write(folder.path())?;
+    let bytes: usize = model::files(folder.path())?.values().map(Vec::len).sum();
+    let foreign = Foreign::start(&python, folder.path())?;
+    let way = SlowWay::to(foreign.address()?, 8 << 20)?;
+    let mut node = puller(&format!("http://{}", way.address()))?;
+    let mut first = Running::start(pull(&node)?)?;
+    let started = Instant::now();
+    while fetched(&node)? < bytes as u64 / 3 {
+        ensure!(started.elapsed() < CLIENT_LIMIT, "nothing comes");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let before = fetched(&node)?;
+    node.kill();
+    first.kill();
+    node.restart()?;
+    must_run(pull(&node)?, CLIENT_LIMIT)?;
+    judge(&node, folder.path())?;
+    let again = before + fetched(&node)? - bytes as u64;
+    eprintln!("{before} bytes before the kill, of these {again} again");
+    // At most the block that each of the eight streams was in.
+    ensure!(again <= 8 * BLOCK_BYTES, "{again} bytes were fetched twice");
     Ok(())
 }

@@ -18,6 +18,7 @@ fn node(tune: &str) -> Result<Node> {
     Node::start_with(Settings {
         configuration: format!("[tune]\n{tune}\n"),
         arguments: Vec::new(),
+        ..Settings::default()
     })
 }
 
@@ -138,6 +139,7 @@ fn a_taken_port_is_a_note_unless_somebody_asked_for_it() -> Result<()> {
     let refused = Node::start_with(Settings {
         configuration: format!("[tune]\nport = {port}\n"),
         arguments: Vec::new(),
+        ..Settings::default()
     });
     let why = format!("{:#}", refused.err().context("it started")?);
     ensure!(

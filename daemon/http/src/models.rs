@@ -14,8 +14,14 @@ use towline_volume::Export;
 use crate::path;
 use crate::validator::EntityTag;
 
-/// A revision on its way, and the tag that it will have.
-type Arriving = (Arc<CatalogRevision>, TagName);
+/// What is on its way, and the picture of everything that can be read.
+#[derive(Debug, Default)]
+struct View {
+    /// Revisions on their way, and the tag that each will have.
+    arriving: Vec<(Arc<CatalogRevision>, TagName)>,
+    /// The store's picture with them, made once for each picture of the store.
+    merged: Option<Arc<Catalog>>,
+}
 
 /// A store with the export that shows its files.
 #[derive(Clone, Debug)]
@@ -23,7 +29,7 @@ pub struct Models {
     store: Store,
     export: Arc<Export>,
     root: PathBuf,
-    arriving: Arc<RwLock<Vec<Arriving>>>,
+    view: Arc<RwLock<View>>,
 }
 
 impl Models {
@@ -34,7 +40,7 @@ impl Models {
             store,
             export,
             root,
-            arriving: Arc::default(),
+            view: Arc::default(),
         }
     }
 
@@ -46,20 +52,18 @@ impl Models {
 
     /// Shows a revision that is on its way; a tag that is new here means it until it is there.
     pub fn arrives(&self, revision: &Arc<CatalogRevision>, tag: &TagName) {
-        let mut arriving = self
-            .arriving
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        arriving.push((Arc::clone(revision), tag.clone()));
+        self.change(|arriving| arriving.push((Arc::clone(revision), tag.clone())));
     }
 
     /// Takes a revision back that was on its way: it is in the store now, or will not come.
     pub fn arrived(&self, revision: &Arc<CatalogRevision>) {
-        let mut arriving = self
-            .arriving
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        arriving.retain(|(other, _)| !Arc::ptr_eq(other, revision));
+        self.change(|arriving| arriving.retain(|(other, _)| !Arc::ptr_eq(other, revision)));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<(Arc<CatalogRevision>, TagName)>)) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut view.arriving);
+        view.merged = None;
     }
 
     /// The store.
@@ -74,17 +78,54 @@ impl Models {
         &self.export
     }
 
-    /// What can be read right now, with what is on its way.
+    /// What can be read right now, with what is on its way: a shared picture, made anew only when
+    /// the store or what is on its way has changed.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
         let catalog = self.store.catalog();
-        let arriving = self.arriving.read().unwrap_or_else(PoisonError::into_inner);
-        if arriving.is_empty() {
-            return catalog;
+        {
+            let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+            if view.arriving.is_empty() {
+                return catalog;
+            }
+            if let Some(merged) = view.of(&catalog) {
+                return merged;
+            }
         }
-        let mut catalog = Catalog::clone(&catalog);
-        for (revision, tag) in arriving.iter() {
-            let repo = catalog.repos.entry(revision.repo.clone()).or_default();
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(merged) = view.of(&catalog) {
+            return merged;
+        }
+        let merged = Arc::new(view.merge(&catalog));
+        view.merged = Some(Arc::clone(&merged));
+        merged
+    }
+
+    /// Where a file of a revision lies below `/files/`, percent-encoded, for a client that is to
+    /// have it. The revision is named by its id, so the place never means another file.
+    pub(crate) fn below(&self, revision: &CatalogRevision, file: &CatalogFile) -> Vec<u8> {
+        revision.last_use.note((self.store.options().clock)());
+        let mut below = Vec::new();
+        path::encode(self.export.name.as_bytes(), &mut below);
+        for segment in revision.place(file).split('/') {
+            below.push(b'/');
+            path::encode(segment.as_bytes(), &mut below);
+        }
+        below
+    }
+}
+
+impl View {
+    /// The picture, if it was made from this one of the store.
+    fn of(&self, catalog: &Catalog) -> Option<Arc<Catalog>> {
+        let merged = self.merged.as_ref()?;
+        (merged.generation == catalog.generation).then(|| Arc::clone(merged))
+    }
+
+    fn merge(&self, catalog: &Catalog) -> Catalog {
+        let mut merged = catalog.clone();
+        for (revision, tag) in &self.arriving {
+            let repo = merged.repos.entry(revision.repo.clone()).or_default();
             let rev = revision.rev;
             repo.revisions
                 .entry(rev)
@@ -94,19 +135,7 @@ impl Models {
                 .entry(tag.clone())
                 .or_insert(CatalogTag { rev, seq, time });
         }
-        Arc::new(catalog)
-    }
-
-    /// Where a file of a revision lies below `/files/`, percent-encoded. The revision is named by
-    /// its id, so the place never means another file.
-    pub(crate) fn below(&self, revision: &CatalogRevision, file: &CatalogFile) -> Vec<u8> {
-        let mut below = Vec::new();
-        path::encode(self.export.name.as_bytes(), &mut below);
-        for segment in revision.place(file).split('/') {
-            below.push(b'/');
-            path::encode(segment.as_bytes(), &mut below);
-        }
-        below
+        merged
     }
 }
 

@@ -57,6 +57,9 @@ pub struct Metadata {
     pub links: u64,
     /// Bytes of disk that are allocated to it.
     pub allocated: u64,
+    /// When it was last read, in seconds since 1970-01-01 UTC, as exactly as the file system keeps
+    /// that (Linux: to a day, unless mounted otherwise; not at all with `noatime`).
+    pub accessed: u64,
 }
 
 /// One name in a directory.
@@ -142,6 +145,14 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// What fsync(2) reports; the changes are then not to be trusted.
     fn sync_directory(&self, path: &str) -> Result<()>;
 
+    /// Makes everything durable that was written or named before: for many small files one wait
+    /// instead of thousands. Others' writes to the same file system are waited for too.
+    ///
+    /// # Errors
+    /// What syncfs(2) reports, once (Linux 5.8): whatever was not durable before is then not to be
+    /// trusted.
+    fn sync_everything(&self) -> Result<()>;
+
     /// Takes the exclusive lock of a file, which is made if it does not exist.
     ///
     /// # Errors
@@ -201,6 +212,9 @@ pub trait File: fmt::Debug + Send + Sync {
     /// What fdatasync(2) reports, and `IO` for ever after.
     fn sync_data(&self) -> Result<()>;
 
+    /// Asks that bytes be written to the disk soon, so that a later sync has less to wait for.
+    fn start_writing(&self, offset: u64, length: u64);
+
     /// Sets the mode to 0444: nobody writes it any more through a new handle.
     ///
     /// # Errors
@@ -212,6 +226,12 @@ pub trait File: fmt::Debug + Send + Sync {
     /// # Errors
     /// `OPNOTSUPP` or `XDEV` where that is not possible, `INVAL` when not aligned.
     fn clone_range(&self, other: &dyn File, from: u64, to: u64, length: u64) -> Result<()>;
+
+    /// Becomes a copy of another file, which may be of any directory, by sharing all its blocks.
+    ///
+    /// # Errors
+    /// `OPNOTSUPP`, `XDEV` or `INVAL` where that is not possible.
+    fn clone_whole(&self, other: &dyn File) -> Result<()>;
 
     /// The first written range at or after `offset`: its start and end. `None`: only holes follow.
     ///

@@ -245,6 +245,23 @@ pub fn clone_range(
     }
 }
 
+/// Starts writing a range of a file to the disk, without waiting for its end.
+///
+/// # Errors
+/// What sync_file_range(2) reports; nothing is known of the bytes then.
+pub fn start_writing(file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Errno> {
+    let at = |number: u64| libc::off64_t::try_from(number).map_err(|_| Errno::INVAL);
+    let (offset, length) = (at(offset)?, at(length)?);
+    let flags = libc::SYNC_FILE_RANGE_WRITE;
+    // SAFETY: sync_file_range takes numbers only; it neither reads nor writes our memory.
+    let result = unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, flags) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(last_errno())
+    }
+}
+
 /// Bytes that a socket has taken and its peer has not acknowledged (tcp(7), SIOCOUTQ).
 ///
 /// # Errors

@@ -202,6 +202,7 @@ fn revision(plan: &ArrivalPlan) -> Option<CatalogRevision> {
         message: plan.message.clone(),
         origin: Some(plan.origin.clone()),
         bytes: files.iter().map(|file| file.size).sum(),
+        last_use: Default::default(),
         signed_by: Vec::new(),
         files,
         directories: trees.directories,

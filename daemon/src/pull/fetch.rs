@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io::Read;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::{PullError, Remote};
 use crate::tasks::Doing;
 
 /// Ranges under way at once. One connection rarely fills a long line; eight do.
-const STREAMS: usize = 8;
+pub(super) const STREAMS: usize = 8;
 
 /// Longest range that one request asks for, in bytes: what is lost at most when it breaks is a
 /// block, so length only saves requests.
@@ -42,16 +42,19 @@ struct Fetcher<'a> {
     arrival: &'a Arrival,
     remote: &'a dyn Remote,
     doing: &'a Doing<'a>,
+    fetched: &'a AtomicU64,
+    retries: &'a AtomicU64,
     queue: Mutex<VecDeque<(usize, Range<u64>)>>,
     fetching: AtomicUsize,
     failed: AtomicBool,
     error: Mutex<Option<PullError>>,
 }
 
-/// Fetches everything that is missing.
+/// Fetches everything that is missing. Counts the bytes that came, and what was tried again.
 pub(super) fn all(
     arrival: &Arrival,
     remote: &dyn Remote,
+    (fetched, retries): (&AtomicU64, &AtomicU64),
     doing: &Doing<'_>,
 ) -> Result<(), PullError> {
     let files = 0..arrival.plan().files.len();
@@ -63,6 +66,8 @@ pub(super) fn all(
         arrival,
         remote,
         doing,
+        fetched,
+        retries,
         queue: Mutex::new(ranges.collect()),
         fetching: AtomicUsize::new(STREAMS),
         failed: AtomicBool::new(false),
@@ -144,6 +149,7 @@ impl Fetcher<'_> {
                 return self.fail(PullError::Network(why.to_owned()));
             }
             if attempts > 0 {
+                self.retries.fetch_add(1, Ordering::Relaxed);
                 let until = clock::now() + pause;
                 while clock::now() < until && !self.is_over() {
                     std::thread::sleep(LOOK_INTERVAL * 4);
@@ -167,6 +173,7 @@ impl Fetcher<'_> {
                 return Ok(());
             }
             let bytes = buffer.get(..count).unwrap_or(&[]);
+            self.fetched.fetch_add(count as u64, Ordering::Relaxed);
             self.arrival.write(file, range.start, bytes)?;
             range.start += count as u64;
         }

@@ -7,9 +7,11 @@
 
 use std::io::Read;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore};
 use towline_store::{ArrivalFile, RepoPath};
@@ -19,15 +21,12 @@ use super::{Listing, PullError, Remote};
 /// Most objects below a prefix.
 const OBJECTS_MAX: usize = 100_000;
 
-/// Bytes that one request of a range asks for at most: they are held in memory.
-const PART_BYTES_MAX: u64 = 8 << 20;
-
 /// A prefix of a bucket.
 pub(super) struct Objects {
     url: String,
     prefix: Path,
     store: Box<dyn ObjectStore>,
-    runtime: tokio::runtime::Runtime,
+    runtime: Arc<tokio::runtime::Runtime>,
     objects: Vec<ObjectMeta>,
 }
 
@@ -50,7 +49,7 @@ impl Objects {
             url: url.to_owned(),
             prefix,
             store,
-            runtime,
+            runtime: Arc::new(runtime),
             objects: Vec::new(),
         })
     }
@@ -115,20 +114,40 @@ impl Remote for Objects {
         let Some(object) = self.objects.get(file) else {
             return Err(PullError::Usage("no such object".to_owned()));
         };
-        let end = range.end.min(range.start + PART_BYTES_MAX);
         let options = GetOptions {
-            range: Some(GetRange::Bounded(range.start..end)),
+            range: Some(GetRange::Bounded(range.clone())),
             if_match: object.e_tag.clone(),
             ..Default::default()
         };
-        let read = async {
-            let got = self.store.get_opts(&object.location, options).await?;
-            got.bytes().await
-        };
-        let bytes: Bytes = self
-            .runtime
-            .block_on(read)
-            .map_err(|error| self.failed(error))?;
-        Ok(Box::new(std::io::Cursor::new(bytes)))
+        let got = self.store.get_opts(&object.location, options);
+        let got = self.runtime.block_on(got);
+        Ok(Box::new(Body {
+            stream: got.map_err(|error| self.failed(error))?.into_stream(),
+            runtime: Arc::clone(&self.runtime),
+            front: Bytes::new(),
+        }))
+    }
+}
+
+/// The bytes of an answer as they come: no more of it is held than the last piece.
+struct Body {
+    stream: BoxStream<'static, object_store::Result<Bytes>>,
+    runtime: Arc<tokio::runtime::Runtime>,
+    front: Bytes,
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.front.is_empty() {
+            let next = self.runtime.block_on(self.stream.try_next());
+            match next.map_err(std::io::Error::other)? {
+                Some(bytes) => self.front = bytes,
+                None => return Ok(0),
+            }
+        }
+        let piece = self.front.split_to(buffer.len().min(self.front.len()));
+        let (to, _) = buffer.split_at_mut(piece.len());
+        to.copy_from_slice(&piece);
+        Ok(piece.len())
     }
 }

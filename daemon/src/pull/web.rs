@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use towline_store::{ArrivalFile, RepoPath};
+use ureq::unversioned::resolver::DefaultResolver;
 
+use super::window;
 use super::{Listing, PullError, Remote};
 
 /// Longest time to a connection, in seconds: what a host across the world with a lost packet takes.
@@ -45,7 +47,7 @@ impl Agent {
             .user_agent(concat!("towline/", env!("CARGO_PKG_VERSION")))
             .build();
         Self {
-            agent: config.into(),
+            agent: ureq::Agent::with_parts(config, window::connector(), DefaultResolver::default()),
             token: token.map(str::to_owned),
         }
     }

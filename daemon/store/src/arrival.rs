@@ -12,43 +12,37 @@
 //! hashes that were promised. Not promised: that bytes read before the end are the promised ones;
 //! most sources promise a hash of the whole file only. A reader who cannot bear that waits.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use towline_base::clock;
 
 use crate::error::{BusyFault, ClientFault, Result, StorageFault, StoreError, io};
 use crate::layout;
-use crate::manifest::{Manifest, ManifestFile, check_paths};
-use crate::name::{FileId, GitId, RepoName, RepoPath, RevisionId, Sha256, TagName};
+use crate::manifest::check_paths;
+use crate::name::{FileId, GitId, RepoName, RepoPath, RevisionId, Sha256};
 use crate::progress::Progress;
-use crate::publish::{Complete, Parent, Published, clear_way, commit};
-use crate::sign::Signer;
-use crate::space::Reservation;
+use crate::publish::clear_way;
 use crate::store::{Inner, Store};
 use crate::visible::Staged;
 
 mod file;
 mod follow;
 mod plan;
+mod publish;
 mod ranges;
 mod record;
+mod shared;
 
 use file::ArrivingFile;
 use record::Record;
+pub(crate) use shared::Shared;
 
 /// Bytes that are present or missing together.
 pub const BLOCK_BYTES: u64 = 256 << 10;
-
-/// How long bytes may be present before they are durable, at most.
-const FLUSH_INTERVAL: Duration = Duration::from_millis(1_500);
-
-/// Most ranges that readers may have asked for and nobody has fetched yet.
-const WANTED_MAX: usize = 1_024;
 
 /// Files shorter than this are given their place at the end, together, in bytes.
 const EARLY_BYTES_MIN: u64 = 8 << 20;
@@ -115,25 +109,6 @@ struct Handle {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What the threads of an arrival share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    inner: Arc<Inner>,
-    pub(crate) key: String,
-    directory: String,
-    plan: ArrivalPlan,
-    files: Vec<ArrivingFile>,
-    record: Record,
-    wanted: Mutex<VecDeque<(usize, Range<u64>)>>,
-    /// Woken whenever a block comes or something ends; guards nothing but the waiting.
-    changed: Condvar,
-    turn: Mutex<u64>,
-    closed: AtomicBool,
-    flushed: Mutex<Instant>,
-    hashed: Progress,
-    _room: Reservation,
-}
-
 impl Store {
     /// Starts an arrival, or goes on with one that was stopped.
     ///
@@ -189,6 +164,7 @@ impl Store {
         });
         arrivals.push(Arc::downgrade(&shared));
         let threads = Mutex::new(follow::start(&shared)?);
+        inner.arriving.fetch_add(1, Ordering::Relaxed);
         Ok(Arrival {
             handle: Arc::new(Handle { shared, threads }),
         })
@@ -405,79 +381,12 @@ impl Arrival {
         }
         crate::visible::hide_revision(&shared.inner.disk, repo, &rev)
     }
-
-    /// Everything is here: checks what was promised, publishes the revision, and lets the tag
-    /// point to it.
-    ///
-    /// # Errors
-    /// [`ClientFault::Incomplete`] if bytes are missing; [`crate::PeerFault::Hash`] if a file is
-    /// not what was promised: it is missing again then, and may be fetched once more.
-    pub fn finish(self, tag: Option<&TagName>, signer: Option<&Signer>) -> Result<Published> {
-        let shared = &self.handle.shared;
-        for (number, planned) in shared.plan.files.iter().enumerate() {
-            let missing: u64 = self
-                .missing(number)
-                .iter()
-                .map(|range| range.end - range.start)
-                .sum();
-            if missing > 0 {
-                let path = planned.path.clone();
-                return Err(ClientFault::Incomplete { path, missing }.into());
-            }
-        }
-        let files = follow::finish(shared, &self.handle.threads)?;
-        let plan = &shared.plan;
-        let manifest_files = plan
-            .files
-            .iter()
-            .zip(&files)
-            .map(|(planned, file)| ManifestFile {
-                path: planned.path.clone(),
-                size: file.size,
-                git_oid: file.git_oid,
-                sha256: Some(file.sha256),
-                format: file.format,
-                table: file.id,
-            });
-        let message = if plan.message.is_empty() {
-            "pull"
-        } else {
-            &plan.message
-        };
-        let mut manifest = Manifest {
-            repo: plan.repo.clone(),
-            rev: RevisionId([0; 20]),
-            parent: plan.parent,
-            created: plan.created.unwrap_or_else(|| shared.inner.now()),
-            message: message.to_owned(),
-            files: manifest_files.collect(),
-        };
-        manifest.arrange()?;
-        let computed = crate::git::commit_id(
-            &manifest.trees().root(),
-            manifest.parent.as_ref(),
-            manifest.created,
-            &manifest.message,
-        );
-        manifest.rev = plan.rev.unwrap_or(computed);
-        let complete = Complete {
-            manifest,
-            files,
-            tag,
-            signer,
-            signatures: Vec::new(),
-            origin: Some(plan.origin.clone()),
-            parent: Parent::Head,
-        };
-        let published = commit(&shared.inner, complete)?;
-        shared.close();
-        shared.inner.disk.remove_all(&shared.directory)?;
-        Ok(published)
-    }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        let arriving = &self.shared.inner.arriving;
+        arriving.fetch_sub(1, Ordering::Relaxed);
         self.shared.close();
         let threads = self
             .threads
@@ -490,102 +399,6 @@ impl Drop for Handle {
         if self.shared.inner.disk.exists(&self.shared.directory) {
             let _ = self.shared.flush();
         }
-    }
-}
-
-impl Shared {
-    fn file(&self, number: usize) -> Result<&ArrivingFile> {
-        let found = self.files.get(number);
-        found.ok_or_else(|| ClientFault::Argument("no file with this number").into())
-    }
-
-    fn planned(&self, number: usize) -> Result<&ArrivalFile> {
-        let found = self.plan.files.get(number);
-        found.ok_or_else(|| ClientFault::Argument("no file with this number").into())
-    }
-
-    fn turn(&self) -> MutexGuard<'_, u64> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        *self.turn() += 1;
-        self.changed.notify_all();
-    }
-
-    fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.hashed.stop();
-        self.wake();
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-
-    /// Waits until a range is here. A range outside the file never is.
-    fn wait(&self, file: usize, range: &Range<u64>, timeout: Option<Duration>) -> Result<bool> {
-        let file = self.file(file)?;
-        let deadline = timeout.map(|timeout| clock::now() + timeout);
-        let mut turn = self.turn();
-        loop {
-            // Whoever adds a block takes the lock of the turn after it, so none is missed.
-            if file.is_present(range) {
-                return Ok(true);
-            }
-            if self.is_closed() {
-                return Err(ClientFault::Stopped.into());
-            }
-            let pause = match deadline {
-                Some(deadline) => match deadline.checked_duration_since(clock::now()) {
-                    Some(left) if !left.is_zero() => left,
-                    _ => return Ok(false),
-                },
-                None => Duration::from_secs(60),
-            };
-            let woken = self.changed.wait_timeout(turn, pause);
-            turn = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    fn want(&self, file: usize, range: Range<u64>) {
-        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        if wanted.len() < WANTED_MAX && !wanted.contains(&(file, range.clone())) {
-            wanted.push_back((file, range));
-        }
-    }
-
-    fn next_wanted(&self) -> Option<(usize, Range<u64>)> {
-        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((number, range)) = wanted.pop_front() {
-            let Some(file) = self.files.get(number) else {
-                continue;
-            };
-            let range = range.start / BLOCK_BYTES * BLOCK_BYTES
-                ..range.end.next_multiple_of(BLOCK_BYTES).min(file.size);
-            if range.start < range.end && !file.is_present(&range) {
-                return Some((number, range));
-            }
-        }
-        None
-    }
-
-    fn flush_if_due(&self) -> Result<()> {
-        let Ok(flushed) = self.flushed.try_lock() else {
-            return Ok(());
-        };
-        if clock::now().duration_since(*flushed) < FLUSH_INTERVAL {
-            return Ok(());
-        }
-        drop(flushed);
-        self.flush()
-    }
-
-    fn flush(&self) -> Result<()> {
-        let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = self.record.flush(&self.inner.disk, &self.files);
-        *flushed = clock::now();
-        result
     }
 }
 

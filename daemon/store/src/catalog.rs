@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::books::{Books, ReferenceRow, RevisionRow};
 use crate::layout;
@@ -62,12 +63,29 @@ pub struct CatalogRevision {
     pub origin: Option<String>,
     /// Length of all files together, in bytes.
     pub bytes: u64,
+    /// When it was used last; whoever serves it says so.
+    pub last_use: LastUse,
     /// Who signed it, trusted or not.
     pub signed_by: Vec<PublicKey>,
     /// Its files, sorted by path bytes.
     pub files: Vec<CatalogFile>,
     /// The git tree ids of its directories, sorted by path; "" is the root.
     pub directories: BTreeMap<Box<str>, GitId>,
+}
+
+/// When something was used last, in seconds since 1970-01-01 UTC. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct LastUse(Arc<AtomicU64>);
+
+impl LastUse {
+    /// Says that it is used at a time. Waits for nobody.
+    pub fn note(&self, now: u64) {
+        self.0.fetch_max(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// One file of a revision.
@@ -119,6 +137,7 @@ impl CatalogRevision {
             message: manifest.message,
             origin: row.origin.clone(),
             bytes,
+            last_use: LastUse::default(),
             signed_by,
             files: files.collect(),
             directories,

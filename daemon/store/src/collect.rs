@@ -1,13 +1,12 @@
-//! Room and who takes it: usage, garbage collection, eviction.
+//! Garbage collection: what nothing refers to any more.
 //!
-//! Collection marks from tags, pins, leases, running work and stopped arrivals, in two phases: what
+//! It marks from tags, pins, leases, running work and stopped arrivals, in two phases: what
 //! nothing refers to is first written down with the time, and removed by a later pass once the
-//! grace time is over and still nothing refers to it. Eviction makes room for a writer at once,
-//! but only from revisions that can be had again. Invariant: bytes that a shown revision has, or
-//! that running work holds, are never removed. Not promised: that a removed revision's bytes come
-//! free before the grace time is over.
+//! grace time is over and still nothing refers to it. Invariant: bytes that a shown revision has,
+//! or that running work holds, are never removed. Not promised: that a removed revision's bytes
+//! come free before the grace time is over.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -23,9 +22,6 @@ use crate::table::{ChunkTable, Format};
 
 /// How long something must have been unused before its bytes go, unless told otherwise.
 pub const GRACE_SECONDS: u64 = 24 * 3_600;
-
-/// An origin that answered within this time can be trusted to answer again, in seconds.
-pub const ORIGIN_FRESH_SECONDS: u64 = 3_600;
 
 /// How a collection works.
 #[derive(Clone, Copy, Debug)]
@@ -64,139 +60,13 @@ pub struct Collected {
     pub leftovers: u64,
 }
 
-/// Room that one revision takes.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct RevisionUsage {
-    /// Length of its files together, each counted once.
-    pub bytes: u64,
-    /// Bytes of files that no other revision has: what removing it would free in the end.
-    pub unique_bytes: u64,
-    /// Bytes of files that other revisions have too.
-    pub shared_bytes: u64,
-}
-
-/// Room in the store.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Usage {
-    /// Bytes of all files that are here.
-    pub stored_bytes: u64,
-    /// Bytes promised to writers.
-    pub reserved_bytes: u64,
-    /// Most bytes that files may take; `None`: what the file system has.
-    pub quota: Option<u64>,
-    /// Bytes free on the file system.
-    pub free_bytes: u64,
-    /// Files that are here.
-    pub files: u64,
-    /// Bytes of files that no revision has; collection frees them.
-    pub unused_bytes: u64,
-    /// What the revisions' files would take if nothing was shared.
-    pub referred_bytes: u64,
-    /// Each revision.
-    pub revisions: BTreeMap<(RepoName, RevisionId), RevisionUsage>,
-}
-
 impl Store {
-    /// Room, by revision.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn usage(&self) -> Result<Usage> {
-        let inner = &self.inner;
-        let (stored_bytes, reserved_bytes) = inner.space.counts();
-        let state = inner.state();
-        let mut owners: HashMap<FileId, u64> = HashMap::new();
-        let mut distinct = BTreeMap::new();
-        for (key, revision) in &state.shown {
-            let files: BTreeMap<FileId, u64> = revision
-                .files
-                .iter()
-                .map(|file| (file.id, file.size))
-                .collect();
-            for id in files.keys() {
-                *owners.entry(*id).or_default() += 1;
-            }
-            distinct.insert(key.clone(), files);
-        }
-        let files = inner.index.files()?;
-        let unused = files.iter().filter(|(id, _)| !owners.contains_key(id));
-        let mut usage = Usage {
-            stored_bytes,
-            reserved_bytes,
-            quota: inner.options.quota,
-            free_bytes: inner
-                .disk
-                .backend
-                .space()
-                .map_err(io("ask for room on", ""))?
-                .free,
-            files: files.len() as u64,
-            unused_bytes: unused.map(|(_, size)| size).sum(),
-            ..Usage::default()
-        };
-        for (key, files) in distinct {
-            let mut of = RevisionUsage::default();
-            for (id, size) in files {
-                of.bytes += size;
-                if owners.get(&id) == Some(&1) {
-                    of.unique_bytes += size;
-                } else {
-                    of.shared_bytes += size;
-                }
-            }
-            usage.referred_bytes += of.bytes;
-            usage.revisions.insert(key, of);
-        }
-        Ok(usage)
-    }
-
-    /// Says that a revision was used now, for eviction. Cheap; written down once a minute.
-    ///
-    /// # Errors
-    /// Those of the index.
-    pub fn touch(&self, repo: &RepoName, rev: &RevisionId) -> Result<()> {
-        self.stamp(repo, rev, |row, now| {
-            let due = now >= row.last_use.saturating_add(crate::space::USE_GRAIN_SECONDS);
-            due.then(|| row.last_use = now).is_some()
-        })
-    }
-
-    /// Says that the origin of a revision has answered now, so that it could be had again.
-    ///
-    /// # Errors
-    /// Those of the index.
-    pub fn origin_answered(&self, repo: &RepoName, rev: &RevisionId) -> Result<()> {
-        self.stamp(repo, rev, |row, now| {
-            let due = now
-                >= row
-                    .origin_seen
-                    .saturating_add(crate::space::USE_GRAIN_SECONDS);
-            due.then(|| row.origin_seen = now).is_some()
-        })
-    }
-
-    fn stamp(
-        &self,
-        repo: &RepoName,
-        rev: &RevisionId,
-        change: impl FnOnce(&mut RevisionRow, u64) -> bool,
-    ) -> Result<()> {
-        let mut state = self.inner.state();
-        let Some(mut row) = state.books.revision(repo, rev).cloned() else {
-            return Ok(());
-        };
-        if !change(&mut row, self.inner.now()) {
-            return Ok(());
-        }
-        self.inner
-            .note(&mut state, vec![Edit::Put(Row::Revision(row))])
-    }
-
     /// Collects what nothing refers to.
     ///
     /// # Errors
     /// Those of the disk.
     pub fn gc(&self, options: &CollectOptions) -> Result<Collected> {
+        let _span = tracing::info_span!("collect").entered();
         let mut state = self.inner.state();
         let mut collected = Collected::default();
         self.collect_revisions(&mut state, options, &mut collected)?;
@@ -263,7 +133,11 @@ impl Store {
 }
 
 /// Files that some revision has, shown or not.
-fn referred(inner: &Inner, state: &State, leaving: &[(RepoName, RevisionId)]) -> Result<Marked> {
+pub(crate) fn referred(
+    inner: &Inner,
+    state: &State,
+    leaving: &[(RepoName, RevisionId)],
+) -> Result<Marked> {
     let mut marked = Marked::default();
     for row in state.books.revisions() {
         let key = (row.repo.clone(), row.rev);
@@ -288,11 +162,13 @@ fn referred(inner: &Inner, state: &State, leaving: &[(RepoName, RevisionId)]) ->
     Ok(marked)
 }
 
+/// What is in use.
 #[derive(Default)]
-struct Marked {
-    files: HashSet<FileId>,
+pub(crate) struct Marked {
+    pub(crate) files: HashSet<FileId>,
     manifests: BTreeSet<ManifestId>,
-    unknown: bool,
+    /// Something is in use that cannot be told.
+    pub(crate) unknown: bool,
 }
 
 fn collect_files(
@@ -376,7 +252,7 @@ fn remove_manifests(inner: &Inner, state: &mut State, kept: &BTreeSet<ManifestId
 
 impl Inner {
     /// Takes files out of the index, then off the disk.
-    fn remove_files(
+    pub(crate) fn remove_files(
         &self,
         state: &mut State,
         files: &[(FileId, u64)],
@@ -430,110 +306,5 @@ impl Inner {
             removed += u64::from(self.remove_unheld(&id));
         }
         Ok(removed)
-    }
-
-    /// Revisions that may go to make room, cheapest loss first, with the bytes that each frees.
-    fn evictable(&self, state: &State) -> Vec<(RepoName, RevisionId, u64)> {
-        let now = self.now();
-        let mut owners: HashMap<FileId, u64> = HashMap::new();
-        for revision in state.shown.values() {
-            let distinct: HashSet<FileId> = revision.files.iter().map(|file| file.id).collect();
-            distinct
-                .into_iter()
-                .for_each(|id| *owners.entry(id).or_default() += 1);
-        }
-        let mut found = Vec::new();
-        for row in state.books.revisions() {
-            let Some(revision) = state.shown.get(&(row.repo.clone(), row.rev)) else {
-                continue;
-            };
-            let fresh = now <= row.origin_seen.saturating_add(ORIGIN_FRESH_SECONDS);
-            let held = row.origin.is_none()
-                || !fresh
-                || state.books.pinned(&row.repo, &row.rev).is_some()
-                || state
-                    .books
-                    .leases(&row.repo, &row.rev, now)
-                    .next()
-                    .is_some();
-            if held {
-                continue;
-            }
-            let mut own = HashMap::new();
-            for file in &revision.files {
-                if owners.get(&file.id) == Some(&1) && !self.is_held(&file.id) {
-                    own.insert(file.id, file.size);
-                }
-            }
-            let open = revision.files.iter().any(|file| {
-                self.disk
-                    .backend
-                    .is_open(&layout::data(&file.id))
-                    .unwrap_or(true)
-            });
-            let bytes: u64 = own.values().sum();
-            if !open && bytes > 0 {
-                // Fetching costs time for each byte, so per byte of room all cost alike: what
-                // tells them apart is how soon they may be needed again.
-                let idle = now.saturating_sub(row.last_use);
-                found.push((idle, row.repo.clone(), row.rev, bytes));
-            }
-        }
-        found.sort_by_key(|(idle, _, _, bytes)| std::cmp::Reverse((*idle, *bytes)));
-        found
-            .into_iter()
-            .map(|(_, repo, rev, bytes)| (repo, rev, bytes))
-            .collect()
-    }
-
-    /// Bytes that [`Inner::evict`] could free.
-    pub(crate) fn evictable_bytes(&self) -> u64 {
-        self.evictable(&self.state())
-            .iter()
-            .map(|(_, _, bytes)| bytes)
-            .sum()
-    }
-
-    /// Frees at least `bytes` if it can; gives what it freed.
-    pub(crate) fn evict(self: &Arc<Self>, bytes: u64) -> Result<u64> {
-        let store = Store {
-            inner: Arc::clone(self),
-        };
-        let mut state = self.state();
-        let candidates = self.evictable(&state);
-        if candidates.iter().map(|(_, _, bytes)| bytes).sum::<u64>() < bytes {
-            return Ok(0);
-        }
-        let mut freed = 0;
-        for (repo, rev, _) in candidates {
-            if freed >= bytes {
-                break;
-            }
-            let Some(gone) = state.shown.get(&(repo.clone(), rev)).cloned() else {
-                continue;
-            };
-            store.drop_revision(&mut state, &repo, &rev)?;
-            let kept = referred(self, &state, &[])?;
-            if kept.unknown {
-                break;
-            }
-            let own: BTreeMap<FileId, u64> = gone
-                .files
-                .iter()
-                .filter(|file| !kept.files.contains(&file.id) && !self.is_held(&file.id))
-                .map(|file| (file.id, file.size))
-                .collect();
-            let own: Vec<_> = own.into_iter().collect();
-            self.remove_files(&mut state, &own, Vec::new())?;
-            freed += own.iter().map(|(_, size)| size).sum::<u64>();
-            let name = format!("{repo}@{rev}");
-            tracing::info!(
-                node = name,
-                bytes = freed,
-                "a model was evicted to make room"
-            );
-        }
-        metrics::add(&self.counters.bytes_evicted, freed);
-        Ok(freed)
     }
 }

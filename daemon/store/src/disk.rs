@@ -181,11 +181,25 @@ impl DiskAccess {
 
 impl Temporary {
     /// Makes the bytes durable and moves the file to its name. The directory is not synced.
-    pub(crate) fn place(mut self, path: &str) -> Result<()> {
+    pub(crate) fn place(self, path: &str) -> Result<()> {
+        self.seal(path)?;
+        self.file.sync_data().map_err(io("sync", path))?;
+        self.rename(path)
+    }
+
+    /// Moves the file to its name. Nothing of it is durable.
+    pub(crate) fn place_unsynced(self, path: &str) -> Result<()> {
+        self.seal(path)?;
+        self.rename(path)
+    }
+
+    fn seal(&self, path: &str) -> Result<()> {
         self.file
             .make_read_only()
-            .map_err(io("change the mode of", path))?;
-        self.file.sync_data().map_err(io("sync", path))?;
+            .map_err(io("change the mode of", path))
+    }
+
+    fn rename(mut self, path: &str) -> Result<()> {
         self.disk
             .backend
             .rename(&self.path, path)

@@ -163,6 +163,17 @@ impl Index {
             .unwrap_or_else(PoisonError::into_inner) = other;
     }
 
+    /// Whether a write that failed keeps it from taking any other: it must be opened again then.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let begun = self.database().begin_write();
+        matches!(
+            begun,
+            Err(redb::TransactionError::Storage(
+                redb::StorageError::PreviousIo
+            ))
+        )
+    }
+
     fn meta(&self, key: &str) -> Result<Option<u64>> {
         let read = self.database().begin_read().map_err(failed)?;
         match read.open_table(META) {

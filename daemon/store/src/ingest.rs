@@ -1,23 +1,34 @@
 //! One file on its way in: cut, hashed, recognised where it is known, written where it is not.
 //!
-//! As long as the chunks are those of a file that is here, at the same places, nothing is written;
-//! the file turns out to be that one, or its known beginning is copied when it departs. Invariant:
-//! what is written is what was hashed, and a file gets its name only after its bytes are durable.
-//! Not promised: that a file is read only once; a known beginning that departs is read again.
+//! Where the file system can share blocks with the source, the file is cloned first and the clone
+//! is read. Else, as long as the chunks are those of a file that is here, at the same places,
+//! nothing is written; the file turns out to be that one, or its known beginning is copied when it
+//! departs. Invariant: what is stored is what was hashed. Not promised: that a file is read only
+//! once; a known beginning that departs is read again.
 
 use std::sync::Arc;
 
-use crate::cut::{self, Plan, Span, content};
+use towline_io::backend::File;
+
+use crate::cutting::{Read, Sink, cut_file, front};
 use crate::disk::Temporary;
-use crate::error::{ClientFault, PeerFault, Result, io};
+use crate::error::{ClientFault, Result, io};
 use crate::git;
-use crate::hasher::{Digests, Hasher};
-use crate::name::{ChunkId, FileId, GitId, Sha256};
+use crate::hasher::Hasher;
+use crate::hold::Hold;
+use crate::name::{FileId, GitId, Sha256};
 use crate::progress::Progress;
 use crate::source::{Source, SourceEntry};
 use crate::space::Reservation;
-use crate::store::{Hold, Inner};
-use crate::table::{CHUNK_BYTES_MAX, Chunk, ChunkFlags, ChunkTable, Format};
+use crate::store::Inner;
+use crate::table::{CHUNK_BYTES_MAX, Chunk, ChunkTable, Format};
+
+/// Files shorter than this are not cloned from their source, in bytes: copying is as fast.
+const CLONE_BYTES_MIN: u64 = 1 << 20;
+
+/// How far writing may run ahead of the disk being told, in bytes. Left alone the kernel begins
+/// only when gigabytes have gathered, and the sync at the end has all of them to wait for.
+const WRITING_STEP_BYTES: u64 = 16 << 20;
 
 /// How a file came to be in the store.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -26,7 +37,7 @@ pub struct Stored {
     pub written: u64,
     /// Bytes of files that were here already, whole: another link, no room.
     pub linked: u64,
-    /// Bytes of chunks that share blocks with chunks that were here: no room.
+    /// Bytes that share blocks with chunks that were here, or with the source: no room.
     pub cloned: u64,
     /// Bytes of chunks that were here but had to be written again, because the file system
     /// cannot share blocks or they lie at another place within a block.
@@ -72,8 +83,16 @@ pub(crate) fn ingest(
         progress.advance(entry.size)?;
         return Ok(known);
     }
-    let read = |offset: u64, buffer: &mut [u8]| source.read_at(index, offset, buffer);
+    let clone = clone_of(inner, source, (index, entry))?;
+    let cloned = clone.as_ref().map(|(file, _)| Arc::clone(&file.file));
+    let read = |offset: u64, buffer: &mut [u8]| match &cloned {
+        Some(clone) => read_whole(&**clone, entry, offset, buffer),
+        None => source.read_at(index, offset, buffer),
+    };
     let mut file = Incoming::new(inner, entry, &read);
+    if let Some((clone, room)) = clone {
+        file.output = Output::Clone(clone, room);
+    }
     let cut = cut_file(hasher, &read, entry, &mut file, progress)?;
     source.check(index)?;
     let (id, table, hold) = file.finish(cut.table)?;
@@ -89,65 +108,38 @@ pub(crate) fn ingest(
     })
 }
 
-/// Reads bytes of a file at an offset; the buffer lies inside the file.
-pub(crate) type Read<'a> = dyn Fn(u64, &mut [u8]) -> Result<()> + 'a;
-
-/// Takes the chunks of a file in order.
-pub(crate) trait Sink {
-    /// Takes the next chunk, whose bytes these are.
-    fn chunk(&mut self, chunk: &Chunk, bytes: &[u8]) -> Result<()>;
+fn read_whole(file: &dyn File, entry: &SourceEntry, offset: u64, buffer: &mut [u8]) -> Result<()> {
+    let count = file
+        .read_at(buffer, offset)
+        .map_err(io("read", "a clone"))?;
+    if count == buffer.len() {
+        return Ok(());
+    }
+    Err(ClientFault::SourceChanged(entry.path.clone()).into())
 }
 
-/// What a whole file turned out to be.
-#[derive(Debug)]
-pub(crate) struct Cut {
-    pub(crate) table: ChunkTable,
-    pub(crate) format: Format,
-    pub(crate) sha256: Sha256,
-    pub(crate) git_oid: GitId,
-}
-
-/// Cuts and hashes a file, and checks it against what was promised of it.
-pub(crate) fn cut_file(
-    hasher: &Hasher,
-    read: &Read<'_>,
-    entry: &SourceEntry,
-    sink: &mut dyn Sink,
-    progress: &Progress,
-) -> Result<Cut> {
-    let plan = cut::plan(entry.size, read)?;
-    let is_lfs = git::is_lfs(&entry.path, entry.size);
-    // With a promised git id both ways are computed, and the id says which one it is.
-    let wants_blob = !is_lfs || entry.git_oid.is_some();
-    hasher.begin(wants_blob.then_some(entry.size))?;
-    let mut reading = Reading {
-        hasher,
-        read,
-        sink,
-        progress,
-        size: entry.size,
-        chunks: Vec::new(),
-        offset: 0,
+/// A file that shares its blocks with the source's, where there is room and the file system can.
+fn clone_of(
+    inner: &Arc<Inner>,
+    source: &dyn Source,
+    (index, entry): (usize, &SourceEntry),
+) -> Result<Option<(Temporary, Reservation)>> {
+    if entry.size < CLONE_BYTES_MIN {
+        return Ok(None);
+    }
+    let Some(from) = source.file(index)? else {
+        return Ok(None);
     };
-    let read = reading.whole(plan);
-    let chunks = reading.chunks;
-    // The other thread is told of the end in any case, so that the next file starts clean.
-    let digests = hasher.finish();
-    let (format, tensors) = read?;
-    let digests = digests?;
-    let git_oid = check_digests(entry, is_lfs, &digests)?;
-    let table = ChunkTable {
-        size: entry.size,
-        format,
-        chunks,
-        tensors,
+    // Content that is here already needs no room, so nothing is evicted for it yet.
+    let Some(room) = inner.try_reserve(entry.size)? else {
+        return Ok(None);
     };
-    Ok(Cut {
-        table,
-        format,
-        sha256: digests.sha256,
-        git_oid,
-    })
+    let file = inner.disk.temporary()?;
+    Ok(file
+        .file
+        .clone_whole(&*from)
+        .is_ok()
+        .then_some((file, room)))
 }
 
 /// A file that the source has named by a hash that the store knows.
@@ -189,109 +181,6 @@ fn known_by_sha256(inner: &Arc<Inner>, entry: &SourceEntry) -> Result<Option<Ing
     }))
 }
 
-fn check_digests(entry: &SourceEntry, is_lfs: bool, digests: &Digests) -> Result<GitId> {
-    let broken = |what| PeerFault::Hash {
-        path: entry.path.clone(),
-        what,
-    };
-    if entry
-        .sha256
-        .is_some_and(|promised| promised != digests.sha256)
-    {
-        return Err(broken("SHA-256").into());
-    }
-    let pointer = git::pointer_id(&digests.sha256, entry.size);
-    match (entry.git_oid, digests.blob) {
-        (Some(promised), blob) if promised != pointer && Some(promised) != blob => {
-            Err(broken("git id").into())
-        }
-        (Some(promised), _) => Ok(promised),
-        (None, Some(blob)) if !is_lfs => Ok(blob),
-        (None, _) => Ok(pointer),
-    }
-}
-
-type Tensors = Vec<crate::table::Tensor>;
-
-/// A file that is being read.
-struct Reading<'a> {
-    hasher: &'a Hasher,
-    read: &'a Read<'a>,
-    sink: &'a mut dyn Sink,
-    progress: &'a Progress,
-    size: u64,
-    chunks: Vec<Chunk>,
-    offset: u64,
-}
-
-impl Reading<'_> {
-    fn whole(&mut self, plan: Plan) -> Result<(Format, Tensors)> {
-        match plan {
-            Plan::Spans {
-                format,
-                spans,
-                tensors,
-            } => {
-                for Span { length, flags } in spans {
-                    let mut buffer = self.hasher.buffer()?;
-                    let bytes = front(&mut buffer, length as usize);
-                    (self.read)(self.offset, bytes)?;
-                    self.chunk(bytes, flags)?;
-                    self.hasher.update(buffer, length as usize)?;
-                }
-                Ok((format, tensors))
-            }
-            Plan::Content => {
-                self.by_content()?;
-                Ok((Format::Content, Tensors::new()))
-            }
-        }
-    }
-
-    fn by_content(&mut self) -> Result<()> {
-        let mut held = 0;
-        let mut buffer = self.hasher.buffer()?;
-        while self.offset < self.size {
-            let left = self.size - self.offset;
-            let window = left.min(content::WINDOW_BYTES as u64) as usize;
-            let bytes = front(&mut buffer, window);
-            if let Some(fresh) = bytes.get_mut(held..) {
-                (self.read)(self.offset + held as u64, fresh)?;
-            }
-            let length = content::cut(bytes);
-            let mut next = self.hasher.buffer()?;
-            let (chunk, rest) = bytes.split_at(length.min(bytes.len()));
-            front(&mut next, rest.len()).copy_from_slice(rest);
-            held = rest.len();
-            self.chunk(chunk, ChunkFlags::default())?;
-            self.hasher.update(buffer, length)?;
-            buffer = next;
-        }
-        self.hasher.update(buffer, 0)
-    }
-
-    fn chunk(&mut self, bytes: &[u8], flags: ChunkFlags) -> Result<()> {
-        let chunk = Chunk {
-            id: ChunkId(*blake3::hash(bytes).as_bytes()),
-            offset: self.offset,
-            length: bytes.len() as u32,
-            flags: ChunkFlags {
-                zero: is_zero(bytes),
-                ..flags
-            },
-        };
-        self.sink.chunk(&chunk, bytes)?;
-        self.chunks.push(chunk);
-        self.offset += bytes.len() as u64;
-        self.progress.advance(bytes.len() as u64)
-    }
-}
-
-fn front(buffer: &mut [u8], length: usize) -> &mut [u8] {
-    let length = length.min(buffer.len());
-    buffer.split_at_mut(length).0
-}
-
 /// Where the bytes of a file go while it is not known what they are.
 enum Output {
     /// Nothing has been seen.
@@ -300,6 +189,8 @@ enum Output {
     Same { table: Arc<ChunkTable>, _hold: Hold },
     /// It is something new.
     New(Temporary, Reservation),
+    /// All its bytes are there: a clone of the source.
+    Clone(Temporary, Reservation),
 }
 
 /// A file, the table that the index does not know yet, and what keeps it.
@@ -311,6 +202,8 @@ struct Incoming<'a> {
     read: &'a Read<'a>,
     chunks: Vec<Chunk>,
     output: Output,
+    /// Up to here the disk was told to write.
+    told: u64,
     stored: Stored,
 }
 
@@ -319,11 +212,24 @@ impl Sink for Incoming<'_> {
         let at = self.chunks.len();
         let is_same = matches!(&self.output, Output::Same { table, .. }
             if table.chunks.get(at) == Some(chunk));
-        if !is_same && !matches!(self.output, Output::New(..)) {
+        if !is_same && matches!(self.output, Output::Nothing | Output::Same { .. }) {
             self.depart(chunk)?;
         }
-        if let Output::New(file, _) = &self.output {
-            write(self.inner, file, chunk, bytes, &mut self.stored)?;
+        match &self.output {
+            Output::New(file, _) => {
+                write(self.inner, file, chunk, bytes, &mut self.stored)?;
+                let end = chunk.offset + u64::from(chunk.length);
+                if end - self.told >= WRITING_STEP_BYTES {
+                    file.file.start_writing(self.told, end - self.told);
+                    self.told = end;
+                }
+            }
+            Output::Clone(file, _) => {
+                // Blocks of the source go with the source; those of the store are shared longer.
+                share_known(self.inner, file, chunk, bytes)?;
+                self.stored.cloned += u64::from(chunk.length);
+            }
+            Output::Nothing | Output::Same { .. } => {}
         }
         self.chunks.push(*chunk);
         Ok(())
@@ -338,6 +244,7 @@ impl<'a> Incoming<'a> {
             read,
             chunks: Vec::new(),
             output: Output::Nothing,
+            told: 0,
             stored: Stored::default(),
         }
     }
@@ -390,13 +297,13 @@ impl<'a> Incoming<'a> {
             };
             return Ok((id, None, hold));
         }
-        if !matches!(self.output, Output::New(..)) {
+        if matches!(self.output, Output::Nothing | Output::Same { .. }) {
             // An empty file, or one that another file begins with.
             self.chunks.clone_from(&table.chunks);
             self.start_writing()?;
         }
-        let Output::New(file, reservation) = std::mem::replace(&mut self.output, Output::Nothing)
-        else {
+        let output = std::mem::replace(&mut self.output, Output::Nothing);
+        let (Output::New(file, reservation) | Output::Clone(file, reservation)) = output else {
             return Err(ClientFault::Argument("a file without an output").into());
         };
         file.file
@@ -405,11 +312,6 @@ impl<'a> Incoming<'a> {
         let hold = self.inner.place_file(&id, &encoded, file, reservation)?;
         Ok((id, Some(Arc::new(table)), hold))
     }
-}
-
-pub(crate) fn is_zero(bytes: &[u8]) -> bool {
-    let (blocks, rest) = bytes.as_chunks::<64>();
-    blocks.iter().all(|block| *block == [0; 64]) && rest.iter().all(|byte| *byte == 0)
 }
 
 /// Writes one chunk, or shares the blocks of one that is here.
@@ -425,20 +327,37 @@ fn write(
         stored.zero += length;
         return Ok(());
     }
-    let failed = io("write", &file.path);
     let known = inner.index.locate(&chunk.id)?;
-    if let Some((id, index)) = known
-        && let Some(shared) = crate::reflink::share(inner, file, chunk, bytes, &id, index)
-    {
+    if let Some(shared) = share(inner, file, (chunk, bytes), known) {
         stored.cloned += shared;
         stored.known_written += length - shared;
         stored.written += length - shared;
         return Ok(());
     }
-    file.file.write_at(bytes, chunk.offset).map_err(failed)?;
+    file.file
+        .write_at(bytes, chunk.offset)
+        .map_err(io("write", &file.path))?;
     stored.written += length;
     if known.is_some() {
         stored.known_written += length;
     }
+    Ok(())
+}
+
+fn share(
+    inner: &Arc<Inner>,
+    file: &Temporary,
+    (chunk, bytes): (&Chunk, &[u8]),
+    known: Option<(FileId, u32)>,
+) -> Option<u64> {
+    let (id, index) = known?;
+    crate::reflink::share(inner, file, chunk, bytes, &id, index)
+}
+
+/// Shares the blocks of a chunk that is here with a file that has its bytes already.
+fn share_known(inner: &Arc<Inner>, file: &Temporary, chunk: &Chunk, bytes: &[u8]) -> Result<()> {
+    let known = inner.index.locate(&chunk.id)?;
+    // Where that fails half-way, the same bytes were written over the same bytes.
+    let _ = share(inner, file, (chunk, bytes), known);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Publishing: a source becomes an immutable revision, and a tag moves to it in one step.
 //!
-//! Order: files durable and in place, then the manifest, then the directories that will be seen,
+//! Order: files in place and durable, then the manifest, then the directories that will be seen,
 //! built beside; then the index commits, which is the moment from which the revision exists; then
 //! the directories take their names. Invariant: when [`Store::publish`] has returned, the revision
 //! survives any crash; when it fails, readers see what they saw before. The same content under the
@@ -248,7 +248,7 @@ fn ingest_all(
         result
     };
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
-    let workers = inner.options.workers.unwrap_or(processors / 2);
+    let workers = inner.options.workers.unwrap_or(processors);
     let workers = workers.clamp(1, WORKERS_MAX).min(entries.len());
     std::thread::scope(|scope| {
         let threads: Vec<_> = (1..workers).map(|_| scope.spawn(guarded)).collect();
@@ -265,8 +265,9 @@ fn ingest_all(
     Ok(done.into_iter().map(|(_, file)| file).collect())
 }
 
-/// Makes a complete revision known. One at a time.
+/// Makes a complete revision durable and known. The last step is taken by one at a time.
 pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Published> {
+    inner.sync_files(complete.files.iter().map(|file| &file.id))?;
     let mut state = inner.state();
     let manifest = &complete.manifest;
     let files = &complete.files;
@@ -277,7 +278,6 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
     let encoded = manifest.encode();
     let id = Manifest::id_of(&encoded);
     let signatures = vouch(inner, &complete, &id)?;
-    inner.sync_files(files.iter().map(|file| &file.id))?;
     if !signatures.is_empty() {
         let bytes = sign::encode(&signatures);
         inner.disk.write_whole(&layout::signatures(&id), &bytes)?;
@@ -312,7 +312,9 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
     let outcome = published(&revision, files, false);
     let counters = &inner.counters;
     metrics::add(&counters.revisions_published, 1);
+    metrics::add(&counters.bytes_published, outcome.bytes);
     metrics::add(&counters.bytes_written, outcome.stored.written);
+    metrics::add(&counters.bytes_known_written, outcome.stored.known_written);
     metrics::add(&counters.bytes_linked, outcome.stored.linked);
     metrics::add(&counters.bytes_cloned, outcome.stored.cloned);
     let key = (manifest.repo.clone(), manifest.rev);

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use towline_io::backend::Backend;
+use towline_io::backend::{Backend, Open};
 
 use crate::books::{Books, Edit, Row};
 use crate::catalog::CatalogRevision;
@@ -21,6 +21,8 @@ use crate::layout;
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
 use crate::name::{FileId, ManifestId};
 use crate::store::{Inner, Options, State, Store, lock};
+use crate::table::{CHUNK_BYTES_MAX, Chunk, ChunkTable};
+use crate::verify;
 use crate::visible::{self, Staged, StagedHub};
 
 /// Longest ledger that is read, in bytes: a million rows.
@@ -95,9 +97,11 @@ pub(crate) fn rebuild_index(disk: &DiskAccess, ledger: Option<Books>) -> Result<
     let (index, ..) = Index::open(&*disk.backend)?;
     let mut changes = Changes::default();
     let mut digests = std::collections::HashMap::new();
+    let mut named = BTreeSet::new();
     let mut found = Vec::new();
     for (id, bytes, manifest) in manifests_on_disk(disk)? {
         for file in &manifest.files {
+            named.insert(file.table);
             if let Some(sha256) = file.sha256 {
                 digests.insert(file.table, sha256);
             }
@@ -112,10 +116,14 @@ pub(crate) fn rebuild_index(disk: &DiskAccess, ledger: Option<Books>) -> Result<
     for id in files_on_disk(disk)? {
         let path = layout::table(&id);
         let bytes = disk.read_whole(&path, 1 << 30)?;
-        let Ok(table) = crate::table::ChunkTable::decode(&bytes) else {
+        let Ok(table) = ChunkTable::decode(&bytes) else {
             continue;
         };
-        if crate::table::ChunkTable::id_of(&bytes) != id || !disk.exists(&layout::data(&id)) {
+        if ChunkTable::id_of(&bytes) != id || !disk.exists(&layout::data(&id)) {
+            continue;
+        }
+        // A file is durable before a manifest names it. The rest may be what a crash has left.
+        if !named.contains(&id) && !is_whole(disk, &id, &table) {
             continue;
         }
         let files = vec![IndexedFile {
@@ -133,6 +141,19 @@ pub(crate) fn rebuild_index(disk: &DiskAccess, ledger: Option<Books>) -> Result<
     books.generation = generation;
     disk.write_whole(layout::LEDGER, &books.to_ledger())?;
     Ok((index, books))
+}
+
+/// Whether every chunk of a file is what its table says.
+fn is_whole(disk: &DiskAccess, id: &FileId, table: &ChunkTable) -> bool {
+    let Ok(file) = disk.backend.open(&layout::data(id), Open::Read) else {
+        return false;
+    };
+    let mut buffer = vec![0; CHUNK_BYTES_MAX as usize];
+    let mut is_good = |chunk: &Chunk| {
+        let (bytes, _) = buffer.split_at_mut(chunk.length as usize);
+        verify::is_good(&*file, chunk, bytes)
+    };
+    file.length() == Ok(table.size) && table.chunks.iter().all(&mut is_good)
 }
 
 /// Without index and ledger only the manifests tell what there was; tags and pins are lost then.

@@ -11,10 +11,12 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
+use towline_io::backend::File;
 
 use crate::error::{ClientFault, Result, StoreError};
 use crate::name::{GitId, RepoPath, Sha256};
@@ -52,6 +54,15 @@ pub trait Source: Sync {
     /// # Errors
     /// [`ClientFault::SourceChanged`] if the file ends before.
     fn read_at(&self, index: usize, offset: u64, buffer: &mut [u8]) -> Result<()>;
+
+    /// The file itself, where its blocks may be shared instead of read and written.
+    ///
+    /// # Errors
+    /// What makes it unusable.
+    fn file(&self, index: usize) -> Result<Option<Arc<dyn File>>> {
+        let _ = index;
+        Ok(None)
+    }
 
     /// Called when a file has been read whole.
     ///
@@ -279,6 +290,13 @@ impl Source for DirectorySource {
         }
         OPENED.with_borrow_mut(|opened| *opened = Some((self.number, index, fd)));
         Ok(())
+    }
+
+    fn file(&self, index: usize) -> Result<Option<Arc<dyn File>>> {
+        let path = self.found(index)?.path.as_str();
+        let fd = self.open_beneath(path, OFlags::empty());
+        let fd = fd.map_err(|errno| self.refused(path, errno))?;
+        Ok(Some(towline_io::backend::os::opened(fd)))
     }
 
     fn check(&self, index: usize) -> Result<()> {

@@ -6,6 +6,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::error::{ClientFault, Result, io};
+use crate::metrics;
+use crate::store::Inner;
+
 /// How exactly a last use is kept, in seconds: a use is written down at most this often.
 pub(crate) const USE_GRAIN_SECONDS: u64 = 60;
 
@@ -73,6 +77,65 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.reserved = counts.reserved.saturating_sub(self.bytes);
+    }
+}
+
+impl Inner {
+    /// Takes room for `bytes` before the first of them is written; evicts what may go for it.
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation> {
+        if let Some(room) = self.try_reserve(bytes)? {
+            return Ok(room);
+        }
+        let (free, limit) = self.room()?;
+        let wanted = bytes.saturating_sub(free);
+        if self.evictable_bytes() < wanted {
+            self.ask_origins(wanted)?;
+        }
+        if self.evict(wanted)? >= wanted
+            && let Some(room) = self.try_reserve(bytes)?
+        {
+            return Ok(room);
+        }
+        metrics::add(&self.counters.room_refused, 1);
+        Err(ClientFault::Quota {
+            needed: bytes,
+            free,
+            limit,
+            evictable: self.evictable_bytes(),
+        }
+        .into())
+    }
+
+    /// Takes room without evicting anything for it.
+    pub(crate) fn try_reserve(&self, bytes: u64) -> Result<Option<Reservation>> {
+        // What is reserved may be allocated already, so the file system is only asked for this.
+        let space = self
+            .disk
+            .backend
+            .space()
+            .map_err(io("ask for room on", ""))?;
+        if bytes > 0 && bytes.saturating_add(MARGIN_BYTES) > space.free {
+            return Ok(None);
+        }
+        Ok(self
+            .space
+            .reserve(bytes, self.options.quota.unwrap_or(u64::MAX)))
+    }
+
+    /// Bytes that are free, and the limit that makes it so.
+    fn room(&self) -> Result<(u64, u64)> {
+        let limit = self.options.quota.unwrap_or(u64::MAX);
+        let space = self
+            .disk
+            .backend
+            .space()
+            .map_err(io("ask for room on", ""))?;
+        let (stored, reserved) = self.space.counts();
+        let on_disk = space.free.saturating_sub(MARGIN_BYTES);
+        let free = limit
+            .saturating_sub(stored.saturating_add(reserved))
+            .min(on_disk);
+        Ok((free, limit.min(space.total)))
     }
 }
 

@@ -4,9 +4,9 @@
 //! it. Writers may work at once; the step that makes a revision known is taken by one at a time.
 //! Not promised: two processes on one store; the second is refused.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use rustix::io::Errno;
@@ -16,15 +16,17 @@ use towline_io::backend::{Backend, Lock};
 use crate::arrival::Shared;
 use crate::books::{Books, Edit, RevisionRow};
 use crate::catalog::{Catalog, CatalogRevision};
-use crate::disk::{DiskAccess, Temporary};
-use crate::error::{BusyFault, ClientFault, Result, StorageFault, StoreError, io};
+use crate::disk::DiskAccess;
+use crate::error::{BusyFault, Result, StorageFault, StoreError, io};
+use crate::evict::Origins;
+use crate::hold::Holds;
 use crate::index::{Changes, Index};
 use crate::layout;
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
-use crate::metrics::{Counters, StoreMetrics};
+use crate::metrics::{Counters, StoreGauges, StoreMetrics};
 use crate::name::{FileId, ManifestId, RepoName, RevisionId};
 use crate::sign::{self, PublicKey, Signature};
-use crate::space::{MARGIN_BYTES, Reservation, Space};
+use crate::space::Space;
 use crate::table::ChunkTable;
 
 /// Longest chunk table that is read, in bytes: that of the largest file.
@@ -47,8 +49,11 @@ pub struct Options {
     pub trusted_keys: Vec<PublicKey>,
     /// Whether revisions are shown in the layout of the hub's cache as well.
     pub hub_view: bool,
-    /// Files that are read at once when publishing; `None`: half of the processors.
+    /// Files that are read at once when publishing; `None`: one for each processor.
     pub workers: Option<usize>,
+    /// Whoever can ask the origins of revisions before they are evicted; `None`: only an origin
+    /// that answered within the hour is counted on.
+    pub origins: Option<Arc<dyn Origins>>,
     /// The clock.
     pub clock: Clock,
 }
@@ -61,6 +66,7 @@ impl Default for Options {
             trusted_keys: Vec::new(),
             hub_view: true,
             workers: None,
+            origins: None,
             clock: Arc::new(|| towline_base::clock::since_epoch().as_secs()),
         }
     }
@@ -93,9 +99,11 @@ pub(crate) struct Inner {
     /// Taken for every step that changes rows, and by nothing that waits for a source.
     pub(crate) state: Mutex<State>,
     catalog: RwLock<Arc<Catalog>>,
-    holds: Mutex<HashMap<FileId, Held>>,
+    pub(crate) holds: Mutex<Holds>,
     tables: Mutex<Vec<(FileId, Arc<ChunkTable>)>>,
     arrivals: Mutex<Vec<Weak<Shared>>>,
+    /// How many of them there are: the list itself is held for long at times.
+    pub(crate) arriving: AtomicU64,
     pub(crate) shares_blocks: AtomicBool,
     pub(crate) counters: Counters,
     _lock: Lock,
@@ -108,20 +116,6 @@ pub(crate) struct State {
     /// Those that may be shown.
     pub(crate) shown: BTreeMap<(RepoName, RevisionId), Arc<CatalogRevision>>,
     pictures: u64,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    count: usize,
-    /// The bytes of a file that is in its place, though the index does not know it yet.
-    fresh: Option<u64>,
-}
-
-/// Keeps a file from being collected. A file that no index has learnt of goes with its last hold.
-#[derive(Debug)]
-pub(crate) struct Hold {
-    inner: Arc<Inner>,
-    id: FileId,
 }
 
 impl Store {
@@ -162,6 +156,22 @@ impl Store {
         self.inner.counters.view()
     }
 
+    /// How full it is.
+    #[must_use]
+    pub fn gauges(&self) -> StoreGauges {
+        let (bytes_stored, bytes_reserved) = self.inner.space.counts();
+        let arrivals = self.inner.arriving.load(Ordering::Relaxed);
+        let catalog = self.catalog();
+        let revisions = catalog.repos.values();
+        StoreGauges {
+            bytes_stored,
+            bytes_reserved,
+            quota: self.inner.options.quota,
+            arrivals,
+            revisions: revisions.map(|repo| repo.revisions.len() as u64).sum(),
+        }
+    }
+
     /// What it was told when it was opened.
     #[must_use]
     pub fn options(&self) -> &Options {
@@ -181,6 +191,7 @@ impl Inner {
             holds: Mutex::default(),
             tables: Mutex::default(),
             arrivals: Mutex::default(),
+            arriving: AtomicU64::new(0),
             shares_blocks: AtomicBool::new(true),
             counters: Counters::default(),
             _lock: lock,
@@ -200,10 +211,6 @@ impl Inner {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn holds(&self) -> MutexGuard<'_, HashMap<FileId, Held>> {
-        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Makes a change of rows durable, in the index and then in the ledger.
     pub(crate) fn commit(&self, state: &mut State, changes: &Changes) -> Result<()> {
         let mut books = state.books.clone();
@@ -212,7 +219,10 @@ impl Inner {
         let outcome = self.index.commit(changes, books.generation, true);
         // Even if it failed the index may know these files after the next start.
         self.settle(changes.files.iter().map(|file| &file.id));
-        outcome?;
+        if let Err(error) = outcome {
+            self.reopen_index(state);
+            return Err(error);
+        }
         state.books = books;
         // The change is durable. The second copy is made good by the next change or start.
         let ledger = state.books.to_ledger();
@@ -220,6 +230,26 @@ impl Inner {
             tracing::error!(%error, "the ledger could not be written");
         }
         Ok(())
+    }
+
+    /// After a failed write the index takes no other until it is opened again; what it knows then is
+    /// what counts.
+    fn reopen_index(&self, state: &mut State) {
+        if !self.index.is_stuck() {
+            return;
+        }
+        match Index::open(&*self.disk.backend) {
+            Ok((index, books, 0)) => {
+                self.index.replace(index);
+                state.books = books;
+            }
+            Ok((.., damaged)) => {
+                tracing::error!(count = damaged, "the index has damaged rows; run verify");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the index cannot be opened again; restart the node");
+            }
+        }
     }
 
     /// Makes a change that may be lost in a crash, because opening finds it again.
@@ -237,108 +267,6 @@ impl Inner {
         state.pictures += 1;
         let catalog = Catalog::build(state.pictures, &state.books, &state.shown);
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
-    }
-
-    /// Holds a file that the index knows, whatever has become of its bytes.
-    pub(crate) fn hold_indexed(self: &Arc<Self>, id: &FileId) -> Result<Option<Hold>> {
-        let mut holds = self.holds();
-        if self.index.size_of(id)?.is_none() {
-            return Ok(None);
-        }
-        holds.entry(*id).or_default().count += 1;
-        Ok(Some(Hold {
-            inner: Arc::clone(self),
-            id: *id,
-        }))
-    }
-
-    /// Holds a file if it is in the store.
-    pub(crate) fn hold_known(self: &Arc<Self>, id: &FileId) -> Result<Option<Hold>> {
-        let mut holds = self.holds();
-        let is_fresh = holds.get(id).is_some_and(|held| held.fresh.is_some());
-        if !is_fresh && !self.is_stored(id)? {
-            return Ok(None);
-        }
-        holds.entry(*id).or_default().count += 1;
-        Ok(Some(Hold {
-            inner: Arc::clone(self),
-            id: *id,
-        }))
-    }
-
-    /// Whether the index knows a file and its bytes are there.
-    fn is_stored(&self, id: &FileId) -> Result<bool> {
-        let Some(size) = self.index.size_of(id)? else {
-            return Ok(false);
-        };
-        let found = self.disk.backend.metadata(&layout::data(id));
-        Ok(found.is_ok_and(|metadata| metadata.length == size))
-    }
-
-    pub(crate) fn is_held(&self, id: &FileId) -> bool {
-        self.holds().contains_key(id)
-    }
-
-    /// Gives a new file its place, and keeps it until the index knows it. Data and table are
-    /// durable then, their names not yet: see [`Inner::sync_files`].
-    pub(crate) fn place_file(
-        self: &Arc<Self>,
-        id: &FileId,
-        table: &[u8],
-        data: Temporary,
-        reservation: Reservation,
-    ) -> Result<Hold> {
-        let directory = layout::file_directory(id);
-        self.disk.make_directories(&directory)?;
-        let written = self.disk.temporary()?;
-        written
-            .file
-            .write_at(table, 0)
-            .map_err(io("write", &written.path))?;
-        data.file.sync_data().map_err(io("sync", &data.path))?;
-        let size = data.file.length().map_err(io("read", &data.path))?;
-        // Under this lock nobody else can place or remove the same file.
-        let mut holds = self.holds();
-        let is_fresh = holds.get(id).is_some_and(|held| held.fresh.is_some());
-        let is_here = is_fresh || self.is_stored(id)?;
-        if !is_here {
-            written.place(&layout::table(id))?;
-            data.place(&layout::data(id))?;
-            self.space.add_stored(size);
-        }
-        let held = holds.entry(*id).or_default();
-        held.count += 1;
-        if !is_here {
-            held.fresh = Some(size);
-        }
-        drop(reservation);
-        Ok(Hold {
-            inner: Arc::clone(self),
-            id: *id,
-        })
-    }
-
-    /// Makes the names of files durable.
-    pub(crate) fn sync_files<'a>(&self, files: impl Iterator<Item = &'a FileId>) -> Result<()> {
-        let directories: std::collections::BTreeSet<String> =
-            files.map(layout::file_directory).collect();
-        for directory in &directories {
-            self.disk
-                .backend
-                .sync_directory(directory)
-                .map_err(io("sync", directory))?;
-        }
-        Ok(())
-    }
-
-    /// The index knows these files now.
-    pub(crate) fn settle<'a>(&self, files: impl Iterator<Item = &'a FileId>) {
-        let mut holds = self.holds();
-        for id in files {
-            if let Some(held) = holds.get_mut(id) {
-                held.fresh = None;
-            }
-        }
     }
 
     /// The cuts of a file that is here, checked against its identity.
@@ -430,104 +358,6 @@ impl Inner {
             return Ok(None);
         }
         Ok(Some(Arc::new(CatalogRevision::new(row, manifest, keys))))
-    }
-
-    /// Takes room for `bytes` before the first of them is written; evicts what may go for it.
-    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation> {
-        if let Some(room) = self.try_reserve(bytes)? {
-            return Ok(room);
-        }
-        let (free, limit) = self.room()?;
-        let wanted = bytes.saturating_sub(free);
-        if self.evict(wanted)? >= wanted
-            && let Some(room) = self.try_reserve(bytes)?
-        {
-            return Ok(room);
-        }
-        Err(ClientFault::Quota {
-            needed: bytes,
-            free,
-            limit,
-            evictable: self.evictable_bytes(),
-        }
-        .into())
-    }
-
-    fn try_reserve(&self, bytes: u64) -> Result<Option<Reservation>> {
-        // What is reserved may be allocated already, so the file system is only asked for this.
-        let space = self
-            .disk
-            .backend
-            .space()
-            .map_err(io("ask for room on", ""))?;
-        if bytes > 0 && bytes.saturating_add(MARGIN_BYTES) > space.free {
-            return Ok(None);
-        }
-        Ok(self
-            .space
-            .reserve(bytes, self.options.quota.unwrap_or(u64::MAX)))
-    }
-
-    /// Bytes that are free, and the limit that makes it so.
-    fn room(&self) -> Result<(u64, u64)> {
-        let limit = self.options.quota.unwrap_or(u64::MAX);
-        let space = self
-            .disk
-            .backend
-            .space()
-            .map_err(io("ask for room on", ""))?;
-        let (stored, reserved) = self.space.counts();
-        let on_disk = space.free.saturating_sub(MARGIN_BYTES);
-        let free = limit
-            .saturating_sub(stored.saturating_add(reserved))
-            .min(on_disk);
-        Ok((free, limit.min(space.total)))
-    }
-
-    /// Removes a file that the index does not know, unless somebody holds it.
-    pub(crate) fn remove_unheld(&self, id: &FileId) -> bool {
-        let holds = self.holds();
-        if holds.contains_key(id) {
-            return false;
-        }
-        let data = self.disk.backend.remove_file(&layout::data(id)).is_ok();
-        let table = self.disk.backend.remove_file(&layout::table(id)).is_ok();
-        data || table
-    }
-}
-
-impl Clone for Hold {
-    fn clone(&self) -> Self {
-        self.inner.holds().entry(self.id).or_default().count += 1;
-        Self {
-            inner: Arc::clone(&self.inner),
-            id: self.id,
-        }
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        let mut holds = self.inner.holds();
-        let Some(held) = holds.get_mut(&self.id) else {
-            return;
-        };
-        held.count -= 1;
-        if held.count > 0 {
-            return;
-        }
-        let fresh = held.fresh;
-        holds.remove(&self.id);
-        // Nobody will ever know of it: the work that brought it has failed.
-        if let Some(size) = fresh {
-            let _ = self.inner.disk.backend.remove_file(&layout::data(&self.id));
-            let _ = self
-                .inner
-                .disk
-                .backend
-                .remove_file(&layout::table(&self.id));
-            self.inner.space.remove_stored(size);
-        }
     }
 }
 

@@ -102,7 +102,7 @@ pub fn table_of(size: u64, read: &dyn Fn(u64, &mut [u8]) -> Result<()>) -> Resul
     let mut offset = 0;
     let mut name = |bytes: &[u8], flags| {
         let flags = crate::table::ChunkFlags {
-            zero: crate::ingest::is_zero(bytes),
+            zero: crate::cutting::is_zero(bytes),
             ..flags
         };
         chunks.push(Chunk {

@@ -26,6 +26,8 @@ mod data;
 mod heal;
 mod small;
 
+pub(crate) use data::is_good;
+
 /// Another place where a file of a revision can be had.
 pub trait Healer: Sync {
     /// Fills the buffer with the bytes of the file at `offset`. What comes is checked.

@@ -76,6 +76,12 @@ fn ingest(sim: &Sim, time: &Time) -> Vec<(usize, Told)> {
     told.revisions.insert(pulled.0, pulled.1);
     told.tags.insert(tag("pulled"), pulled.0);
     steps.push((sim.changes(), told.clone()));
+    // So many small files that they are synced with everything else.
+    let many = many_files();
+    let published = publish(&store, &repo(), &tag("many"), &many).unwrap();
+    told.revisions.insert(published.rev, many);
+    told.tags.insert(tag("many"), published.rev);
+    steps.push((sim.changes(), told.clone()));
     store.untag(&repo(), &TagName::main()).unwrap();
     told.tags.remove(&TagName::main());
     steps.push((sim.changes(), told.clone()));
@@ -94,6 +100,11 @@ fn ingest(sim: &Sim, time: &Time) -> Vec<(usize, Told)> {
     store.gc(&now).unwrap();
     steps.push((sim.changes(), told.clone()));
     steps
+}
+
+fn many_files() -> Files {
+    let file = |number: u8| (format!("part-{number}.txt"), vec![b'a' + number; 10]);
+    (0..20).map(file).collect()
 }
 
 /// What is pulled.
@@ -262,7 +273,12 @@ fn a_failing_call_anywhere_leaves_the_store_sound() {
         ("config.json", b"{ }".to_vec()),
         ("model.bin", vec![8; 9_000]),
     ]);
-    for errno in [Errno::NOSPC, Errno::IO] {
+    let cases = [
+        (changed.clone(), Errno::NOSPC),
+        (changed, Errno::IO),
+        (many_files(), Errno::IO),
+    ];
+    for (changed, errno) in cases {
         for nth in 0.. {
             let sim = base.copy();
             let store = support::open(&sim, &time);
@@ -274,9 +290,22 @@ fn a_failing_call_anywhere_leaves_the_store_sound() {
             let outcome = publish(&store, &repo(), &tag("next"), &changed);
             let is_past_the_end = sim.changes() <= start + nth;
             sim.set_faults(Faults::default());
+            let name = format!("call {nth} fails with {errno}");
+            // What failed works the next time, without opening the store again.
+            let again = publish(&store, &repo(), &tag("again"), &changed);
+            let again = again.unwrap_or_else(|error| panic!("{name}: {error}")).rev;
+            assert_eq!(
+                tree(&sim, "org/model/again").as_ref(),
+                Some(&changed),
+                "{name}"
+            );
             drop(store);
             let store = support::open(&sim, &time);
-            let name = format!("call {nth} fails with {errno}");
+            let found = store
+                .catalog()
+                .resolve(&repo(), "again")
+                .map(|found| found.rev);
+            assert_eq!(found, Some(again), "{name}");
             let catalog = store.catalog();
             assert_eq!(
                 catalog.resolve(&repo(), "main").map(|found| found.rev),

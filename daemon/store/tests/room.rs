@@ -12,9 +12,11 @@ use std::sync::Arc;
 
 use support::{Dice, Files, Memory, Time, publish, tree};
 use towline_io::backend::sim::{Faults, Sim};
+use towline_io::backend::{Backend, File, Open};
 use towline_store::{
-    ArrivalFile, ArrivalPlan, ClientFault, CollectOptions, Options, Progress, PublishOptions,
-    Published, RepoName, Result, Signer, StorageFault, Store, StoreError, TagName,
+    ArrivalFile, ArrivalPlan, CatalogRevision, ClientFault, CollectOptions, Options, Origins,
+    Progress, PublishOptions, Published, RepoName, Result, Signer, Source, SourceEntry,
+    StorageFault, Store, StoreError, TagName,
 };
 
 fn repo(name: &str) -> RepoName {
@@ -89,7 +91,10 @@ fn what_was_used_longest_ago_is_evicted_and_never_what_is_needed() {
     }
     store.pin(&repo("pinned"), &revisions[1]).unwrap();
     time.advance(200);
-    store.touch(&repo("used"), &revisions[2]).unwrap();
+    let catalog = store.catalog();
+    let used = catalog.resolve(&repo("used"), "main").unwrap();
+    used.last_use.note(time.now());
+    store.note_uses().unwrap();
     pull(&store, "new", &contents[3]).unwrap();
     let names: Vec<String> = store
         .catalog()
@@ -258,4 +263,107 @@ fn known_chunks_share_blocks_where_both_lie_alike() {
             .unwrap();
         assert_eq!(report.damages, []);
     }
+}
+
+/// Files that lie on the same disk as the store.
+struct OnDisk {
+    sim: Sim,
+    memory: Memory,
+}
+
+impl OnDisk {
+    fn new(sim: &Sim, files: &Files) -> Self {
+        for (at, bytes) in files.values().enumerate() {
+            let path = format!("source-{at}");
+            let _ = sim.remove_file(&path);
+            let file = sim.open(&path, Open::Create).unwrap();
+            file.write_at(bytes, 0).unwrap();
+        }
+        Self {
+            sim: sim.clone(),
+            memory: Memory::new(files),
+        }
+    }
+}
+
+impl Source for OnDisk {
+    fn entries(&self) -> Result<Vec<SourceEntry>> {
+        self.memory.entries()
+    }
+
+    fn read_at(&self, index: usize, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.memory.read_at(index, offset, buffer)
+    }
+
+    fn file(&self, index: usize) -> Result<Option<Arc<dyn File>>> {
+        let file = self.sim.open(&format!("source-{index}"), Open::Read);
+        Ok(Some(file.unwrap()))
+    }
+}
+
+/// A source on the same file system costs no bytes where blocks can be shared; known content is
+/// linked as ever, also where there is no room for it, and a source that cannot be cloned is read.
+#[test]
+fn a_source_is_cloned_where_blocks_can_be_shared() {
+    let files = one_file(3_000_001, 5);
+    let length = 3_000_001;
+    for reflink in [true, false] {
+        let (sim, time) = (Sim::new(), Time::at(1_000));
+        sim.set_faults(Faults {
+            reflink,
+            ..Faults::default()
+        });
+        let store = with_quota(&sim, &time, length + 1_000);
+        let source = OnDisk::new(&sim, &files);
+        let push = |name: &str, source: &dyn Source| {
+            let (options, progress) = (PublishOptions::default(), Progress::default());
+            store.publish(&repo(name), &TagName::main(), source, &options, &progress)
+        };
+        let stored = push("a", &source).unwrap().stored;
+        let (cloned, written) = if reflink { (length, 0) } else { (0, length) };
+        assert_eq!((stored.cloned, stored.written), (cloned, written));
+        assert_eq!(push("b", &source).unwrap().stored.linked, length);
+        assert_eq!(tree(&sim, "org/b/main").as_ref(), Some(&files));
+        let other = OnDisk::new(&sim, &one_file(3_000_001, 6));
+        let refused = push("c", &other);
+        assert!(matches!(
+            refused,
+            Err(StoreError::Client(ClientFault::Quota { .. }))
+        ));
+        let usage = store.usage().unwrap();
+        assert_eq!((usage.stored_bytes, usage.reserved_bytes), (length, 0));
+    }
+}
+
+/// Answers for some repositories.
+struct Answering(&'static [&'static str]);
+
+impl Origins for Answering {
+    fn has(&self, revision: &CatalogRevision) -> bool {
+        self.0.contains(&revision.repo.model())
+    }
+}
+
+/// An origin that was silent for long is asked before what came from it goes, and only what can be
+/// had again goes.
+#[test]
+fn an_origin_is_asked_before_its_model_is_evicted() {
+    let (sim, time) = (Sim::new(), Time::at(1_000));
+    let options = Options {
+        quota: Some(20_000),
+        origins: Some(Arc::new(Answering(&["there"]))),
+        ..support::options(&time)
+    };
+    let store = Store::open(Arc::new(sim.clone()), options).unwrap();
+    pull(&store, "gone", &Dice(1).bytes(10_000)).unwrap();
+    pull(&store, "there", &Dice(2).bytes(10_000)).unwrap();
+    time.advance(100_000);
+    pull(&store, "new", &Dice(3).bytes(10_000)).unwrap();
+    let catalog = store.catalog();
+    let names = catalog.repos.keys().map(ToString::to_string);
+    assert_eq!(names.collect::<Vec<_>>(), ["org/gone", "org/new"]);
+    time.advance(100_000);
+    assert!(pull(&store, "more", &Dice(4).bytes(10_000)).is_err());
+    assert_eq!(store.metrics().room_refused, 1);
+    assert_eq!(store.metrics().bytes_evicted, 10_000);
 }

@@ -61,6 +61,12 @@ impl Directory {
     }
 }
 
+/// A file that was opened elsewhere, for reading and as something to clone.
+#[must_use]
+pub fn opened(fd: OwnedFd) -> Arc<dyn File> {
+    Arc::new(OsFile::new(fd))
+}
+
 impl Backend for Directory {
     fn open(&self, path: &str, how: Open) -> Result<Arc<dyn File>> {
         let (flags, mode) = match how {
@@ -71,14 +77,19 @@ impl Backend for Directory {
                 Mode::from_raw_mode(0o644),
             ),
         };
-        let fd = self.resolve(path, flags | OFlags::NOFOLLOW | OFlags::NONBLOCK, mode)?;
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let fd = match how {
+            // What the store reads itself is no use of a file. Only its owner may say so.
+            Open::Read => match self.resolve(path, flags | OFlags::NOATIME, mode) {
+                Err(Errno::PERM) => self.resolve(path, flags, mode)?,
+                other => other?,
+            },
+            Open::Write | Open::Create => self.resolve(path, flags, mode)?,
+        };
         if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
             return Err(Errno::ISDIR);
         }
-        Ok(Arc::new(OsFile {
-            fd,
-            condemned: AtomicBool::new(false),
-        }))
+        Ok(Arc::new(OsFile::new(fd)))
     }
 
     fn metadata(&self, path: &str) -> Result<Metadata> {
@@ -95,6 +106,7 @@ impl Backend for Directory {
             inode: stat.st_ino,
             links: u64::from(stat.st_nlink as u32),
             allocated: u64::try_from(stat.st_blocks).unwrap_or(0) * 512,
+            accessed: u64::try_from(stat.st_atime).unwrap_or(0),
         })
     }
 
@@ -164,6 +176,10 @@ impl Backend for Directory {
         rustix::fs::fsync(&fd)
     }
 
+    fn sync_everything(&self) -> Result<()> {
+        rustix::fs::syncfs(&self.root)
+    }
+
     fn lock(&self, path: &str) -> Result<Lock> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW;
         let fd = self.resolve(path, flags, Mode::from_raw_mode(0o600))?;
@@ -190,6 +206,15 @@ impl Backend for Directory {
 struct OsFile {
     fd: OwnedFd,
     condemned: AtomicBool,
+}
+
+impl OsFile {
+    fn new(fd: OwnedFd) -> Self {
+        Self {
+            fd,
+            condemned: AtomicBool::new(false),
+        }
+    }
 }
 
 impl File for OsFile {
@@ -249,6 +274,11 @@ impl File for OsFile {
         result
     }
 
+    fn start_writing(&self, offset: u64, length: u64) {
+        // A hint: where it cannot be taken the sync does all the work.
+        let _ = sys::start_writing(self.fd.as_fd(), offset, length);
+    }
+
     fn make_read_only(&self) -> Result<()> {
         rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(0o444))
     }
@@ -256,6 +286,11 @@ impl File for OsFile {
     fn clone_range(&self, other: &dyn File, from: u64, to: u64, length: u64) -> Result<()> {
         let other = other.as_any().downcast_ref::<Self>().ok_or(Errno::XDEV)?;
         sys::clone_range(self.fd.as_fd(), other.fd.as_fd(), from, to, length)
+    }
+
+    fn clone_whole(&self, other: &dyn File) -> Result<()> {
+        // From the start to the other's end, which a length of zero means (ioctl_ficlonerange(2)).
+        self.clone_range(other, 0, 0, 0)
     }
 
     fn next_data(&self, offset: u64) -> Result<Option<(u64, u64)>> {

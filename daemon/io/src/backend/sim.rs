@@ -43,6 +43,7 @@ enum Change {
     SyncFile(Inode),
     Names(Names),
     SyncDirectory(Inode),
+    SyncEverything,
 }
 
 /// A change of names, with the directories that it touches.
@@ -250,6 +251,7 @@ impl Backend for Sim {
             inode: inode as u64,
             links: state.disk.links(inode),
             allocated: length,
+            accessed: 0,
         })
     }
 
@@ -330,6 +332,13 @@ impl Backend for Sim {
         let inode = state.disk.directory(path)?;
         state.change()?;
         state.log.push(Change::SyncDirectory(inode));
+        Ok(())
+    }
+
+    fn sync_everything(&self) -> Result<()> {
+        let mut state = self.state();
+        state.change()?;
+        state.log.push(Change::SyncEverything);
         Ok(())
     }
 
@@ -463,6 +472,8 @@ impl File for SimFile {
         Ok(())
     }
 
+    fn start_writing(&self, _: u64, _: u64) {}
+
     fn make_read_only(&self) -> Result<()> {
         self.sim.state().alive()
     }
@@ -486,6 +497,18 @@ impl File for SimFile {
             bytes.get(start..end).ok_or(Errno::INVAL)?.to_vec()
         };
         self.write_at(&bytes, to)
+    }
+
+    fn clone_whole(&self, other: &dyn File) -> Result<()> {
+        let other = other.as_any().downcast_ref::<Self>().ok_or(Errno::XDEV)?;
+        let bytes = {
+            let state = self.sim.state();
+            if !state.faults.reflink {
+                return Err(Errno::OPNOTSUPP);
+            }
+            state.disk.bytes_of(other.inode)?.to_vec()
+        };
+        self.write_at(&bytes, 0)
     }
 
     fn next_data(&self, offset: u64) -> Result<Option<(u64, u64)>> {

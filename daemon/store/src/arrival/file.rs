@@ -13,12 +13,14 @@ use towline_io::backend::{File, Open};
 use super::ranges::RangeSet;
 use super::record::{self, Done, Record};
 use super::{ArrivalPlan, ArrivalProgress, BLOCK_BYTES};
+use crate::cutting::front;
 use crate::disk::DiskAccess;
 use crate::error::{ClientFault, PeerFault, Result, io};
 use crate::git;
+use crate::hold::Hold;
 use crate::layout;
 use crate::name::{FileId, RepoPath};
-use crate::store::{Hold, Inner};
+use crate::store::Inner;
 
 /// A file that is in the store, and what keeps it there.
 #[derive(Debug)]
@@ -101,6 +103,12 @@ impl ArrivingFile {
         format!("{}/{}.data", self.directory, self.number)
     }
 
+    /// Whether it is worth a map of its own. A file of one block is hashed again after a crash, or
+    /// fetched again if it is lost: thousands of them need no thousands of syncs.
+    pub(super) fn has_map(&self) -> bool {
+        self.size > BLOCK_BYTES
+    }
+
     pub(super) fn block(&self, index: u64) -> Range<u64> {
         let start = index * BLOCK_BYTES;
         start..(start + BLOCK_BYTES).min(self.size)
@@ -167,7 +175,9 @@ impl ArrivingFile {
                     .map_err(io("create", &path))?;
                 file.reserve(self.size)
                     .map_err(io("reserve room for", &path))?;
-                disk.sync_parent(&path)?;
+                if self.has_map() {
+                    disk.sync_parent(&path)?;
+                }
                 file
             }
             Err(errno) => return Err(io("open", &path)(errno)),
@@ -198,53 +208,60 @@ impl ArrivingFile {
             state.written.missing(end)
         };
         let data = self.data(disk)?;
-        for range in fresh {
+        let inside = |range: &Range<u64>| {
+            let from = range.start.checked_sub(offset)?;
+            bytes.get(from as usize..range.end.checked_sub(offset)? as usize)
+        };
+        for range in &fresh {
             let start = range.start.max(offset);
-            let part = start
-                .checked_sub(offset)
-                .zip(range.end.checked_sub(offset))
-                .and_then(|(from, to)| bytes.get(from as usize..to as usize));
-            if let Some(part) = part {
+            if let Some(part) = inside(&(start..range.end)) {
                 data.write_at(part, start)
                     .map_err(io("write", &self.own_path()))?;
             }
         }
-        self.note(record, &data, offset..end)
-    }
-
-    /// Bytes were written: finds blocks that are whole now.
-    fn note(&self, record: &Record, data: &Arc<dyn File>, range: Range<u64>) -> Result<bool> {
-        if range.start >= range.end {
-            return Ok(false);
-        }
-        let blocks = range.start / BLOCK_BYTES..=(range.end - 1) / BLOCK_BYTES;
-        let whole: Vec<u64> = {
-            let mut state = self.state();
-            if !state.written.add(range) {
-                return Err(ClientFault::Argument("too many separate pieces of one file").into());
-            }
-            let is_whole =
-                |index: &u64| !state.has(*index) && state.written.covers(&self.block(*index));
-            blocks.filter(is_whole).collect()
-        };
-        let mut buffer = vec![0; BLOCK_BYTES as usize];
+        let mut buffer = Vec::new();
+        let whole = self.whole_blocks(offset..end)?;
         for index in &whole {
-            let hash = self.hash_block(data, *index, &mut buffer)?;
+            let block = self.block(*index);
+            let all_fresh =
+                |range: &Range<u64>| range.start <= block.start && block.end <= range.end;
+            let written = inside(&block).filter(|_| fresh.iter().any(all_fresh));
+            let hash = match written {
+                Some(written) => *blake3::hash(written).as_bytes(),
+                None => self.hash_block(&data, *index, &mut buffer)?,
+            };
             record.append(self.number, *index, &hash)?;
             self.set(*index, false);
         }
         Ok(!whole.is_empty())
     }
 
+    /// Notes bytes that were written; blocks that are whole by them.
+    fn whole_blocks(&self, range: Range<u64>) -> Result<Vec<u64>> {
+        if range.start >= range.end {
+            return Ok(Vec::new());
+        }
+        let blocks = range.start / BLOCK_BYTES..=(range.end - 1) / BLOCK_BYTES;
+        let mut state = self.state();
+        if !state.written.add(range) {
+            return Err(ClientFault::Argument("too many separate pieces of one file").into());
+        }
+        let is_whole =
+            |index: &u64| !state.has(*index) && state.written.covers(&self.block(*index));
+        Ok(blocks.filter(is_whole).collect())
+    }
+
+    /// The BLAKE3 of a block as it lies in the file. The buffer is made as long as it takes.
     pub(super) fn hash_block(
         &self,
         data: &Arc<dyn File>,
         index: u64,
-        buffer: &mut [u8],
+        buffer: &mut Vec<u8>,
     ) -> Result<[u8; 32]> {
         let block = self.block(index);
+        buffer.resize(BLOCK_BYTES as usize, 0);
         let length = (block.end - block.start) as usize;
-        let (bytes, _) = buffer.split_at_mut(length.min(buffer.len()));
+        let bytes = front(buffer, length);
         let count = data
             .read_at(bytes, block.start)
             .map_err(io("read", &self.own_path()))?;

@@ -5,6 +5,7 @@
 //! in the index as soon as it is done, so that a restart finds it. Invariant: a file that is not
 //! what was promised is forgotten whole and is missing again. Not promised: an order.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -12,13 +13,15 @@ use std::thread::JoinHandle;
 use super::file::Known;
 use super::record::{Done, set_done};
 use super::{EARLY_BYTES_MIN, Shared, thread_fault};
+use crate::cutting::{Cut, Sink, cut_file};
 use crate::error::{PeerFault, Result, StorageFault, StoreError, io};
 use crate::hasher::Hasher;
+use crate::hold::Hold;
 use crate::index::{Changes, IndexedFile};
-use crate::ingest::{Cut, Ingested, Sink, Stored, cut_file};
+use crate::ingest::{Ingested, Stored};
 use crate::progress::Progress;
 use crate::source::SourceEntry;
-use crate::table::Chunk;
+use crate::table::{Chunk, ChunkTable};
 
 /// Most files of one arrival that are hashed at once.
 const FOLLOWERS_MAX: usize = 4;
@@ -110,57 +113,74 @@ fn cut(shared: &Shared, hasher: &Hasher, number: usize, progress: &Progress) -> 
     result
 }
 
-/// Gives a complete file its place in the store.
+/// Gives a complete file its place in the store, and lets the index know of it at once.
 fn settle(shared: &Arc<Shared>, hasher: &Hasher, number: usize) -> Result<()> {
     let cut = cut(shared, hasher, number, &shared.hashed)?;
-    let done = place(shared, number, cut)?;
-    set_done(&shared.inner.disk, &shared.directory, number, &done)
+    let sha256 = cut.sha256;
+    let placed = place(shared, number, cut)?;
+    let inner = &shared.inner;
+    let id = placed.done.id;
+    if let Some(table) = placed.table.clone() {
+        inner.sync_files(std::iter::once(&id))?;
+        let changes = Changes {
+            files: vec![IndexedFile {
+                id,
+                sha256: Some(sha256),
+                table,
+            }],
+            ..Changes::default()
+        };
+        let mut state = inner.state();
+        inner.commit(&mut state, &changes)?;
+    }
+    let done = placed.done;
+    shared.file(number)?.become_known(placed.known());
+    set_done(&inner.disk, &shared.directory, number, &done)
 }
 
-/// Moves the bytes of a file to their place and lets the index know of them.
-fn place(shared: &Arc<Shared>, number: usize, cut: Cut) -> Result<Done> {
+/// A file that has got its place.
+struct Placed {
+    done: Done,
+    hold: Hold,
+    /// Set if this arrival has brought it and the index does not know it.
+    table: Option<Arc<ChunkTable>>,
+}
+
+impl Placed {
+    fn known(self) -> Known {
+        Known {
+            done: self.done,
+            hold: self.hold,
+            arrived: self.table.is_some(),
+        }
+    }
+}
+
+/// Moves the bytes of a file to their place. They are not durable there yet.
+fn place(shared: &Shared, number: usize, cut: Cut) -> Result<Placed> {
     let inner = &shared.inner;
     let file = shared.file(number)?;
     let encoded = cut.table.encode();
-    let id = crate::table::ChunkTable::id_of(&encoded);
+    let id = ChunkTable::id_of(&encoded);
     let done = Done {
         id,
         sha256: cut.sha256,
         git_oid: cut.git_oid,
         format: cut.format,
     };
-    let (hold, arrived) = match inner.hold_known(&id)? {
-        Some(hold) => {
-            let _ = inner.disk.backend.remove_file(&file.own_path());
-            (hold, false)
-        }
-        None => {
-            let data = file.data(&inner.disk)?;
-            data.set_length(file.size)
-                .map_err(io("set the length of", &file.own_path()))?;
-            let data = inner.disk.existing(&file.own_path(), data);
-            let room = inner.space.reserve(0, u64::MAX).ok_or_else(thread_fault)?;
-            let hold = inner.place_file(&id, &encoded, data, room)?;
-            inner.sync_files(std::iter::once(&id))?;
-            let changes = Changes {
-                files: vec![IndexedFile {
-                    id,
-                    sha256: Some(cut.sha256),
-                    table: Arc::new(cut.table),
-                }],
-                ..Changes::default()
-            };
-            let mut state = inner.state();
-            inner.commit(&mut state, &changes)?;
-            (hold, true)
-        }
-    };
-    file.become_known(Known {
-        done,
-        hold,
-        arrived,
-    });
-    Ok(done)
+    if let Some(hold) = inner.hold_known(&id)? {
+        let _ = inner.disk.backend.remove_file(&file.own_path());
+        let table = None;
+        return Ok(Placed { done, hold, table });
+    }
+    let data = file.data(&inner.disk)?;
+    data.set_length(file.size)
+        .map_err(io("set the length of", &file.own_path()))?;
+    let data = inner.disk.existing(&file.own_path(), data);
+    let room = inner.space.reserve(0, u64::MAX).ok_or_else(thread_fault)?;
+    let hold = inner.place_file(&id, &encoded, data, room)?;
+    let table = Some(Arc::new(cut.table));
+    Ok(Placed { done, hold, table })
 }
 
 /// Waits for the threads, does what they have left, and gives every file in order.
@@ -173,15 +193,25 @@ pub(super) fn finish(
         thread.join().map_err(|_| thread_fault())?;
     }
     let hasher = Hasher::start()?;
+    // Every promise is checked before the first of them moves: what is good stays for another try.
+    let mut cuts = Vec::new();
+    for (number, file) in shared.files.iter().enumerate() {
+        if file.known().is_some() {
+            continue;
+        }
+        if file.size == 0 {
+            file.data(&shared.inner.disk)?;
+        }
+        cuts.push((number, cut(shared, &hasher, number, &Progress::default())?));
+    }
+    let mut tables = HashMap::new();
+    for (number, cut) in cuts {
+        let placed = place(shared, number, cut)?;
+        tables.extend(placed.table.clone().map(|table| (number, table)));
+        shared.file(number)?.become_known(placed.known());
+    }
     let mut files = Vec::new();
     for (number, file) in shared.files.iter().enumerate() {
-        if file.known().is_none() {
-            if file.size == 0 {
-                file.data(&shared.inner.disk)?;
-            }
-            let cut = cut(shared, &hasher, number, &Progress::default())?;
-            place(shared, number, cut)?;
-        }
         let (done, hold, arrived) = file.known().ok_or_else(thread_fault)?;
         let bytes = file.size;
         files.push(Ingested {
@@ -190,7 +220,7 @@ pub(super) fn finish(
             sha256: done.sha256,
             git_oid: done.git_oid,
             format: done.format,
-            table: None,
+            table: tables.remove(&number),
             stored: Stored {
                 written: if arrived { bytes } else { 0 },
                 linked: if arrived { 0 } else { bytes },

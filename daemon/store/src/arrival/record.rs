@@ -125,7 +125,7 @@ impl Record {
     /// Makes everything durable that is present: data, then log, then maps.
     pub(super) fn flush(&self, disk: &DiskAccess, files: &[ArrivingFile]) -> Result<()> {
         let mut maps = Vec::new();
-        for file in files {
+        for file in files.iter().filter(|file| file.has_map()) {
             let Some((bits, data)) = file.take_dirty() else {
                 continue;
             };
@@ -181,7 +181,7 @@ impl Record {
 
     /// Blocks that only the log knows are hashed again.
     fn restore_from_log(&self, disk: &DiskAccess, files: &[ArrivingFile]) -> Result<()> {
-        let mut buffer = vec![0; super::BLOCK_BYTES as usize];
+        let mut buffer = Vec::new();
         let mut entries = vec![0; ENTRY_BYTES * 4_096];
         let mut offset = 0;
         loop {

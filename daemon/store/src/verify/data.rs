@@ -123,7 +123,7 @@ impl Pass<'_> {
 }
 
 /// Reads one chunk into the buffer and compares it with its name.
-pub(super) fn is_good(file: &dyn File, chunk: &crate::table::Chunk, bytes: &mut [u8]) -> bool {
+pub(crate) fn is_good(file: &dyn File, chunk: &crate::table::Chunk, bytes: &mut [u8]) -> bool {
     let count = file.read_at(bytes, chunk.offset);
     count == Ok(bytes.len()) && blake3::hash(bytes).as_bytes() == &chunk.id.0
 }

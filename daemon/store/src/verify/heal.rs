@@ -11,11 +11,12 @@ use towline_io::backend::{File, Open};
 
 use super::data::{Wrong, is_good};
 use super::{Damage, DamageKind, Pass, Remedy, Wanted};
+use crate::cutting::{Read, Sink, cut_file};
 use crate::error::{Result, StorageFault, io};
 use crate::hasher::Hasher;
 use crate::index::{Changes, IndexedFile};
-use crate::ingest::{Read, Sink, cut_file};
 use crate::layout;
+use crate::metrics;
 use crate::name::{RepoName, RevisionId};
 use crate::progress::Progress;
 use crate::source::SourceEntry;
@@ -61,7 +62,7 @@ impl Pass<'_> {
         let path = layout::data(&wanted.file.id);
         let old = self.inner.disk.backend.open(&path, Open::Read).ok();
         let copy = self.inner.disk.temporary()?;
-        let mut buffer = vec![0; CHUNK_BYTES_MAX as usize];
+        let (mut buffer, mut healed) = (vec![0; CHUNK_BYTES_MAX as usize], 0);
         for (at, chunk) in table.chunks.iter().enumerate() {
             let (bytes, _) = buffer.split_at_mut(chunk.length as usize);
             let is_bad = wrong.chunks.contains(&at);
@@ -69,8 +70,11 @@ impl Pass<'_> {
                 && old
                     .as_ref()
                     .is_some_and(|old| is_good(&**old, chunk, bytes));
-            if !kept && !self.fetch(wanted, chunk, bytes)? {
-                return Ok(false);
+            if !kept {
+                if !self.fetch(wanted, chunk, bytes)? {
+                    return Ok(false);
+                }
+                healed += 1;
             }
             if !chunk.flags.zero {
                 copy.file
@@ -83,6 +87,7 @@ impl Pass<'_> {
             .map_err(io("set the length of", &copy.path))?;
         copy.place(&path)?;
         self.inner.disk.sync_parent(&path)?;
+        metrics::add(&self.inner.counters.chunks_healed, healed);
         Ok(true)
     }
 

@@ -64,6 +64,11 @@ impl Crashes {
             match change {
                 Change::SyncFile(inode) => self.sync_file(inode),
                 Change::SyncDirectory(inode) => self.sync_directory(inode),
+                Change::SyncEverything => {
+                    let all = std::mem::take(&mut self.pending);
+                    all.iter()
+                        .for_each(|change| keep(&mut self.durable, change));
+                }
                 other => self.pending.push(other),
             }
         }
@@ -106,7 +111,10 @@ impl Crashes {
             .into_iter()
             .partition(|change| match change {
                 Change::Write { inode, .. } | Change::SetLength { inode, .. } => *inode == synced,
-                Change::Names(_) | Change::SyncFile(_) | Change::SyncDirectory(_) => false,
+                Change::Names(_)
+                | Change::SyncFile(_)
+                | Change::SyncDirectory(_)
+                | Change::SyncEverything => false,
             });
         self.pending = left;
         let done: Vec<Change> = done;
@@ -179,7 +187,7 @@ fn keep(disk: &mut Disk, change: &Change) {
             // A change whose ground is missing did not reach the disk either.
             let _ = disk.apply(names);
         }
-        Change::SyncFile(_) | Change::SyncDirectory(_) => {}
+        Change::SyncFile(_) | Change::SyncDirectory(_) | Change::SyncEverything => {}
     }
 }
 

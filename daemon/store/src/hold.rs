@@ -1,0 +1,320 @@
+//! Files that somebody needs: those that running work holds, and those that have their place but
+//! are not known to the index yet.
+//!
+//! A new file gets its name at once, so that others recognise it, and is made durable later,
+//! together with the rest of its revision: a few files one by one, many at once. Invariant: the
+//! index learns of a file only after its bytes, its table and both names are durable; what a sync
+//! has failed for is never used. After a crash a file that neither the index nor a manifest knows
+//! is not trusted. Not promised: that a new file survives its last hold.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+use towline_io::backend::File;
+
+use crate::disk::Temporary;
+use crate::error::{Result, StorageFault, io};
+use crate::layout;
+use crate::name::FileId;
+use crate::space::Reservation;
+use crate::store::Inner;
+
+/// Files at least this long are synced one by one, in bytes: waiting for the whole file system
+/// instead would wait for others' writes too.
+const LARGE_BYTES: u64 = 1 << 20;
+
+/// Most shorter files that are synced one by one; with more of them the whole file system is.
+const SMALL_FILES_MAX: usize = 16;
+
+/// Most files that are kept open until they are synced.
+const OPEN_FILES_MAX: usize = 256;
+
+/// Every file that is held.
+#[derive(Debug, Default)]
+pub(crate) struct Holds {
+    files: HashMap<FileId, Held>,
+    open: usize,
+    open_small: usize,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    count: usize,
+    /// Set for a file that is in its place, though the index does not know it yet.
+    fresh: Option<Fresh>,
+}
+
+#[derive(Debug)]
+struct Fresh {
+    size: u64,
+    state: Durable,
+}
+
+/// What is known of a new file's being on the disk.
+#[derive(Debug)]
+enum Durable {
+    /// All of it is.
+    Yes,
+    /// Its data and its table are still to be synced.
+    Open(Pair),
+    /// It is to be synced with everything else.
+    Later,
+    /// A sync has failed.
+    Lost,
+}
+
+/// Data and table.
+type Pair = [Arc<dyn File>; 2];
+
+/// Keeps a file from being collected. A file that no index has learnt of goes with its last hold.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    inner: Arc<Inner>,
+    id: FileId,
+}
+
+impl Holds {
+    fn is_fresh(&self, id: &FileId) -> bool {
+        self.files.get(id).is_some_and(|held| held.fresh.is_some())
+    }
+
+    /// Notes a file that has just got its place.
+    fn add_fresh(&mut self, id: FileId, size: u64, pair: Pair) {
+        let small = size < LARGE_BYTES;
+        let fits = self.open < OPEN_FILES_MAX && (!small || self.open_small < SMALL_FILES_MAX);
+        let state = if fits {
+            self.open += 1;
+            self.open_small += usize::from(small);
+            Durable::Open(pair)
+        } else {
+            Durable::Later
+        };
+        self.files.entry(id).or_default().fresh = Some(Fresh { size, state });
+    }
+
+    fn set_state(&mut self, id: &FileId, state: Durable) {
+        let Some(fresh) = self.files.get_mut(id).and_then(|held| held.fresh.as_mut()) else {
+            return;
+        };
+        let was_open = matches!(fresh.state, Durable::Open(_));
+        fresh.state = state;
+        let small = fresh.size < LARGE_BYTES;
+        if was_open {
+            self.open -= 1;
+            self.open_small -= usize::from(small);
+        }
+    }
+
+    /// Nothing that is not durable yet can be trusted any more.
+    fn lose(&mut self) {
+        let is_waiting = |held: &Held| {
+            let fresh = held.fresh.as_ref();
+            fresh.is_some_and(|fresh| !matches!(fresh.state, Durable::Yes))
+        };
+        let waiting = self.files.iter().filter(|(_, held)| is_waiting(held));
+        let waiting: Vec<FileId> = waiting.map(|(id, _)| *id).collect();
+        waiting
+            .iter()
+            .for_each(|id| self.set_state(id, Durable::Lost));
+    }
+}
+
+/// What has to be synced for some files.
+#[derive(Default)]
+struct Unsynced {
+    open: Vec<(FileId, Pair)>,
+    later: Vec<FileId>,
+}
+
+impl Inner {
+    fn holds(&self) -> MutexGuard<'_, Holds> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hold(self: &Arc<Self>, holds: &mut Holds, id: &FileId) -> Hold {
+        holds.files.entry(*id).or_default().count += 1;
+        Hold {
+            inner: Arc::clone(self),
+            id: *id,
+        }
+    }
+
+    /// Holds a file that the index knows, whatever has become of its bytes.
+    pub(crate) fn hold_indexed(self: &Arc<Self>, id: &FileId) -> Result<Option<Hold>> {
+        let mut holds = self.holds();
+        if self.index.size_of(id)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(self.hold(&mut holds, id)))
+    }
+
+    /// Holds a file if it is in the store.
+    pub(crate) fn hold_known(self: &Arc<Self>, id: &FileId) -> Result<Option<Hold>> {
+        let mut holds = self.holds();
+        if !holds.is_fresh(id) && !self.is_stored(id)? {
+            return Ok(None);
+        }
+        Ok(Some(self.hold(&mut holds, id)))
+    }
+
+    /// Whether the index knows a file and its bytes are there.
+    fn is_stored(&self, id: &FileId) -> Result<bool> {
+        let Some(size) = self.index.size_of(id)? else {
+            return Ok(false);
+        };
+        let found = self.disk.backend.metadata(&layout::data(id));
+        Ok(found.is_ok_and(|metadata| metadata.length == size))
+    }
+
+    pub(crate) fn is_held(&self, id: &FileId) -> bool {
+        self.holds().files.contains_key(id)
+    }
+
+    /// Gives a new file its place, and keeps it until the index knows it. Nothing of it is durable
+    /// before [`Inner::sync_files`].
+    pub(crate) fn place_file(
+        self: &Arc<Self>,
+        id: &FileId,
+        table: &[u8],
+        data: Temporary,
+        reservation: Reservation,
+    ) -> Result<Hold> {
+        let directory = layout::file_directory(id);
+        match self.disk.backend.make_directory(&directory) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(io("make directory", &directory)(errno)),
+        }
+        let written = self.disk.temporary()?;
+        written
+            .file
+            .write_at(table, 0)
+            .map_err(io("write", &written.path))?;
+        let size = data.file.length().map_err(io("read", &data.path))?;
+        // Under this lock nobody else can place or remove the same file.
+        let mut holds = self.holds();
+        if !holds.is_fresh(id) && !self.is_stored(id)? {
+            let pair = [Arc::clone(&data.file), Arc::clone(&written.file)];
+            written.place_unsynced(&layout::table(id))?;
+            data.place_unsynced(&layout::data(id))?;
+            self.space.add_stored(size);
+            holds.add_fresh(*id, size, pair);
+        }
+        let hold = self.hold(&mut holds, id);
+        drop(reservation);
+        Ok(hold)
+    }
+
+    /// Makes files durable that have got their place: bytes, tables and names.
+    pub(crate) fn sync_files<'a>(&self, files: impl Iterator<Item = &'a FileId>) -> Result<()> {
+        let unsynced = self.unsynced(files)?;
+        let outcome = self.sync(&unsynced);
+        let mut holds = self.holds();
+        if outcome.is_err() {
+            // Which of all the writes under way has failed is not known for certain.
+            holds.lose();
+            return outcome;
+        }
+        let open = unsynced.open.iter().map(|(id, _)| id);
+        for id in open.chain(&unsynced.later) {
+            holds.set_state(id, Durable::Yes);
+        }
+        Ok(())
+    }
+
+    fn unsynced<'a>(&self, files: impl Iterator<Item = &'a FileId>) -> Result<Unsynced> {
+        let mut unsynced = Unsynced::default();
+        let holds = self.holds();
+        for id in files {
+            let Some(fresh) = holds.files.get(id).and_then(|held| held.fresh.as_ref()) else {
+                continue;
+            };
+            match &fresh.state {
+                Durable::Yes => {}
+                Durable::Open(pair) => unsynced.open.push((*id, pair.clone())),
+                Durable::Later => unsynced.later.push(*id),
+                Durable::Lost => {
+                    let (path, reason) = (layout::data(id), "writing it has failed".to_owned());
+                    return Err(StorageFault::Damaged { path, reason }.into());
+                }
+            }
+        }
+        Ok(unsynced)
+    }
+
+    fn sync(&self, unsynced: &Unsynced) -> Result<()> {
+        let backend = &self.disk.backend;
+        for (id, [data, table]) in &unsynced.open {
+            data.sync_data().map_err(io("sync", &layout::data(id)))?;
+            table.sync_data().map_err(io("sync", &layout::table(id)))?;
+        }
+        if !unsynced.later.is_empty() {
+            return backend
+                .sync_everything()
+                .map_err(io("sync the file system of", layout::FILES));
+        }
+        let open = unsynced.open.iter();
+        let mut directories: BTreeSet<String> =
+            open.map(|(id, _)| layout::file_directory(id)).collect();
+        if !directories.is_empty() {
+            directories.insert(layout::FILES.to_owned());
+        }
+        for directory in &directories {
+            backend
+                .sync_directory(directory)
+                .map_err(io("sync", directory))?;
+        }
+        Ok(())
+    }
+
+    /// The index knows these files now.
+    pub(crate) fn settle<'a>(&self, files: impl Iterator<Item = &'a FileId>) {
+        let mut holds = self.holds();
+        for id in files {
+            holds.set_state(id, Durable::Yes);
+            if let Some(held) = holds.files.get_mut(id) {
+                held.fresh = None;
+            }
+        }
+    }
+
+    /// Removes a file that the index does not know, unless somebody holds it.
+    pub(crate) fn remove_unheld(&self, id: &FileId) -> bool {
+        let holds = self.holds();
+        if holds.files.contains_key(id) {
+            return false;
+        }
+        let data = self.disk.backend.remove_file(&layout::data(id)).is_ok();
+        let table = self.disk.backend.remove_file(&layout::table(id)).is_ok();
+        data || table
+    }
+}
+
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        let mut holds = self.inner.holds();
+        self.inner.hold(&mut holds, &self.id)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut holds = self.inner.holds();
+        let Some(held) = holds.files.get_mut(&self.id) else {
+            return;
+        };
+        held.count -= 1;
+        if held.count > 0 {
+            return;
+        }
+        holds.set_state(&self.id, Durable::Lost);
+        let fresh = holds.files.remove(&self.id).and_then(|held| held.fresh);
+        // Nobody will ever know of it: the work that brought it has failed.
+        if let Some(Fresh { size, .. }) = fresh {
+            let backend = &self.inner.disk.backend;
+            let _ = backend.remove_file(&layout::data(&self.id));
+            let _ = backend.remove_file(&layout::table(&self.id));
+            self.inner.space.remove_stored(size);
+        }
+    }
+}
