@@ -107,6 +107,9 @@ async fn answer(connection: HandOff, facts: Arc<Facts>) -> io::Result<()> {
 /// Longest body of a request, in bytes: names and a path.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
+/// Longest body of a request that names every file of a model, in bytes: 100,000 of them.
+const FILES_BYTES_MAX: usize = 16 << 20;
+
 /// Answers `/v1/models`. The store reads and syncs files, so a thread that may block does it.
 async fn models(request: Request<Incoming>, peer: &Peer, facts: Arc<Facts>) -> Reply {
     if let Some(reply) = refusal(&request, peer.address.ip(), &facts) {
@@ -115,15 +118,15 @@ async fn models(request: Request<Incoming>, peer: &Peer, facts: Arc<Facts>) -> R
     let path = request.uri().path().to_owned();
     let below = path.strip_prefix("/v1/models").unwrap_or("").to_owned();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !reads && !is_owner(peer) {
-        let why = "only root and the user that the node runs as may change its models, on its own \
-                   machine\n";
-        return text(StatusCode::FORBIDDEN, why.into());
-    }
-    let Ok(body) = Limited::new(request.into_body(), BODY_BYTES_MAX)
-        .collect()
-        .await
-    else {
+    let is_owner = is_owner(peer);
+    let sent = request.headers().get(header::AUTHORIZATION).cloned();
+    let is_listed = matches!(below.as_str(), "/missing" | "/publish");
+    let has_right = is_owner || sent.is_some();
+    let limit = match (is_listed, has_right) {
+        (true, true) => FILES_BYTES_MAX,
+        (_, _) => BODY_BYTES_MAX,
+    };
+    let Ok(body) = Limited::new(request.into_body(), limit).collect().await else {
         return text(
             StatusCode::PAYLOAD_TOO_LARGE,
             "the request is too long\n".into(),
@@ -132,9 +135,14 @@ async fn models(request: Request<Incoming>, peer: &Peer, facts: Arc<Facts>) -> R
     let body = body.to_bytes();
     let answered = tokio::task::spawn_blocking(move || {
         let desk = facts.models.as_ref()?;
+        let sent = sent.as_ref().map(HeaderValue::as_bytes);
+        let caller = match desk.caller(sent, is_owner) {
+            Ok(caller) => caller,
+            Err(refusal) => return Some(refusal),
+        };
         Some(match below.strip_prefix('/') {
-            Some(verb) if !reads => desk.change(verb, &body),
-            _ => desk.read(&below),
+            Some(verb) if !reads => desk.change(verb, &body, &caller),
+            _ => desk.read(&below, &caller),
         })
     });
     match answered.await {

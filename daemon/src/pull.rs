@@ -20,11 +20,12 @@ use std::sync::Arc;
 use towline_http::Models;
 use towline_store::{
     Arrival, ArrivalFile, ArrivalPlan, DirectorySource, PublishOptions, Published, RepoName,
-    RevisionId, Store, StoreError, TagName,
+    RevisionId, StoreError, TagName,
 };
 
 use crate::models::wire::{Fault, Pull};
 use crate::tasks::Doing;
+use crate::uploads::Uploads;
 
 pub(crate) use arriving::Arriving;
 use arriving::Shown;
@@ -34,6 +35,8 @@ pub(crate) use source::Source;
 pub(crate) struct Place {
     pub(crate) models: Models,
     pub(crate) arriving: Arc<Arriving>,
+    /// Whose key signs what was checked against its source.
+    pub(crate) uploads: Arc<Uploads>,
 }
 
 /// What a remote has.
@@ -139,7 +142,7 @@ impl Wanted {
     pub(crate) fn run(self, place: &Place, doing: &Doing<'_>) -> Result<Published, PullError> {
         let store = place.models.store();
         let mut remote: Box<dyn Remote> = match &self.source {
-            Source::Directory(path) => return self.publish(store, path, doing),
+            Source::Directory(path) => return self.publish(place, path, doing),
             Source::Hub {
                 endpoint,
                 repo,
@@ -189,7 +192,10 @@ impl Wanted {
             let shown = Shown::new(&place.arriving, &place.models, &arrival, &self.tag)?;
             let fetched = fetch::all(&arrival, remote.as_ref(), doing);
             attempts -= 1;
-            let finished = fetched.and_then(|()| Ok(arrival.finish(Some(&self.tag), None)?));
+            let finished = fetched.and_then(|()| {
+                let signer = place.uploads.signer();
+                Ok(arrival.finish(Some(&self.tag), signer)?)
+            });
             // Nobody else may hold the arrival when it begins again.
             doing.freeze();
             match finished {
@@ -207,7 +213,7 @@ impl Wanted {
 
     fn publish(
         &self,
-        store: &Store,
+        place: &Place,
         path: &std::path::Path,
         doing: &Doing<'_>,
     ) -> Result<Published, PullError> {
@@ -216,8 +222,10 @@ impl Wanted {
         let options = PublishOptions {
             message: "pull",
             origin: Some(&origin),
+            signer: place.uploads.signer(),
             ..Default::default()
         };
+        let store = place.models.store();
         Ok(store.publish(&self.name, &self.tag, &source, &options, doing.progress)?)
     }
 }

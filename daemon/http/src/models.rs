@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use towline_store::{Catalog, CatalogFile, CatalogRevision, CatalogTag, Store, TagName};
 use towline_volume::Export;
 
+use crate::keyring::{Seen, Sight};
 use crate::path;
 use crate::validator::EntityTag;
 
@@ -74,9 +75,14 @@ impl Models {
         &self.export
     }
 
-    /// What can be read right now, with what is on its way.
+    /// What somebody may see right now, with what is on its way.
     #[must_use]
-    pub fn catalog(&self) -> Arc<Catalog> {
+    pub fn seen(&self, sight: Sight) -> Seen {
+        Seen::new(self.catalog(), sight)
+    }
+
+    /// What is here right now, with what is on its way.
+    fn catalog(&self) -> Arc<Catalog> {
         let catalog = self.store.catalog();
         let arriving = self.arriving.read().unwrap_or_else(PoisonError::into_inner);
         if arriving.is_empty() {
