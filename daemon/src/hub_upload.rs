@@ -43,6 +43,13 @@ impl UploadDesk {
         self.uploads.tally()
     }
 
+    /// Revisions that are here and not served for want of a trusted signature.
+    pub(crate) fn unsigned_revisions(&self) -> u64 {
+        let catalog = self.uploads.store().catalog();
+        let refused = catalog.refused.values();
+        refused.map(|repo| repo.revisions.len() as u64).sum()
+    }
+
     /// Answers a request below `/hf`. `host` is what the client calls this node.
     pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>, host: &str) -> Answer {
         let desk = self.clone();

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use towline_http::{Keyring, Sight};
-use towline_store::{DirectorySource, PublicKey, PublishOptions, RepoName, Store};
+use towline_store::{DirectorySource, PublicKey, PublishOptions, RepoName, Signer, Store};
 
 use crate::pull::{Arriving, Place, Wanted};
 use crate::tasks::{Doing, Tasks};
@@ -179,8 +179,8 @@ impl ModelDesk {
             arriving: self.arriving.clone(),
             uploads: self.uploads.clone(),
         };
-        let signer = self.uploads.signer();
-        let checked = self.store().check_signer(signer, &wanted.name);
+        let key = self.uploads.signer().map(Signer::public_key);
+        let checked = self.store().check_key(key, &wanted.name);
         checked.map_err(|error| failed(&error))?;
         let (name, tag) = (wanted.name.clone(), wanted.tag.clone());
         self.begin(

@@ -41,10 +41,13 @@ pub(super) fn publish(
     let folder = signed::folder(push, node, directory)?;
     let files = hashes(&folder);
     let wanted = files.iter().map(|(sha256, file)| (sha256, file.size));
-    let missing = ask(node, name, wanted)?;
+    let signed = folder.signed.as_ref();
+    let key = signed.map(|signed| signed.signature.key.as_str());
+    let missing = ask(node, (name, key), wanted)?;
     let sending = Sending {
         node,
         name,
+        key,
         folder: &folder,
         files: &files,
         missing: &missing,
@@ -90,7 +93,7 @@ fn hashes(folder: &Folder) -> BTreeMap<String, Hashed> {
 /// Asks which of these files the node lacks.
 fn ask<'f>(
     node: &NodeUrl,
-    name: &str,
+    (name, key): (&str, Option<&str>),
     files: impl Iterator<Item = (&'f String, u64)>,
 ) -> Result<Vec<wire::MissingFile>, Failure> {
     let files = files.map(|(sha256, size)| wire::HavingFile {
@@ -99,6 +102,7 @@ fn ask<'f>(
     });
     let request = wire::Having {
         name: name.to_owned(),
+        key: key.map(str::to_owned),
         files: files.collect(),
     };
     let missing: wire::Missing = client::post(node, "/v1/models/missing", &request)?;
@@ -109,6 +113,7 @@ fn ask<'f>(
 struct Sending<'a> {
     node: &'a NodeUrl,
     name: &'a str,
+    key: Option<&'a str>,
     folder: &'a Folder,
     files: &'a BTreeMap<String, Hashed>,
     missing: &'a [wire::MissingFile],
@@ -174,7 +179,7 @@ impl Sending<'_> {
             // How much has come of it, and a place that is good, the node alone knows; one that
             // does not answer now may do so at the next attempt.
             let wanted = std::iter::once((&file.sha256, file.size));
-            match ask(self.node, self.name, wanted) {
+            match ask(self.node, (self.name, self.key), wanted) {
                 Ok(mut again) => match again.pop() {
                     Some(again) => now = again,
                     None => return Ok(()),

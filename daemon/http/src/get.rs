@@ -102,7 +102,10 @@ fn cold(
             output.defer(move || Done::Opened(open(&export, place.names)));
             Ok(Flow::Wait)
         }
-        Some(Done::Listed(page)) => Ok(listing::reply(connection, request, &page?, output)),
+        Some(Done::Listed(page)) => {
+            let page = page.map_err(|error| explain(connection, &place, error))?;
+            Ok(listing::reply(connection, request, &page, output))
+        }
         Some(Done::Opened(found)) => {
             match found.map_err(|error| explain(connection, &place, error))? {
                 // The name of a revision may have moved while the file of the old one was opened.

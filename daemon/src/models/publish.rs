@@ -6,7 +6,7 @@
 //! have had it from here. Not promised: that files which were sent are kept for more than a day.
 
 use towline_store::{
-    ManifestId, Parent, PublishOptions, RepoPath, RevisionId, Sha256, Signature, Signer,
+    ManifestId, Parent, PublicKey, PublishOptions, RepoPath, RevisionId, Sha256, Signature, Signer,
 };
 
 use super::answer::{Answer, done, failed, fault, json, refuse, tag, value};
@@ -54,7 +54,14 @@ pub(super) fn options<'a>(
 impl ModelDesk {
     /// Tells which files are not here, where they go, and how much of each has come already.
     pub(super) fn missing(&self, asked: &wire::Having, caller: &Caller) -> Result<Answer, Answer> {
-        self.own(&asked.name, caller)?;
+        let repo = self.own(&asked.name, caller)?;
+        // What would be refused in the end is refused before it is sent.
+        let key = match asked.key.as_deref() {
+            Some(key) => Some(name::<PublicKey>(key)?),
+            None => self.uploads.signer().map(Signer::public_key),
+        };
+        let checked = self.store().check_key(key, &repo);
+        checked.map_err(|error| failed(&error))?;
         let mut files = Vec::new();
         for file in &asked.files {
             let oid = name::<Sha256>(&file.sha256)?;

@@ -51,6 +51,9 @@ pub struct SignatureText {
 pub struct Having {
     /// `org/model`.
     pub name: String,
+    /// Whose signature will come with it; `None`: the node's own, if it has a key.
+    #[serde(default)]
+    pub key: Option<String>,
     /// The files that it is to have.
     pub files: Vec<HavingFile>,
 }

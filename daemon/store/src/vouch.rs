@@ -103,8 +103,7 @@ impl Store {
     ///
     /// # Errors
     /// [`ClientFault::NoSigner`] or [`ClientFault::Untrusted`] if it would be refused.
-    pub fn check_signer(&self, signer: Option<&sign::Signer>, repo: &RepoName) -> Result<()> {
-        let key = signer.map(sign::Signer::public_key);
+    pub fn check_key(&self, key: Option<PublicKey>, repo: &RepoName) -> Result<()> {
         self.inner.check_keys(key.into_iter(), repo)
     }
 

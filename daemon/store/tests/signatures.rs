@@ -92,7 +92,10 @@ fn the_refused_is_told_apart_until_it_is_signed(sim: &Sim, store: &Store, truste
         Err(StoreError::Client(ClientFault::Unsigned { .. }))
     ));
     let report = || {
-        let options = VerifyOptions::default();
+        let options = VerifyOptions {
+            repo: Some(&name),
+            ..VerifyOptions::default()
+        };
         store.verify(&options, &Progress::default()).unwrap()
     };
     let kinds: Vec<_> = report().damages.iter().map(|found| found.kind).collect();
@@ -105,7 +108,7 @@ fn the_refused_is_told_apart_until_it_is_signed(sim: &Sim, store: &Store, truste
     let right = trusted.sign_manifest(&refused.manifest);
     store.add_signature(&name, &rev, right).unwrap();
     assert!(tree(sim, "org/b/main").is_some());
-    assert!(store.catalog().refused.is_empty());
+    assert!(!store.catalog().refused.contains_key(&name));
     assert!(report().damages.is_empty());
     flipped(sim, store, &refused);
 }
