@@ -1,7 +1,7 @@
 //! `towline models`: what models there are, their tags, pins and files.
 //!
-//! Everything is asked of the node. What changes something it refuses to everybody but its owner and
-//! holders of a token that may publish the model; private models it shows to tokens for them.
+//! Everything is asked of the node. What changes something it refuses to everybody but its owner
+//! and holders of a token that may publish the model; private models it shows to tokens for them.
 //! Invariant: a name that stands in a table can be typed back as it is.
 
 mod keys;
@@ -219,8 +219,8 @@ fn describe(model: &wire::Model, wanted: &str) -> String {
     ));
     if model.revisions.iter().any(|revision| revision.refused) {
         text.push_str(&format!(
-            "\n'not served': no key that the node trusts has signed it, and the node requires that; \
-             sign it with\n  towline models sign {}:REVISION\n",
+            "\n'not served': no key that the node trusts has signed it, and the node requires \
+             that; sign it with\n  towline models sign {}:REVISION\n",
             model.name
         ));
     }

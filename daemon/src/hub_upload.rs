@@ -1,7 +1,7 @@
 //! Publishing as hub clients do it: `hf upload`, over HTTP, without Xet.
 //!
 //! Governed by the calls of huggingface_hub 0.36 to 2.4: create, preupload, LFS batch, PUT, commit,
-//! branch. Whoever changes anything sends a bearer token of `[[models.tokens]]` that may publish the
+//! branch. Whoever changes anything sends a token of `[[models.tokens]]` that may publish the
 //! model; nobody publishes without one, and a PUT goes only where such a client was sent.
 //! Invariant: a commit is published whole or not at all, and moves its branch in one step. Not
 //! promised: pull requests, Xet, and LFS uploads in parts.

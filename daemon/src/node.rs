@@ -141,8 +141,7 @@ impl Node {
         let mut status = status(effective, &workers, listeners, notes);
         status.portmap |= registration.is_some();
         status.tune = tuning_peer.addresses().to_vec();
-        let (uploads, keyring) = (uploads(effective, &volumes)?, volumes.keyring.clone());
-        let trusted = volumes.signing.trusted.clone();
+        let (uploads, models) = desks(effective, volumes)?;
         let facts = Arc::new(Facts {
             node: effective.node.name.value.clone(),
             started: status.started,
@@ -153,11 +152,8 @@ impl Node {
             nfs: plant.nfs,
             evicted: Arc::default(),
             tuning: Arc::default(),
-            uploads: uploads
-                .clone()
-                .map(|uploads| Arc::new(UploadDesk::new(uploads, keyring.clone()))),
-            models: uploads
-                .map(|uploads| ModelDesk::new(uploads, keyring, trusted, volumes.arriving)),
+            uploads,
+            models,
             tuning_peer: tuning_peer.tally().clone(),
             bench: measuring.counters(),
             status,
@@ -268,17 +264,21 @@ fn plant(
     })
 }
 
-/// What publishing over HTTP needs, where there is a store.
-fn uploads(effective: &Effective, volumes: &Volumes) -> Result<Option<Arc<Uploads>>, NodeError> {
-    let Some(models) = volumes.models.clone() else {
-        return Ok(None);
+/// The desks for models, where there is a store.
+type Desks = (Option<Arc<UploadDesk>>, Option<ModelDesk>);
+
+fn desks(effective: &Effective, volumes: Volumes) -> Result<Desks, NodeError> {
+    let Some(models) = volumes.models else {
+        return Ok((None, None));
     };
     let staging = Staging::new(&effective.node.data.value)
         .map_err(|error| system("no randomness for uploads", error))?;
     let size_max = effective.limits.upload_size.value;
-    let signer = volumes.signing.signer.clone();
-    let uploads = Uploads::new(models, staging, size_max, signer);
-    Ok(Some(Arc::new(uploads)))
+    let (signing, keyring) = (volumes.signing, volumes.keyring);
+    let uploads = Arc::new(Uploads::new(models, staging, size_max, signing.signer));
+    let desk = UploadDesk::new(uploads.clone(), keyring.clone());
+    let models = ModelDesk::new(uploads, keyring, signing.trusted, volumes.arriving);
+    Ok((Some(Arc::new(desk)), Some(models)))
 }
 
 /// Who may read over S3.

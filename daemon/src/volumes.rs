@@ -246,31 +246,12 @@ fn open_one(
         VolumeKind::Model => tree.with_gates(arriving.clone()),
         VolumeKind::Project | VolumeKind::Cache => tree,
     };
-    let tokens = volume
-        .tokens
-        .value
-        .iter()
-        .map(|(secret, reach)| towline_volume::export::Token {
-            secret: secret.expose().to_owned(),
-            reach: match reach {
-                config::TokenReach::Read => Reach::Read,
-                config::TokenReach::Write => Reach::Write,
-            },
-        });
-    let hidden = private.map(|private| (Arc::new(tree.hiding(private.clone())), private));
-    let whole: Arc<dyn Volume> = Arc::new(tree);
-    let (volume_seen, hidden) = match hidden {
-        None => (whole, None),
-        Some((shown, private)) => {
-            let shown: Arc<dyn Volume> = shown;
-            (shown, Some(Hidden { private, whole }))
-        }
-    };
+    let (shown, hidden) = divide(tree, private);
     Ok(Export {
         id,
         name: volume.name.clone(),
         kind,
-        volume: volume_seen,
+        volume: shown,
         hidden,
         allow: volume.allow.value.clone(),
         allow_write: volume.allow_write.value.clone(),
@@ -280,6 +261,28 @@ fn open_one(
             config::Squash::None => Squash::None,
         },
         anonymous: Identity::new(volume.anonymous_uid.value, volume.anonymous_gid.value, &[]),
-        tokens: tokens.collect(),
+        tokens: tokens(volume),
     })
+}
+
+/// The tree as everybody sees it, and what it hides.
+fn divide(tree: Tree, private: Option<Arc<Private>>) -> (Arc<dyn Volume>, Option<Hidden>) {
+    let Some(private) = private else {
+        return (Arc::new(tree), None);
+    };
+    let shown = Arc::new(tree.hiding(private.clone()));
+    let whole = Arc::new(tree);
+    (shown, Some(Hidden { private, whole }))
+}
+
+fn tokens(volume: &config::Volume) -> Vec<towline_volume::export::Token> {
+    let tokens = volume.tokens.value.iter();
+    let tokens = tokens.map(|(secret, reach)| towline_volume::export::Token {
+        secret: secret.expose().to_owned(),
+        reach: match reach {
+            config::TokenReach::Read => Reach::Read,
+            config::TokenReach::Write => Reach::Write,
+        },
+    });
+    tokens.collect()
 }

@@ -221,7 +221,7 @@ fn cut_off(node: &Node, place: &str, bytes: &[u8]) -> Result<()> {
     let mut stream = TcpStream::connect(node.http())?;
     write!(
         stream,
-        "PUT {place} HTTP/1.1\r\nHost: node\r\nContent-Length: {WEIGHTS_BYTES}\r\n\r\n"
+        "PUT {place} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {WEIGHTS_BYTES}\r\n\r\n"
     )?;
     stream.write_all(bytes)?;
     stream.shutdown(std::net::Shutdown::Write)?;

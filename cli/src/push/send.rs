@@ -1,8 +1,8 @@
 //! Sending to a node elsewhere what it lacks of a folder, then naming all of it.
 //!
-//! Invariant: a file that the node has is not sent, one that broke off goes on behind what has come,
-//! and the tag moves once, after everything is there. Not promised: that the same file is sent once
-//! when two people push it at the same time.
+//! Invariant: a file that the node has is not sent, one that broke off goes on behind what has
+//! come, and the tag moves once, after everything is there. Not promised: that the same file is
+//! sent once when two people push it at the same time.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};

@@ -1,9 +1,9 @@
 //! Who may do what with a volume: the address decides, and a token where the volume has tokens.
 //!
-//! Governed by RFC 6750 section 2.1 (Bearer), RFC 7617 (Basic) and RFC 9110 section 11. Invariant: an address that
-//! may not reach a volume learns nothing of it, not even that it exists (threat N14). A token
-//! never widens what the address may do. Tokens are compared in a time that does not depend on
-//! where they differ. Not promised: secrecy of tokens on a connection without TLS.
+//! Governed by RFC 6750 section 2.1 (Bearer), RFC 7617 (Basic) and RFC 9110 section 11. Invariant:
+//! an address that may not reach a volume learns nothing of it, not even that it exists (threat
+//! N14). A token never widens what the address may do. Tokens are compared in a time that does not
+//! depend on where they differ. Not promised: secrecy of tokens on a connection without TLS.
 
 use std::borrow::Cow;
 use std::net::IpAddr;

@@ -178,11 +178,7 @@ fn judge(
             Ok(Answer::Page(json!({ "discussions": [], "count": 0 })))
         }
         Route::List => Ok(Answer::Page(list(&catalog, &query))),
-        Route::WhoAmI if catalog.sight().is_known() || !models.export().tokens.is_empty() => {
-            let publishes = catalog.sight().may_publish_some();
-            Ok(Answer::Page(shapes::user(publishes)))
-        }
-        Route::WhoAmI => Err(HubFault::BadToken),
+        Route::WhoAmI => user(&catalog, models),
         Route::File {
             repo,
             rev,
@@ -192,6 +188,15 @@ fn judge(
         Route::OtherKind => Err(HubFault::NoRepo),
         Route::Telemetry | Route::Change | Route::Unknown => Err(HubFault::NoRoute),
     }
+}
+
+/// Whom a token stands for: one of a model, or that of the volume, which was judged before.
+fn user(catalog: &Seen, models: &Models) -> Result<Answer, HubFault> {
+    let sight = catalog.sight();
+    if !sight.is_known() && models.export().tokens.is_empty() {
+        return Err(HubFault::BadToken);
+    }
+    Ok(Answer::Page(shapes::user(sight.may_publish_some())))
 }
 
 /// The repository, and the revision that a branch, tag or commit names; without one the default.

@@ -1,7 +1,7 @@
 //! What the hub answers to those who publish: a status, JSON, and a code that clients understand.
 //!
-//! Invariant: whoever was faster is told in the words that clients look for. Not promised: codes for
-//! faults that no client tells apart.
+//! Invariant: whoever was slower is told in the words that clients look for. Not promised: codes
+//! for faults that no client tells apart.
 
 use hyper::StatusCode;
 use serde_json::{Value, json};

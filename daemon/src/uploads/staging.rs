@@ -1,10 +1,10 @@
 //! Files that were uploaded, or are being, and are not part of a revision yet.
 //!
-//! They lie below `.towline/uploads` of the data directory, in a folder for each holder of a token,
-//! each under its SHA-256; `.part` behind it says that its end is missing. Invariant: a file has its
-//! name only after its bytes were hashed and synced; where a PUT may go is signed with a key of this
-//! process, bound to holder, hash, size and an hour; nobody finds what another has uploaded. Not
-//! promised: that a file is kept longer than a day.
+//! They lie below `.towline/uploads` of the data directory, in a folder for each holder of a
+//! token, each under its SHA-256; `.part` behind it says that its end is missing. Invariant: a file
+//! has its name only after its bytes were hashed and synced; where a PUT may go is signed with a
+//! key of this process, bound to holder, hash, size and an hour; nobody finds what another has
+//! uploaded. Not promised: that a file is kept longer than a day.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};

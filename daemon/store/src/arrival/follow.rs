@@ -130,10 +130,8 @@ fn place(shared: &Arc<Shared>, number: usize, cut: Cut) -> Result<Done> {
         format: cut.format,
     };
     let (hold, arrived) = match inner.hold_known(&id)? {
-        Some(hold) => {
-            let _ = inner.disk.backend.remove_file(&file.own_path());
-            (hold, false)
-        }
+        // Its own bytes go with the arrival: until then the folder that shows it links to them.
+        Some(hold) => (hold, false),
         None => {
             let data = file.data(&inner.disk)?;
             data.set_length(file.size)
