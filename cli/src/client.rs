@@ -3,6 +3,7 @@
 //! Not promised: TLS. A node that is reached over TLS only answers on its plain port to its own
 //! host.
 
+use std::io::Read;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -16,8 +17,18 @@ use crate::options::{NodeUrl, URL_DEFAULT};
 /// Time for the whole question: a node that needs longer is in trouble.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Largest answer that is read, in bytes: 256 volumes with long allow lists are below 1 MiB.
-const ANSWER_BYTES_MAX: u64 = 4 << 20;
+/// Time for a question that names every file of a model.
+const LONG_ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Time until the node takes a connection.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Time for the node's word on a file that was sent: it has hashed and synced it by then, and what
+/// had come before it is hashed again, which takes a second for each gigabyte.
+const SENT_TIME_MAX: Duration = Duration::from_secs(1_800);
+
+/// Largest answer that is read, in bytes: the files of a model that must be sent, 100,000 of them.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// The status of the node.
 pub(crate) fn status(node: &NodeUrl) -> Result<Status, Failure> {
@@ -76,20 +87,28 @@ fn ask(node: &NodeUrl, path: &str, request: Option<String>) -> Result<(u16, Stri
             "--node {base}: write a URL like {URL_DEFAULT}"
         )));
     }
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(ANSWER_TIME_MAX))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .proxy(None)
-        .build()
-        .into();
+    let limit = match &request {
+        Some(request) if request.len() > 64 << 10 => LONG_ANSWER_TIME_MAX,
+        Some(_) | None => ANSWER_TIME_MAX,
+    };
+    let agent = agent(|config| config.timeout_global(Some(limit)));
     let url = format!("{base}{path}");
+    let authorization = authorization(node);
     let answer = match request {
-        None => agent.get(url).header("Accept", "application/json").call(),
-        Some(request) => agent
-            .post(url)
-            .content_type("application/json")
-            .send(request),
+        None => {
+            let mut get = agent.get(url).header("Accept", "application/json");
+            if let Some(value) = authorization {
+                get = get.header("Authorization", value);
+            }
+            get.call()
+        }
+        Some(request) => {
+            let mut post = agent.post(url).content_type("application/json");
+            if let Some(value) = authorization {
+                post = post.header("Authorization", value);
+            }
+            post.send(request)
+        }
     };
     let mut answer = answer.map_err(|error| unreachable_node(base, &error))?;
     let code = answer.status().as_u16();
@@ -100,6 +119,58 @@ fn ask(node: &NodeUrl, path: &str, request: Option<String>) -> Result<(u16, Stri
         .read_to_string()
         .map_err(|error| unreachable_node(base, &error))?;
     Ok((code, body))
+}
+
+type Configuring = ureq::config::ConfigBuilder<ureq::typestate::AgentScope>;
+
+fn agent(limits: impl FnOnce(Configuring) -> Configuring) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .proxy(None);
+    limits(config).build().into()
+}
+
+fn authorization(node: &NodeUrl) -> Option<String> {
+    let token = node.token.as_ref()?;
+    Some(format!("Bearer {}", token.expose()))
+}
+
+/// Sends what is left of a file to the path that the node named for it.
+pub(crate) fn put(
+    node: &NodeUrl,
+    path: &str,
+    (from, size): (u64, u64),
+    body: &mut (impl Read + ?Sized),
+) -> Result<(), Failure> {
+    let base = node.url.trim_end_matches('/');
+    let agent = agent(|config| {
+        config
+            .timeout_connect(Some(CONNECT_TIME_MAX))
+            .timeout_recv_response(Some(SENT_TIME_MAX))
+    });
+    let mut put = agent
+        .put(format!("{base}{path}"))
+        .header("Content-Length", (size - from).to_string());
+    if from > 0 {
+        let last = size.saturating_sub(1);
+        put = put.header("Content-Range", format!("bytes {from}-{last}/{size}"));
+    }
+    let mut body = body;
+    let answer = put.send(ureq::SendBody::from_reader(&mut body));
+    let mut answer = answer.map_err(|error| unreachable_node(base, &error))?;
+    let code = answer.status().as_u16();
+    let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+    let body = body.read_to_string().unwrap_or_default();
+    if (200..300).contains(&code) {
+        return Ok(());
+    }
+    let said: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+    let said = said.get("error").and_then(|why| why.as_str()).unwrap_or("");
+    Err(Failure::Temporary(format!(
+        "{base} answered {code}: {}",
+        said.escape_debug()
+    )))
 }
 
 fn unreachable_node(base: &str, error: &ureq::Error) -> Failure {

@@ -1,14 +1,17 @@
 //! `towline models`: what models there are, their tags, pins and files.
 //!
-//! Everything is asked of the node, and what changes something is refused by it to everybody but
-//! its owner. Invariant: a name that stands in a table can be typed back as it is.
+//! Everything is asked of the node. What changes something it refuses to everybody but its owner
+//! and holders of a token that may publish the model; private models it shows to tokens for them.
+//! Invariant: a name that stands in a table can be typed back as it is.
+
+mod keys;
 
 use clap::{Args, Subcommand};
 use towlined::models::wire;
 
 use crate::bar::size;
 use crate::failure::Failure;
-use crate::options::NodeUrl;
+use crate::options::{NodeToken, NodeUrl};
 use crate::push::name_and_tag;
 use crate::{client, output, table};
 
@@ -20,6 +23,13 @@ Examples:
   towline models du
   towline models pin acme/tiny-llama:v2
   towline models rm acme/tiny-llama:v1
+  towline models keygen ~/.config/towline/key     a key that signs, and the line that trusts it
+  towline models sign acme/tiny-llama:v2          the node's key gives its word
+  TOWLINE_TOKEN=... towline models --node http://10.0.0.1:8420
+
+From another machine a token of the node's [[models.tokens]] is needed for private models;
+one that publishes may tag, untag, pin, unpin, sign and rm what its prefix covers. gc,
+verify and pull are for the node's owner on its own machine.
 
 Exit codes: 0 done, 64 usage, 65 refused, 69 no node, 74 storage.";
 
@@ -28,6 +38,8 @@ Exit codes: 0 done, 64 usage, 65 refused, 69 no node, 74 storage.";
 pub(crate) struct Models {
     #[command(flatten)]
     node: NodeUrl,
+    #[command(flatten)]
+    token: NodeToken,
     /// Print what the node said as JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -73,10 +85,32 @@ enum Verb {
         /// ORG/MODEL:TAG or ORG/MODEL:REVISION.
         name: String,
     },
+    /// Give a key's word for a revision that is there.
+    Sign {
+        /// ORG/MODEL or ORG/MODEL:TAG.
+        name: String,
+        /// Sign with the key in this file; the node's own key signs if left out.
+        #[arg(long, value_name = "FILE")]
+        sign_key: Option<std::path::PathBuf>,
+    },
+    /// Make a key that signs models, readable by you alone.
+    Keygen {
+        /// The file, which must not be there yet.
+        file: std::path::PathBuf,
+        /// What operators call the key, such as your name.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        name: String,
+    },
 }
 
 pub(crate) fn run(models: &Models) -> Result<(), Failure> {
-    let Models { node, json, verb } = models;
+    let Models {
+        json, verb, token, ..
+    } = models;
+    if let Some(Verb::Keygen { file, name }) = verb {
+        return keys::make(file, name, *json);
+    }
+    let node = &models.node.with(token)?;
     match verb {
         None | Some(Verb::List) => {
             let list: wire::Models = client::get(node, "/v1/models")?;
@@ -93,33 +127,40 @@ pub(crate) fn run(models: &Models) -> Result<(), Failure> {
             let usage: wire::Usage = client::get(node, "/v1/models/usage")?;
             print(&usage, *json, || describe_usage(&usage))
         }
-        Some(Verb::Tag { name, tag }) => change(models, "tag", name, Some(tag)),
+        Some(Verb::Tag { name, tag }) => change((node, *json), "tag", name, Some(tag)),
         Some(Verb::Untag { name }) => {
             let (bare, tag) = name_and_tag(name);
             let tag = tag.ok_or_else(|| Failure::usage("name the tag: ORG/MODEL:TAG"))?;
-            change(models, "untag", bare, Some(tag))
+            change((node, *json), "untag", bare, Some(tag))
         }
-        Some(Verb::Pin { name }) => change(models, "pin", name, None),
-        Some(Verb::Unpin { name }) => change(models, "unpin", name, None),
+        Some(Verb::Pin { name }) => change((node, *json), "pin", name, None),
+        Some(Verb::Unpin { name }) => change((node, *json), "unpin", name, None),
         Some(Verb::Rm { name }) => {
             if name_and_tag(name).1.is_none() {
                 let why = "name what to remove: ORG/MODEL:TAG or ORG/MODEL:REVISION";
                 return Err(Failure::usage(why));
             }
-            change(models, "remove", name, None)
+            change((node, *json), "remove", name, None)
         }
+        Some(Verb::Sign { name, sign_key }) => keys::sign(node, name, sign_key.as_deref(), *json),
+        Some(Verb::Keygen { .. }) => Ok(()),
     }
 }
 
-fn change(models: &Models, verb: &str, name: &str, tag: Option<&str>) -> Result<(), Failure> {
+fn change(
+    (node, json): (&NodeUrl, bool),
+    verb: &str,
+    name: &str,
+    tag: Option<&str>,
+) -> Result<(), Failure> {
     let (bare, revision) = name_and_tag(name);
     let request = wire::Target {
         name: bare.to_owned(),
         revision: revision.map(str::to_owned),
         tag: tag.map(str::to_owned),
     };
-    let _: serde_json::Value = client::post(&models.node, &format!("/v1/models/{verb}"), &request)?;
-    if models.json {
+    let _: serde_json::Value = client::post(node, &format!("/v1/models/{verb}"), &request)?;
+    if json {
         return output::print("{}\n");
     }
     let tag = tag.map(|tag| format!(" {tag}")).unwrap_or_default();
@@ -151,12 +192,7 @@ fn describe_all(list: &wire::Models) -> String {
                 short(&revision.revision),
                 revision.files.to_string(),
                 size(revision.bytes),
-                if revision.pinned.is_some() {
-                    "pinned"
-                } else {
-                    ""
-                }
-                .to_owned(),
+                remarks(model, revision),
             ]
         })
     });
@@ -170,15 +206,24 @@ fn describe(model: &wire::Model, wanted: &str) -> String {
             revision.revision.clone(),
             tags(revision),
             size(revision.bytes),
+            signers(revision),
             revision.message.clone(),
         ]
     });
     let rows: Vec<Vec<String>> = rows.collect();
-    let mut text = format!("{}\n\n", model.name);
+    let private = if model.private { " (private)" } else { "" };
+    let mut text = format!("{}{private}\n\n", model.name);
     text.push_str(&table::layout(
-        &["REVISION", "TAGS", "SIZE", "MESSAGE"],
+        &["REVISION", "TAGS", "SIZE", "SIGNED BY", "MESSAGE"],
         &rows,
     ));
+    if model.revisions.iter().any(|revision| revision.refused) {
+        text.push_str(&format!(
+            "\n'not served': no key that the node trusts has signed it, and the node requires \
+             that; sign it with\n  towline models sign {}:REVISION\n",
+            model.name
+        ));
+    }
     let named = |revision: &&wire::Revision| {
         revision.revision.starts_with(wanted) || revision.tags.iter().any(|tag| tag == wanted)
     };
@@ -214,6 +259,42 @@ fn describe_usage(usage: &wire::Usage) -> String {
         size(usage.free)
     ));
     text
+}
+
+/// What else there is to know of a revision.
+fn remarks(model: &wire::Model, revision: &wire::Revision) -> String {
+    let words = [
+        (model.private, "private"),
+        (revision.pinned.is_some(), "pinned"),
+        (revision.refused, "not served: no trusted signature"),
+    ];
+    let words = words.into_iter().filter(|(holds, _)| *holds);
+    let words: Vec<&str> = words.map(|(_, word)| word).collect();
+    words.join(", ")
+}
+
+/// Who signed a revision, and whether that counts.
+fn signers(revision: &wire::Revision) -> String {
+    let signed = revision.signed_by.iter().map(|signed| {
+        let who = match signed.name.as_str() {
+            "" => signed.key.chars().take(24).collect(),
+            name => name.to_owned(),
+        };
+        let trust = if signed.trusted {
+            "trusted"
+        } else {
+            "not trusted"
+        };
+        format!("{who} ({trust})")
+    });
+    let mut signed: Vec<String> = signed.collect();
+    if signed.is_empty() {
+        signed.push("nobody".to_owned());
+    }
+    if revision.refused {
+        signed.push("not served".to_owned());
+    }
+    signed.join(", ")
 }
 
 fn tags(revision: &wire::Revision) -> String {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use towline_config::{Effective, Overrides, Surroundings};
+use towline_config::{Effective, Overrides, Secret, Surroundings};
 
 use crate::failure::Failure;
 
@@ -56,6 +56,110 @@ impl NodeOptions {
 #[derive(Args, Debug)]
 pub(crate) struct NodeUrl {
     /// URL of the node to ask.
-    #[arg(long = "node", value_name = "URL", env = "TOWLINE_URL", default_value = URL_DEFAULT)]
+    #[arg(
+        long = "node",
+        value_name = "URL",
+        env = "TOWLINE_URL",
+        default_value = URL_DEFAULT,
+        global = true
+    )]
     pub(crate) url: String,
+    /// What proves to the node who asks; see [`NodeToken`].
+    #[arg(skip)]
+    pub(crate) token: Option<Secret>,
+}
+
+impl NodeUrl {
+    /// Whether the node is another machine, as far as its URL tells.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        let rest = self
+            .url
+            .split_once("://")
+            .map_or(self.url.as_str(), |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or("");
+        let name = match authority.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            Some(_) | None => authority,
+        };
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        let loopback = |address: IpAddr| address.to_canonical().is_loopback();
+        !name.eq_ignore_ascii_case("localhost") && !bare.parse().is_ok_and(loopback)
+    }
+
+    /// The same, asked with a token.
+    pub(crate) fn with(&self, token: &NodeToken) -> Result<Self, Failure> {
+        Ok(Self {
+            url: self.url.clone(),
+            token: token.read()?,
+        })
+    }
+}
+
+/// A token of the node's `[[models.tokens]]`, for whoever is not its owner.
+#[derive(Args)]
+pub(crate) struct NodeToken {
+    /// Token of the node's [[models.tokens]]; others on this machine see it while the command runs,
+    /// so rather set TOWLINE_TOKEN or use --token-file.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "TOWLINE_TOKEN",
+        hide_env_values = true,
+        global = true
+    )]
+    token: Option<String>,
+    /// File with the token.
+    #[arg(long, value_name = "FILE", conflicts_with = "token", global = true)]
+    token_file: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for NodeToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NodeToken(***, {:?})", self.token_file)
+    }
+}
+
+impl NodeToken {
+    fn read(&self) -> Result<Option<Secret>, Failure> {
+        let text = match (&self.token, &self.token_file) {
+            (Some(token), _) => token.clone(),
+            (None, Some(path)) => std::fs::read_to_string(path)
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?,
+            (None, None) => return Ok(None),
+        };
+        let token = text.trim();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let why = "a token is one line of visible characters, and not empty";
+            return Err(Failure::usage(why));
+        }
+        Ok(Some(Secret::new(token.to_owned())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_tells_whether_the_node_is_elsewhere() {
+        let elsewhere = |url: &str| {
+            let url = url.to_owned();
+            NodeUrl { url, token: None }.is_elsewhere()
+        };
+        for here in [
+            "http://127.0.0.1:8420",
+            "http://127.1.2.3",
+            "http://localhost:1/",
+            "http://[::1]:8420/",
+        ] {
+            assert!(!elsewhere(here), "{here}");
+        }
+        for there in [
+            "http://10.0.0.1:8420",
+            "http://node",
+            "http://[fd00::1]:8420",
+        ] {
+            assert!(elsewhere(there), "{there}");
+        }
+    }
 }

@@ -1,15 +1,20 @@
 //! `towline push`: a folder becomes an immutable revision of a model.
 //!
-//! The node reads the folder itself, so folder and node are on one machine.
+//! A node on this machine reads the folder itself. To any other one the files are sent that it
+//! lacks; and where a key signs, everything is read and hashed here, because a signature is the
+//! publisher's word for what the publisher has seen. Invariant: the key never leaves this machine.
 
-use std::path::PathBuf;
+mod send;
+mod signed;
+
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use towlined::models::wire;
 
 use crate::bar::size;
 use crate::failure::Failure;
-use crate::options::NodeUrl;
+use crate::options::{NodeToken, NodeUrl};
 use crate::{client, output, task};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -17,9 +22,13 @@ Examples:
   towline push ./tiny-llama acme/tiny-llama
   towline push ./tiny-llama acme/tiny-llama:v2 --message 'longer context'
   towline push --json ./out acme/run-17 | jq -r .revision
+  TOWLINE_TOKEN=... towline push ./out acme/run-17 --node http://10.0.0.1:8420
+  towline push ./out acme/run-17 --sign-key ~/.config/towline/key
 
 The tag is 'main' unless another is named behind a colon. Pushing the same content again
-stores nothing.
+stores nothing. To a node elsewhere only files go that it lacks, and one that broke off goes
+on where it stood; that needs a token of the node's [[models.tokens]] with the right to
+publish. The node's own key (models.signing_key) signs unless --sign-key does.
 
 Exit codes: 0 published, 64 usage, 65 refused, 69 no node, 74 storage, 75 try again.";
 
@@ -28,20 +37,28 @@ Exit codes: 0 published, 64 usage, 65 refused, 69 no node, 74 storage, 75 try ag
 pub(crate) struct Push {
     #[command(flatten)]
     node: NodeUrl,
-    /// The folder, on the node's own machine.
+    #[command(flatten)]
+    token: NodeToken,
+    /// The folder.
     directory: PathBuf,
     /// Name and tag: ORG/MODEL or ORG/MODEL:TAG.
     name: String,
     /// What is said about the revision.
     #[arg(long, short, default_value = "publish")]
     message: String,
+    /// Sign with the key in this file; 'towline models keygen' makes one.
+    #[arg(long, value_name = "FILE")]
+    sign_key: Option<PathBuf>,
+    /// Send the files to a node on this machine too, which need not be able to read the folder.
+    #[arg(long)]
+    upload: bool,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(push: &Push) -> Result<(), Failure> {
-    let (name, tag) = name_and_tag(&push.name);
+    let node = push.node.with(&push.token)?;
     let directory = std::path::absolute(&push.directory)
         .and_then(std::fs::canonicalize)
         .map_err(|error| Failure::usage(format!("{}: {error}", push.directory.display())))?;
@@ -51,15 +68,30 @@ pub(crate) fn run(push: &Push) -> Result<(), Failure> {
             directory.display()
         )));
     }
+    let begun = if push.upload || node.is_elsewhere() {
+        send::publish(push, &node, &directory)?
+    } else {
+        hand_over(push, &node, &directory)?
+    };
+    let result = task::follow(&node, begun)?;
+    report(&result, push.json)
+}
+
+/// Lets the node read the folder.
+fn hand_over(push: &Push, node: &NodeUrl, directory: &Path) -> Result<wire::Task, Failure> {
+    let (name, tag) = name_and_tag(&push.name);
+    let signed = match &push.sign_key {
+        None => None,
+        Some(_) => signed::folder(push, node, directory)?.signed,
+    };
     let request = wire::Push {
-        directory,
+        directory: directory.to_owned(),
         name: name.to_owned(),
         tag: tag.unwrap_or("main").to_owned(),
         message: push.message.clone(),
+        signed,
     };
-    let begun = client::post(&push.node, "/v1/models/push", &request)?;
-    let result = task::follow(&push.node, begun)?;
-    report(&result, push.json)
+    client::post(node, "/v1/models/push", &request)
 }
 
 /// Cuts `ORG/MODEL:TAG` at its colon.

@@ -11,6 +11,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -107,47 +108,65 @@ async fn answer(connection: HandOff, facts: Arc<Facts>) -> io::Result<()> {
 /// Longest body of a request, in bytes: names and a path.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
+/// Longest body of a request that names every file of a model, in bytes: 100,000 of them.
+const FILES_BYTES_MAX: usize = 16 << 20;
+
 /// Answers `/v1/models`. The store reads and syncs files, so a thread that may block does it.
 async fn models(request: Request<Incoming>, peer: &Peer, facts: Arc<Facts>) -> Reply {
     if let Some(reply) = refusal(&request, peer.address.ip(), &facts) {
         return reply;
     }
+    let Some(desk) = facts.models.as_ref() else {
+        let why = "this node has no store of models: see the notes of towline status\n";
+        return text(StatusCode::NOT_FOUND, why.into());
+    };
     let path = request.uri().path().to_owned();
     let below = path.strip_prefix("/v1/models").unwrap_or("").to_owned();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !reads && !is_owner(peer) {
-        let why = "only root and the user that the node runs as may change its models, on its own \
-                   machine\n";
-        return text(StatusCode::FORBIDDEN, why.into());
-    }
-    let Ok(body) = Limited::new(request.into_body(), BODY_BYTES_MAX)
-        .collect()
-        .await
-    else {
+    let sent = request.headers().get(header::AUTHORIZATION);
+    let sent = sent.map(HeaderValue::as_bytes);
+    let caller = match desk.caller(sent, is_owner(peer)) {
+        Ok(caller) => caller,
+        Err(refusal) => return answered(refusal, &facts),
+    };
+    // A long list is taken only from those who could publish what it names.
+    let is_listed = matches!(below.as_str(), "/missing" | "/publish");
+    let limit = if is_listed && caller.sight.may_publish_some() {
+        FILES_BYTES_MAX
+    } else {
+        BODY_BYTES_MAX
+    };
+    let Ok(body) = Limited::new(request.into_body(), limit).collect().await else {
         return text(
             StatusCode::PAYLOAD_TOO_LARGE,
             "the request is too long\n".into(),
         );
     };
     let body = body.to_bytes();
-    let answered = tokio::task::spawn_blocking(move || {
-        let desk = facts.models.as_ref()?;
+    let working = facts.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        let desk = working.models.as_ref()?;
         Some(match below.strip_prefix('/') {
-            Some(verb) if !reads => desk.change(verb, &body),
-            _ => desk.read(&below),
+            Some(verb) if !reads => desk.change(verb, &body, &caller),
+            _ => desk.read(&below, &caller),
         })
     });
-    match answered.await {
-        Ok(Some((code, value))) => {
-            let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            with_type(text(status, value.to_string()), "application/json")
-        }
-        Ok(None) => {
-            let why = "this node has no store of models: see the notes of towline status\n";
-            text(StatusCode::NOT_FOUND, why.into())
-        }
+    match done.await {
+        Ok(Some(answer)) => answered(answer, &facts),
+        Ok(None) => text(StatusCode::NOT_FOUND, "this node has no store\n".into()),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
+}
+
+/// An answer about models as a reply; refusals for want of a right are counted.
+fn answered((code, value): (u16, serde_json::Value), facts: &Facts) -> Reply {
+    if matches!(code, 401 | 403)
+        && let Some(uploads) = &facts.uploads
+    {
+        uploads.tally().refused.fetch_add(1, Ordering::Relaxed);
+    }
+    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    with_type(text(status, value.to_string()), "application/json")
 }
 
 /// Answers what changes a model below `/hf`. Whoever sends a token may come from elsewhere.

@@ -243,12 +243,12 @@ fn uploads(page: &mut String, facts: &Facts) {
     let rows = [
         (
             "towline_models_commits_total",
-            "Commits that hub clients published.",
+            "Revisions that were published over the network.",
             &tally.commits,
         ),
         (
             "towline_models_uploaded_bytes_total",
-            "Bytes of large files that hub clients uploaded.",
+            "Bytes of files that were uploaded to be published.",
             &tally.bytes,
         ),
         (
@@ -261,6 +261,10 @@ fn uploads(page: &mut String, facts: &Facts) {
         head(page, name, "counter", "experimental", help);
         line(page, name, "", counter.load(Ordering::Relaxed));
     }
+    let name = "towline_models_unsigned_revisions";
+    let help = "Revisions that are here and not served for want of a trusted signature.";
+    head(page, name, "gauge", "experimental", help);
+    line(page, name, "", desk.unsigned_revisions());
 }
 
 fn models(page: &mut String, facts: &Facts) {

@@ -63,6 +63,9 @@ pub enum NodeError {
         /// What to do.
         hint: &'static str,
     },
+    /// The key that signs models cannot be used.
+    #[error("models.signing_key: {0}")]
+    SigningKey(String),
     /// TLS certificate or key cannot be used.
     #[error("TLS: {0}")]
     Tls(String),
@@ -81,7 +84,11 @@ impl NodeError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Volume { .. } | Self::Engine(_) | Self::Congestion { .. } | Self::Tls(_) => 64,
+            Self::Volume { .. }
+            | Self::Engine(_)
+            | Self::Congestion { .. }
+            | Self::SigningKey(_)
+            | Self::Tls(_) => 64,
             Self::Bind { .. } => 69,
             Self::System { .. } => 71,
             Self::File { .. } => 74,

@@ -25,10 +25,12 @@ mod process;
 mod pull;
 mod registration;
 mod relay;
+pub mod signing_key;
 mod sockets;
 mod tasks;
 pub mod trace;
 mod tuning_peer;
+mod uploads;
 mod volumes;
 mod workers;
 

@@ -20,13 +20,14 @@ use crate::description::{listeners, status};
 use crate::error::NodeError;
 use crate::eviction::Evicted;
 use crate::face::Speaks;
-use crate::hub_upload::{Staging, UploadDesk};
+use crate::hub_upload::UploadDesk;
 use crate::measuring::Measuring;
 use crate::models::ModelDesk;
 use crate::registration::Registration;
 use crate::sockets::{self, PortmapState, Sockets};
 
 use crate::tuning_peer::TuningPeer;
+use crate::uploads::{Staging, Uploads};
 use crate::volumes::Volumes;
 use crate::workers::{Plant, Workers};
 use crate::{control, datagrams, eviction, key_file, process, relay, volumes};
@@ -140,6 +141,7 @@ impl Node {
         let mut status = status(effective, &workers, listeners, notes);
         status.portmap |= registration.is_some();
         status.tune = tuning_peer.addresses().to_vec();
+        let (uploads, models) = desks(effective, volumes)?;
         let facts = Arc::new(Facts {
             node: effective.node.name.value.clone(),
             started: status.started,
@@ -150,10 +152,8 @@ impl Node {
             nfs: plant.nfs,
             evicted: Arc::default(),
             tuning: Arc::default(),
-            uploads: uploads(effective, &volumes)?,
-            models: volumes
-                .models
-                .map(|models| ModelDesk::new(models, volumes.arriving)),
+            uploads,
+            models,
             tuning_peer: tuning_peer.tally().clone(),
             bench: measuring.counters(),
             status,
@@ -256,6 +256,7 @@ fn plant(
         http: Arc::new(
             towline_http::Server::new(exports.clone(), http_limits)
                 .with_models(volumes.models.clone())
+                .with_keyring(volumes.keyring.clone())
                 .with_s3_keys(s3_keys(effective)),
         ),
         exports,
@@ -265,23 +266,30 @@ fn plant(
     })
 }
 
-/// What publishing over HTTP needs, where there is a store.
-fn uploads(effective: &Effective, volumes: &Volumes) -> Result<Option<Arc<UploadDesk>>, NodeError> {
-    let Some(models) = volumes.models.clone() else {
-        return Ok(None);
+/// The desks for models, where there is a store.
+type Desks = (Option<Arc<UploadDesk>>, Option<ModelDesk>);
+
+fn desks(effective: &Effective, volumes: Volumes) -> Result<Desks, NodeError> {
+    let Some(models) = volumes.models else {
+        return Ok((None, None));
     };
     let staging = Staging::new(&effective.node.data.value)
         .map_err(|error| system("no randomness for uploads", error))?;
-    let tokens = effective.model_tokens.clone();
     let size_max = effective.limits.upload_size.value;
-    let desk = UploadDesk::new(models, tokens, staging, size_max);
-    Ok(Some(Arc::new(desk)))
+    let (signing, keyring) = (volumes.signing, volumes.keyring);
+    let uploads = Arc::new(Uploads::new(models, staging, size_max, signing.signer));
+    let desk = UploadDesk::new(uploads.clone(), keyring.clone());
+    let models = ModelDesk::new(uploads, keyring, signing.trusted, volumes.arriving);
+    Ok((Some(Arc::new(desk)), Some(models)))
 }
 
 /// Who may read over S3.
 fn s3_keys(effective: &Effective) -> Vec<towline_http::s3::Key> {
     let keys = effective.s3_keys.iter();
-    let key = |key: &config::S3Key| towline_http::s3::Key::new(&key.id.value, key.secret.expose());
+    let key = |key: &config::S3Key| {
+        let prefixes = key.prefixes.clone();
+        towline_http::s3::Key::new(&key.id.value, key.secret.expose(), prefixes)
+    };
     keys.map(key).collect()
 }
 

@@ -28,6 +28,7 @@ use towline_store::{
 use crate::models::metrics::PullTally;
 use crate::models::wire::{Fault, Pull};
 use crate::tasks::Doing;
+use crate::uploads::Uploads;
 
 pub(crate) use arriving::Arriving;
 use arriving::Shown;
@@ -38,6 +39,8 @@ pub(crate) struct Place {
     pub(crate) models: Models,
     pub(crate) arriving: Arc<Arriving>,
     pub(crate) tally: Arc<PullTally>,
+    /// Whose key signs what was checked against its source.
+    pub(crate) uploads: Arc<Uploads>,
 }
 
 /// What a remote has.
@@ -224,7 +227,10 @@ impl Wanted {
             let counts = (self.counter(&place.tally), &place.tally.retries);
             let fetched = fetch::all(&arrival, remote.as_ref(), counts, doing);
             attempts -= 1;
-            let finished = fetched.and_then(|()| Ok(arrival.finish(Some(&self.tag), None)?));
+            let finished = fetched.and_then(|()| {
+                let signer = place.uploads.signer();
+                Ok(arrival.finish(Some(&self.tag), signer)?)
+            });
             // Nobody else may hold the arrival when it begins again.
             doing.freeze();
             match finished {
@@ -251,6 +257,7 @@ impl Wanted {
         let options = PublishOptions {
             message: "pull",
             origin: Some(&origin),
+            signer: place.uploads.signer(),
             ..Default::default()
         };
         let store = place.models.store();

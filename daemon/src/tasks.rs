@@ -11,7 +11,8 @@ use std::time::Instant;
 
 use serde_json::Value;
 use towline_base::clock;
-use towline_store::{Progress, ProgressView};
+use towline_http::Sight;
+use towline_store::{Progress, ProgressView, RepoName};
 
 use crate::models::wire::{Fault, Task, TaskState};
 
@@ -43,6 +44,8 @@ type End = Option<(Instant, Result<Value, Fault>)>;
 
 struct Entry {
     what: String,
+    /// The model that it is about: whoever may not know of it is not told of the task.
+    about: Option<RepoName>,
     started: Instant,
     progress: Progress,
     is_stopped: AtomicBool,
@@ -83,7 +86,7 @@ impl Tasks {
     /// Begins a task; `None` if too many run.
     pub(crate) fn begin(
         &self,
-        what: String,
+        (what, about): (String, Option<RepoName>),
         work: impl FnOnce(&Doing<'_>) -> Result<Value, Fault> + Send + 'static,
     ) -> Option<u64> {
         let mut held = self.held();
@@ -93,6 +96,7 @@ impl Tasks {
         }
         let entry = Arc::new(Entry {
             what,
+            about,
             started: clock::now(),
             progress: Progress::default(),
             is_stopped: AtomicBool::new(false),
@@ -133,16 +137,24 @@ impl Tasks {
         Some(number)
     }
 
-    /// How far a task is.
-    pub(crate) fn get(&self, number: u64) -> Option<Task> {
+    /// How far a task is, for somebody who may know of its model.
+    pub(crate) fn get(&self, number: u64, sight: &Sight) -> Option<Task> {
         let entry = self.held().tasks.get(&number)?.clone();
-        Some(entry.describe(number))
+        let about = entry.about.as_ref();
+        about
+            .is_none_or(|name| sight.sees(name))
+            .then(|| entry.describe(number))
     }
 
-    /// Tells a task to stop; whether there is one.
-    pub(crate) fn stop(&self, number: u64) -> bool {
+    /// Tells a task to stop; whether there is one that this sight may stop: of a model that it
+    /// may publish.
+    pub(crate) fn stop(&self, number: u64, sight: &Sight) -> bool {
         let entry = self.held().tasks.get(&number).cloned();
-        entry.is_some_and(|entry| {
+        let own = |entry: &Arc<Entry>| match &entry.about {
+            Some(name) => sight.may_publish(name),
+            None => sight.sees_everything(),
+        };
+        entry.filter(own).is_some_and(|entry| {
             entry.stop();
             true
         })

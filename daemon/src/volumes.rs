@@ -11,16 +11,18 @@ use std::sync::Arc;
 
 use towline_base::MacKey;
 use towline_config::{self as config, Effective};
-use towline_store::Store;
+use towline_http::{Keyring, ModelToken};
+use towline_store::{PublicKey, Signer, Store, StoreError};
 use towline_volume::handle::HandleKeys;
 use towline_volume::tree::Writing;
 use towline_volume::{
-    Export, Exports, Identity, Reach, Squash, Tree, VolumeError, VolumeId, VolumeKind,
+    Export, Exports, Hidden, Identity, Private, Reach, Spelling, Squash, Tree, Volume, VolumeError,
+    VolumeId, VolumeKind,
 };
 
 use crate::error::NodeError;
-use crate::process;
 use crate::pull::Arriving;
+use crate::{process, signing_key};
 
 /// Mode of a default folder that clients write to, where the node acts as its callers: every
 /// user may make files there and remove only their own, as in `/tmp`.
@@ -36,6 +38,10 @@ pub(crate) struct Volumes {
     pub(crate) arriving: Arc<Arriving>,
     /// The store of the first volume of models that can have one.
     pub(crate) models: Option<towline_http::Models>,
+    /// Who may see private models, and publish.
+    pub(crate) keyring: Arc<Keyring>,
+    /// Whose signatures count, and the node's own key.
+    pub(crate) signing: Signing,
 }
 
 /// Name of the volume that shows the models in the layout of the hub's cache.
@@ -50,9 +56,17 @@ pub(crate) fn open(
 ) -> Result<Volumes, NodeError> {
     let keys = HandleKeys::new(key);
     let arriving = Arc::<Arriving>::default();
+    let keyring = Arc::new(keyring(&effective.models));
+    let signing = Signing::of(&effective.models)?;
+    let first = effective.volumes.iter();
+    let mut first = first.filter(|volume| volume.kind.value == config::VolumeKind::Model);
+    let first = first.next().map(|volume| volume.name.clone());
+    let private = |spelling| private(&keyring, spelling);
     let mut list = Vec::new();
     for volume in &effective.volumes {
-        list.push(Arc::new(open_one(volume, &keys, &arriving)?));
+        let is_first = first.as_ref() == Some(&volume.name);
+        let private = is_first.then(|| private(Spelling::Repositories)).flatten();
+        list.push(Arc::new(open_one(volume, (&keys, private), &arriving)?));
     }
     let mut models = None;
     let is_model = |export: &&Arc<Export>| export.kind == VolumeKind::Model;
@@ -62,8 +76,9 @@ pub(crate) fn open(
             .iter()
             .find(|volume| volume.name == export.name)
     {
-        match store(volume) {
+        match store(volume, &signing) {
             Ok(store) => {
+                notes.extend(refused_note(&store));
                 let root = volume.path.value.clone();
                 models = Some(towline_http::Models::new(store, export, root));
             }
@@ -81,7 +96,11 @@ pub(crate) fn open(
             let mut view = volume.clone();
             view.name = HUB_VOLUME.to_owned();
             view.path.value = volume.path.value.join(towline_store::layout::HUB);
-            list.push(Arc::new(open_one(&view, &keys, &arriving)?));
+            list.push(Arc::new(open_one(
+                &view,
+                (&keys, private(Spelling::HubCache)),
+                &arriving,
+            )?));
             effective.volumes.push(view);
         }
     }
@@ -90,16 +109,83 @@ pub(crate) fn open(
         exports,
         arriving,
         models,
+        keyring,
+        signing,
     })
 }
 
-fn store(volume: &config::Volume) -> Result<Store, towline_store::StoreError> {
+fn store(volume: &config::Volume, signing: &Signing) -> Result<Store, StoreError> {
     let options = towline_store::Options {
         quota: volume.size_max.value,
         origins: Some(Arc::new(crate::heal::Origins)),
+        require_signature: signing.is_required,
+        trusted_keys: signing.trusted.iter().map(|(key, _)| *key).collect(),
         ..Default::default()
     };
     Store::open_directory(&volume.path.value, options)
+}
+
+/// What the operator should know of: models that are kept and not served.
+fn refused_note(store: &Store) -> Option<String> {
+    let catalog = store.catalog();
+    let refused = catalog.refused.values();
+    let count: usize = refused.map(|repo| repo.revisions.len()).sum();
+    (count > 0).then(|| {
+        format!(
+            "{count} revisions of models are not served: no key of models.trusted_keys has signed \
+             them. 'towline models' shows which, 'towline models sign ORG/MODEL:TAG' signs one"
+        )
+    })
+}
+
+fn keyring(models: &config::Models) -> Keyring {
+    let tokens = models.tokens.iter().map(|token| ModelToken {
+        secret: token.secret.expose().to_owned(),
+        prefix: token.prefix.value.clone(),
+        publishes: token.rights.value == config::ModelRights::Publish,
+    });
+    Keyring::new(tokens.collect())
+}
+
+/// What a volume of models hides; `None`: nothing is private.
+fn private(keyring: &Keyring, spelling: Spelling) -> Option<Arc<Private>> {
+    let prefixes = keyring.private().to_vec();
+    (!prefixes.is_empty()).then(|| Arc::new(Private { spelling, prefixes }))
+}
+
+/// Whose signatures count.
+pub(crate) struct Signing {
+    is_required: bool,
+    /// Keys with what the operator calls them; the node's own is among them.
+    pub(crate) trusted: Vec<(PublicKey, String)>,
+    /// The node's own key.
+    pub(crate) signer: Option<Arc<Signer>>,
+}
+
+impl Signing {
+    fn of(models: &config::Models) -> Result<Self, NodeError> {
+        let keys = models.trusted_keys.value.iter();
+        let mut trusted: Vec<_> = keys
+            .map(|key| (PublicKey(key.key), key.name.clone()))
+            .collect();
+        let signer = match &models.signing_key.value {
+            None => None,
+            Some(path) => {
+                let read = signing_key::read(path);
+                let signer = read.map_err(|fault| NodeError::SigningKey(fault.to_string()))?;
+                let own = signer.public_key();
+                if trusted.iter().all(|(key, _)| *key != own) {
+                    trusted.push((own, "this node".to_owned()));
+                }
+                Some(Arc::new(signer))
+            }
+        };
+        Ok(Self {
+            is_required: models.require_signature.value,
+            trusted,
+            signer,
+        })
+    }
 }
 
 /// Makes the folder of a volume that nobody named.
@@ -119,7 +205,7 @@ fn make_folder(volume: &config::Volume) -> std::io::Result<()> {
 
 fn open_one(
     volume: &config::Volume,
-    keys: &HandleKeys,
+    (keys, private): (&HandleKeys, Option<Arc<Private>>),
     arriving: &Arc<Arriving>,
 ) -> Result<Export, NodeError> {
     let path: &Path = &volume.path.value;
@@ -148,7 +234,11 @@ fn open_one(
         VolumeKind::Project => Writing::Synchronous,
         VolumeKind::Cache => Writing::Asynchronous,
     };
-    let id = VolumeId::of_name(&volume.name);
+    // Handles of what has become private must not open it any more, so they are of another volume.
+    let id = match &private {
+        None => VolumeId::of_name(&volume.name),
+        Some(private) => VolumeId::of_name(&format!("{}\n{}", volume.name, private.mark())),
+    };
     let tree = Tree::open(path, id, keys.clone(), writing, volume.size_max.value);
     let tree = tree.map_err(|error: VolumeError| {
         failed(error.to_string(), "Make the directory, or correct 'path'")
@@ -157,22 +247,13 @@ fn open_one(
         VolumeKind::Model => tree.with_gates(arriving.clone()),
         VolumeKind::Project | VolumeKind::Cache => tree,
     };
-    let tokens = volume
-        .tokens
-        .value
-        .iter()
-        .map(|(secret, reach)| towline_volume::export::Token {
-            secret: secret.expose().to_owned(),
-            reach: match reach {
-                config::TokenReach::Read => Reach::Read,
-                config::TokenReach::Write => Reach::Write,
-            },
-        });
+    let (shown, hidden) = divide(tree, private);
     Ok(Export {
         id,
         name: volume.name.clone(),
         kind,
-        volume: Arc::new(tree),
+        volume: shown,
+        hidden,
         allow: volume.allow.value.clone(),
         allow_write: volume.allow_write.value.clone(),
         squash: match volume.squash.value {
@@ -181,6 +262,28 @@ fn open_one(
             config::Squash::None => Squash::None,
         },
         anonymous: Identity::new(volume.anonymous_uid.value, volume.anonymous_gid.value, &[]),
-        tokens: tokens.collect(),
+        tokens: tokens(volume),
     })
+}
+
+/// The tree as everybody sees it, and what it hides.
+fn divide(tree: Tree, private: Option<Arc<Private>>) -> (Arc<dyn Volume>, Option<Hidden>) {
+    let Some(private) = private else {
+        return (Arc::new(tree), None);
+    };
+    let shown = Arc::new(tree.hiding(private.clone()));
+    let whole = Arc::new(tree);
+    (shown, Some(Hidden { private, whole }))
+}
+
+fn tokens(volume: &config::Volume) -> Vec<towline_volume::export::Token> {
+    let tokens = volume.tokens.value.iter();
+    let tokens = tokens.map(|(secret, reach)| towline_volume::export::Token {
+        secret: secret.expose().to_owned(),
+        reach: match reach {
+            config::TokenReach::Read => Reach::Read,
+            config::TokenReach::Write => Reach::Write,
+        },
+    });
+    tokens.collect()
 }

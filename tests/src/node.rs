@@ -183,6 +183,16 @@ impl Node {
         self.wait_until_ready()
     }
 
+    /// Drains it and starts it again with another configuration: same data, same ports.
+    ///
+    /// # Errors
+    /// Fails when it does not end or does not become ready.
+    pub fn reconfigure(&mut self, configuration: &str) -> Result<()> {
+        self.drain()?;
+        self.settings.configuration = configuration.to_owned();
+        self.restart()
+    }
+
     /// Fails when the node has ended; says what it wrote last.
     ///
     /// # Errors

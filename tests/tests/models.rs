@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use towline_tests::cli::{curl, json, metric, run, run_well, towline};
+use towline_tests::content;
 use towline_tests::node::{Node, Settings};
 use towline_tests::skip::impossible;
 use towline_tests::slow::SlowWay;
-use towline_tests::{content, paths};
 
 /// How long a restarted node may take until it serves.
 const RESTART_MAX: Duration = Duration::from_secs(2);
@@ -34,35 +34,6 @@ const PULL_KILLS: u64 = 10;
 
 /// What one kill of a pull may cost, as a share of the file: half a percent.
 const LOST_SHARE_MAX: f64 = 0.005;
-
-fn towline(node: &Node, arguments: &[&str]) -> Result<Command> {
-    let mut command = Command::new(paths::program("towline")?);
-    command
-        .args(arguments)
-        .env("TOWLINE_URL", format!("http://{}", node.http()))
-        .env_remove("HF_ENDPOINT")
-        .env_remove("HF_TOKEN")
-        .stdin(Stdio::null());
-    Ok(command)
-}
-
-fn run(node: &Node, arguments: &[&str]) -> Result<(i32, String)> {
-    let output = towline(node, arguments)?.output()?;
-    let text = [output.stdout, output.stderr].concat();
-    let code = output.status.code().context("killed")?;
-    Ok((code, String::from_utf8_lossy(&text).into_owned()))
-}
-
-fn run_well(node: &Node, arguments: &[&str]) -> Result<String> {
-    let (code, text) = run(node, arguments)?;
-    ensure!(code == 0, "{arguments:?} ended with {code}: {text}");
-    Ok(text)
-}
-
-fn json(node: &Node, arguments: &[&str]) -> Result<Value> {
-    let text = run_well(node, &[arguments, &["--json"]].concat())?;
-    serde_json::from_str(&text).with_context(|| text.clone())
-}
 
 /// A small model: configuration, a file in a folder, one of 9 MB.
 fn model(at: &Path, seed: u64) -> Result<()> {
@@ -85,26 +56,6 @@ fn same(one: &Path, other: &Path) -> Result<()> {
         other.display()
     );
     Ok(())
-}
-
-fn curl(url: &str) -> Result<Vec<u8>> {
-    let output = Command::new("curl")
-        .args(["-sS", "--fail", "--noproxy", "*", url])
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "{url}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(output.stdout)
-}
-
-fn metric(node: &Node, name: &str) -> Result<u64> {
-    let page = curl(&format!("http://{}/metrics", node.http()))?;
-    let page = String::from_utf8(page)?;
-    let lines = page.lines().filter(|line| line.starts_with(name));
-    let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-    Ok(values.sum::<f64>() as u64)
 }
 
 #[test]

@@ -580,6 +580,36 @@ fn handles_outlive_a_restart_and_die_with_their_file() -> Result<()> {
     })
 }
 
+/// A handle from before a model became private is no way around that.
+#[test]
+fn handles_die_when_what_is_private_changes() -> Result<()> {
+    let mut node = Node::start()?;
+    fs::create_dir_all(node.volume("models").join("acme/secret"))?;
+    fs::write(node.volume("models").join("acme/secret/file"), "bytes")?;
+    let file = block_on(async {
+        let mut client = mount(&node, "/models").await?;
+        let mut found = client.root_nfs_fh3();
+        for name in ["acme", "secret", "file"] {
+            let what = at(&found, name);
+            found = ok("LOOKUP", client.lookup(&LOOKUP3args { what }).await?)?.object;
+        }
+        Ok(found)
+    })?;
+    let token = "[[models.tokens]]\ntoken = \"0123456789abcdef\"\nprefix = \"acme/secret\"\n\
+                 rights = \"read\"\n";
+    node.reconfigure(token)?;
+    block_on(async {
+        let mut client = mount(&node, "/models").await?;
+        let old = client.getattr(&nfs3::GETATTR3args { object: file }).await?;
+        refused("a private file's old handle", old, nfsstat3::NFS3ERR_STALE)?;
+        let what = at(&client.root_nfs_fh3(), "acme");
+        let open = ok("LOOKUP", client.lookup(&LOOKUP3args { what }).await?)?.object;
+        let what = at(&open, "secret");
+        let hidden = client.lookup(&LOOKUP3args { what }).await?;
+        refused("a private name", hidden, nfsstat3::NFS3ERR_NOENT)
+    })
+}
+
 #[test]
 fn libnfs_lists_reads_and_copies() -> Result<()> {
     if !unless_installed("nfs-ls", "libnfs-utils")? {

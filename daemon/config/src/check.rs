@@ -73,7 +73,7 @@ pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effec
         node,
         listen,
         s3_keys,
-        model_tokens: models_check::tokens(check, &file.models),
+        models: models_check::models(check, &file.models),
         volumes,
         notes: Vec::new(),
     };

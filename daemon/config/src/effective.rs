@@ -190,11 +190,60 @@ pub struct Listen {
     pub portmap: Setting<Portmap>,
 }
 
-/// `[[models.tokens]]`: may publish models whose names begin with the prefix.
+/// `[models]`
+#[derive(Clone, Debug)]
+pub struct Models {
+    /// Whether a revision must be signed by a trusted key to be taken and served.
+    pub require_signature: Setting<bool>,
+    /// Whose signatures count, beside that of `signing_key`.
+    pub trusted_keys: Setting<Vec<TrustedKey>>,
+    /// The file of the key with which this node signs what is published and pulled here.
+    pub signing_key: Setting<Option<PathBuf>>,
+    /// `[[models.tokens]]`: who may read private models and publish over HTTP; none: nobody.
+    pub tokens: Vec<ModelToken>,
+}
+
+/// A public key whose word counts, as `ed25519:HEX NAME`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TrustedKey {
+    /// The 32 bytes of the Ed25519 key (RFC 8032).
+    pub key: [u8; 32],
+    /// Whose it is, in the operator's words; may be empty.
+    pub name: String,
+}
+
+impl std::fmt::Display for TrustedKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(TRUSTED_KEY_START)?;
+        self.key
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        match self.name.as_str() {
+            "" => Ok(()),
+            name => write!(f, " {name}"),
+        }
+    }
+}
+
+/// How the text of a public key begins; 64 hex digits follow.
+pub const TRUSTED_KEY_START: &str = "ed25519:";
+
+/// What a token of `[[models.tokens]]` may do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ModelRights {
+    /// Read; that such a token exists makes the models below its prefix private.
+    Read,
+    /// Publish, and read what is private.
+    Publish,
+}
+
+/// `[[models.tokens]]`: rights to the models whose names begin with the prefix.
 #[derive(Clone, Debug)]
 pub struct ModelToken {
     /// What the names of models begin with, such as `acme/`; empty: every model.
     pub prefix: Setting<String>,
+    /// What it may do.
+    pub rights: Setting<ModelRights>,
     /// The token, 16 to 1024 visible characters.
     pub secret: Secret,
 }
@@ -206,6 +255,8 @@ pub struct S3Key {
     pub id: Setting<String>,
     /// The secret access key, 16 to 1024 visible characters.
     pub secret: Secret,
+    /// What the names of private models begin with that it may read; none: no private model.
+    pub prefixes: Vec<String>,
 }
 
 /// `[io]`
@@ -318,8 +369,8 @@ pub struct Effective {
     pub local_ports: Setting<LocalPorts>,
     /// `[bench]`
     pub bench: Bench,
-    /// `[[models.tokens]]`: who may publish over HTTP; none: nobody.
-    pub model_tokens: Vec<ModelToken>,
+    /// `[models]`
+    pub models: Models,
     /// `[[s3.keys]]`: who may read over S3; none: whoever may reach the volume.
     pub s3_keys: Vec<S3Key>,
     /// The volumes in the order of the file.

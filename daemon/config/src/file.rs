@@ -127,6 +127,9 @@ pub(crate) struct Bench {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Models {
+    pub(crate) require_signature: At<bool>,
+    pub(crate) trusted_keys: At<Vec<Spanned<String>>>,
+    pub(crate) signing_key: At<PathBuf>,
     pub(crate) tokens: Option<Vec<Spanned<ModelToken>>>,
 }
 
@@ -149,6 +152,7 @@ pub(crate) struct S3 {
 pub(crate) struct S3Key {
     pub(crate) id: At<String>,
     pub(crate) secret: At<String>,
+    pub(crate) prefixes: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -26,8 +26,9 @@ pub mod surroundings;
 mod volume_check;
 
 pub use effective::{
-    Bench, CongestionControl, Effective, Engine, LocalPorts, LogFormat, ModelToken, Origin,
-    Overrides, Portmap, S3Key, Setting, Squash, Tls, TokenReach, Tune, Volume, VolumeKind,
+    Bench, CongestionControl, Effective, Engine, LocalPorts, LogFormat, ModelRights, ModelToken,
+    Models, Origin, Overrides, Portmap, S3Key, Setting, Squash, Tls, TokenReach, TrustedKey, Tune,
+    Volume, VolumeKind,
 };
 pub use error::{ConfigError, Problem};
 pub use limits::Limits;

@@ -6,6 +6,7 @@
 use crate::checker::Checker;
 use crate::effective::{Listen, S3Key, Setting};
 use crate::file::{self, At};
+use crate::models_check;
 use crate::secret::Secret;
 
 /// Most keys: each request looks through all of them.
@@ -41,6 +42,16 @@ pub(crate) fn port(
         );
     }
     check.here(written, Some(port.value))
+}
+
+/// The prefixes of the private models that a key may read.
+fn prefixes(check: &mut Checker<'_>, key: &file::S3Key) -> Vec<String> {
+    let mut list = Vec::new();
+    for prefix in key.prefixes.iter().flatten() {
+        models_check::prefix(check, prefix, "s3.keys.prefixes");
+        list.push(prefix.get_ref().clone());
+    }
+    list
 }
 
 /// `[[s3.keys]]`.
@@ -89,6 +100,7 @@ pub(crate) fn keys(check: &mut Checker<'_>, file: &file::S3, listen: &Listen) ->
         keys.push(S3Key {
             id: check.here(id, name.clone()),
             secret: Secret::new(text.clone()),
+            prefixes: prefixes(check, table.get_ref()),
         });
     }
     if !keys.is_empty() && listen.s3_port.value.is_none() {

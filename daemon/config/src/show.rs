@@ -9,8 +9,8 @@ use std::time::Duration;
 use towline_base::ByteCount;
 
 use crate::effective::{
-    CongestionControl, Effective, Engine, LocalPorts, LogFormat, Origin, Portmap, Setting, Squash,
-    Volume, VolumeKind,
+    CongestionControl, Effective, Engine, LocalPorts, LogFormat, ModelRights, Origin, Portmap,
+    Setting, Squash, Volume, VolumeKind,
 };
 use crate::period;
 use crate::volume_check::is_loopback_only;
@@ -98,7 +98,7 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
     table.plain("tune.port", &effective.tune.port);
     bench(&mut table, effective);
     s3_keys(&mut table, effective);
-    model_tokens(&mut table, effective);
+    models(&mut table, effective);
     for one in &effective.volumes {
         volume(&mut table, one);
     }
@@ -114,14 +114,31 @@ fn bench(table: &mut Table, effective: &Effective) {
     table.plain("bench.rate_max_mbit", &bench.rate_max_mbit);
 }
 
-fn model_tokens(table: &mut Table, effective: &Effective) {
-    for token in &effective.model_tokens {
+fn models(table: &mut Table, effective: &Effective) {
+    let models = &effective.models;
+    table.plain("models.require_signature", &models.require_signature);
+    table.list("models.trusted_keys", &models.trusted_keys);
+    if let Some(path) = &models.signing_key.value {
+        let shown = |_: &Option<std::path::PathBuf>| {
+            format!("\"{}\"", path.display().to_string().escape_debug())
+        };
+        table.add("models.signing_key", &models.signing_key, shown);
+    }
+    for token in &models.tokens {
         let secret = Setting {
             value: token.secret.to_string(),
             origin: token.prefix.origin.clone(),
         };
         table.text("models.tokens.token", &secret);
         table.text("models.tokens.prefix", &token.prefix);
+        table.word(
+            "models.tokens.rights",
+            &token.rights,
+            |rights| match rights {
+                ModelRights::Read => "read",
+                ModelRights::Publish => "publish",
+            },
+        );
     }
 }
 
@@ -133,6 +150,13 @@ fn s3_keys(table: &mut Table, effective: &Effective) {
             origin: key.id.origin.clone(),
         };
         table.text("s3.keys.secret", &secret);
+        if !key.prefixes.is_empty() {
+            let prefixes = Setting {
+                value: key.prefixes.clone(),
+                origin: key.id.origin.clone(),
+            };
+            table.list("s3.keys.prefixes", &prefixes);
+        }
     }
 }
 

@@ -454,7 +454,7 @@ fn keys_of_s3_are_judged_and_never_shown() {
 fn tokens_that_publish_are_judged_and_never_shown() {
     let text = "[[models.tokens]]\ntoken = \"0123456789abcdef\"\nprefix = \"acme/\"\n";
     let settings = load(text, |_| {}).unwrap();
-    assert_eq!(settings.model_tokens[0].prefix.value, "acme/");
+    assert_eq!(settings.models.tokens[0].prefix.value, "acme/");
     let rows = show::rows(&settings);
     let shown = rows.iter().find(|row| row.key == "models.tokens.token");
     assert_eq!(shown.map(|row| row.value.as_str()), Some("\"***\""));
@@ -468,8 +468,12 @@ fn tokens_that_publish_are_judged_and_never_shown() {
             "t.toml:2:9: models.tokens.token: a token is too short",
         ),
         (
-            "[[models.tokens]]\ntoken = \"0123456789abcdef\"\nprefix = \"\"\nrights = \"read\"\n",
-            "t.toml:4:10: models.tokens.rights: \"read\" is not known here",
+            "[[models.tokens]]\ntoken = \"0123456789abcdef\"\nprefix = \"\"\nrights = \"all\"\n",
+            "t.toml:4:10: models.tokens.rights: \"all\" is not known here",
+        ),
+        (
+            "[[models.tokens]]\ntoken = \"0123456789abcdef\"\nprefix = \"/acme\"\n",
+            "t.toml:3:10: models.tokens.prefix: no name of a model begins like that",
         ),
         (
             "[[models.tokens]]\ntoken = 12345678901234567\nprefix = \"\"\n",
@@ -482,5 +486,60 @@ fn tokens_that_publish_are_judged_and_never_shown() {
             !error.contains("0123456789") && !error.contains("1234567890"),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn signatures_are_demanded_only_where_a_key_is_named() {
+    let key = format!("ed25519:{}", "0a".repeat(32));
+    let text = format!("[models]\nrequire_signature = true\ntrusted_keys = [\"{key} alice\"]\n");
+    let settings = load(&text, |_| {}).unwrap();
+    assert!(settings.models.require_signature.value);
+    assert_eq!(settings.models.trusted_keys.value[0].key, [10; 32]);
+    assert_eq!(settings.models.trusted_keys.value[0].name, "alice");
+    let rows = show::rows(&settings);
+    let shown = rows.iter().find(|row| row.key == "models.trusted_keys");
+    let wanted = format!("[\"{key} alice\"]");
+    assert_eq!(shown.map(|row| row.value.as_str()), Some(wanted.as_str()));
+    let signing = load("[models]\nsigning_key = \"plain\"\n", |_| {}).unwrap();
+    assert!(signing.models.signing_key.value.is_some());
+    for (text, wanted) in [
+        (
+            "[models]\nrequire_signature = true\n".to_owned(),
+            "t.toml:2:21: models.require_signature: no key is trusted",
+        ),
+        (
+            format!("[models]\ntrusted_keys = [\"{key}0\"]\n"),
+            "t.toml:2:17: models.trusted_keys: that is not a public key",
+        ),
+        (
+            "[models]\nsigning_key = \"nowhere\"\n".to_owned(),
+            "t.toml:2:15: models.signing_key: there is no file nowhere",
+        ),
+    ] {
+        let error = load(&text, |_| {}).unwrap_err();
+        assert!(error.contains(wanted), "{error}");
+    }
+}
+
+#[test]
+fn a_token_reads_or_publishes_and_a_key_of_s3_names_what_it_may_read() {
+    let text = "[listen]\ns3_port = 8422\n[[models.tokens]]\ntoken = \"0123456789abcdef\"\n\
+                prefix = \"acme/\"\nrights = \"read\"\n[[s3.keys]]\nid = \"a\"\n\
+                secret = \"0123456789abcdef\"\nprefixes = [\"acme/\"]\n";
+    let settings = load(text, |_| {}).unwrap();
+    let token = &settings.models.tokens[0];
+    assert_eq!(token.rights.value, towline_config::ModelRights::Read);
+    assert_eq!(settings.s3_keys[0].prefixes, ["acme/"]);
+    let rows = show::rows(&settings);
+    let rows: Vec<String> = rows
+        .iter()
+        .map(|row| format!("{} = {}", row.key, row.value))
+        .collect();
+    for wanted in [
+        "models.tokens.rights = \"read\"",
+        "s3.keys.prefixes = [\"acme/\"]",
+    ] {
+        assert!(rows.contains(&wanted.to_owned()), "{rows:?}");
     }
 }

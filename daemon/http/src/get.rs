@@ -17,6 +17,7 @@ use crate::access;
 use crate::connection::{Connection, Flow, Request};
 use crate::done::{Done, Found, Opened};
 use crate::index;
+use crate::keyring::Keyring;
 use crate::listing;
 use crate::media;
 use crate::metrics::add;
@@ -47,11 +48,18 @@ pub(crate) fn answer(
 }
 
 /// Whether the peer may read here: by its token, unless another proof was judged already.
-fn judge(export: &Export, address: IpAddr, request: &Request<'_, '_>) -> Result<(), Refusal> {
+fn judge(
+    export: &Export,
+    (address, keyring): (IpAddr, &Arc<Keyring>),
+    names: &[Name],
+    request: &Request<'_, '_>,
+) -> Result<(), Refusal> {
     if request.dress.is_some_and(|dress| dress.is_known) {
         return access::judge_address(export, address, Reach::Read);
     }
-    access::judge(export, address, request.head.authorization, Reach::Read)
+    let sent = request.head.authorization;
+    access::judge(export, address, sent, Reach::Read)?;
+    access::judge_place(export, names, keyring, sent)
 }
 
 /// The file, if the path is remembered and everything still holds.
@@ -59,7 +67,8 @@ fn hot(connection: &Connection, request: &Request<'_, '_>) -> Option<Result<Read
     let worker = connection.worker.borrow();
     let known = worker.known(request.below)?;
     let address = connection.address();
-    if let Err(refusal) = judge(&known.export, address, request) {
+    let keyring = connection.server.keyring();
+    if let Err(refusal) = judge(&known.export, (address, keyring), &known.names, request) {
         return Some(Err(refusal));
     }
     let ready = worker.ready(known)?;
@@ -79,29 +88,41 @@ fn cold(
     };
     let export = connection.server.exports().by_name(volume);
     let export = export.ok_or(Refusal::NOT_FOUND)?.clone();
-    judge(&export, connection.address(), request)?;
+    let peer = (connection.address(), connection.server.keyring());
+    judge(&export, peer, &place.names, request)?;
     match answer {
-        None if place.is_directory => listing::defer(request, export, place, output),
+        None if place.is_directory => {
+            let sight = connection
+                .server
+                .keyring()
+                .sight(request.head.authorization);
+            listing::defer(request, export, (place, sight), output)
+        }
         None => {
             output.defer(move || Done::Opened(open(&export, place.names)));
             Ok(Flow::Wait)
         }
-        Some(Done::Listed(page)) => Ok(listing::reply(connection, request, &page?, output)),
-        Some(Done::Opened(found)) => match found? {
-            // The name of a revision may have moved while the file of the old one was opened.
-            Found::File(opened) if opened.names != place.names => {
-                output.defer(move || Done::Opened(open(&export, place.names)));
-                Ok(Flow::Wait)
+        Some(Done::Listed(page)) => {
+            let page = page.map_err(|error| explain(connection, &place, error))?;
+            Ok(listing::reply(connection, request, &page, output))
+        }
+        Some(Done::Opened(found)) => {
+            match found.map_err(|error| explain(connection, &place, error))? {
+                // The name of a revision may have moved while the file of the old one was opened.
+                Found::File(opened) if opened.names != place.names => {
+                    output.defer(move || Done::Opened(open(&export, place.names)));
+                    Ok(Flow::Wait)
+                }
+                Found::Directory => {
+                    let url = place.directory_url();
+                    Ok(connection.redirect(&url, request.tone, output))
+                }
+                Found::File(opened) => {
+                    let ready = admit(connection, request, export, opened);
+                    Ok(send::file(connection, request, &ready, output))
+                }
             }
-            Found::Directory => {
-                let url = place.directory_url();
-                Ok(connection.redirect(&url, request.tone, output))
-            }
-            Found::File(opened) => {
-                let ready = admit(connection, request, export, opened);
-                Ok(send::file(connection, request, &ready, output))
-            }
-        },
+        }
         // A head of another method would have to stand where this one stood.
         Some(Done::Changed(_) | Done::Begun(_) | Done::Stored(_) | Done::Heads(_)) => {
             Err(Refusal::MISPLACED)
@@ -109,15 +130,30 @@ fn cold(
     }
 }
 
+/// Why there is nothing at a path: one that is a model's may be refused for want of a signature.
+fn explain(connection: &Connection, place: &Place, error: VolumeError) -> Refusal {
+    let models = connection.server.models();
+    let unsigned = models.is_some_and(|models| {
+        let sight = connection.server.keyring().sight_of_owner();
+        place.volume.as_deref() == Some(models.export().name.as_bytes())
+            && models.seen(sight).is_refused_at(&place.names)
+    });
+    match error {
+        VolumeError::NotFound if unsigned => Refusal::UNSIGNED,
+        error => Refusal::from(error),
+    }
+}
+
 /// Looks a path up and opens it. Runs on a pool thread.
 fn open(export: &Arc<Export>, names: Vec<Name>) -> Result<Found, VolumeError> {
     let who: &Identity = &export.anonymous;
-    let node = export.volume.walk(&names, who, Pace::Blocking)?;
+    let volume = export.whole();
+    let node = volume.walk(&names, who, Pace::Blocking)?;
     if node.kind == FileKind::Directory {
         return Ok(Found::Directory);
     }
-    let seen = export.volume.attributes(&node)?;
-    let file = export.volume.open_read(&node, who)?;
+    let seen = volume.attributes(&node)?;
+    let file = volume.open_read(&node, who)?;
     let export = export.clone();
     Ok(Found::File(Opened {
         names,

@@ -12,7 +12,7 @@ mod shapes;
 
 use serde_json::{Value, json};
 use towline_io::Output;
-use towline_store::{Catalog, CatalogFile, CatalogRepo, CatalogRevision, RepoName};
+use towline_store::{CatalogFile, CatalogRepo, CatalogRevision, RepoName};
 use towline_volume::Reach;
 
 use crate::access;
@@ -20,6 +20,7 @@ use crate::connection::{Connection, Flow, Request};
 use crate::done::Done;
 use crate::get;
 use crate::head::{Body, Head, Method};
+use crate::keyring::Seen;
 use crate::listing::JSON;
 use crate::models::{Dress, Models};
 use crate::path::encode;
@@ -140,7 +141,8 @@ fn judge(
             _ => HubFault::NoRepo,
         });
     }
-    let catalog = models.catalog();
+    let sight = connection.server.keyring().sight(sent);
+    let catalog = models.seen(sight);
     let query = Query(head.query);
     match route {
         Route::Repo { repo, rev } => {
@@ -148,7 +150,7 @@ fn judge(
             Ok(Answer::Page(shapes::repo(
                 repo,
                 revision,
-                query.is_set("blobs"),
+                (query.is_set("blobs"), catalog.sight()),
             )))
         }
         Route::Tree { repo, rev, path } => tree(&catalog, request, &repo, &rev, &path),
@@ -176,8 +178,7 @@ fn judge(
             Ok(Answer::Page(json!({ "discussions": [], "count": 0 })))
         }
         Route::List => Ok(Answer::Page(list(&catalog, &query))),
-        Route::WhoAmI if models.export().tokens.is_empty() => Err(HubFault::BadToken),
-        Route::WhoAmI => Ok(Answer::Page(shapes::reader())),
+        Route::WhoAmI => user(&catalog, models),
         Route::File {
             repo,
             rev,
@@ -189,27 +190,46 @@ fn judge(
     }
 }
 
+/// Whom a token stands for: one of a model, or that of the volume, which was judged before.
+fn user(catalog: &Seen, models: &Models) -> Result<Answer, HubFault> {
+    let sight = catalog.sight();
+    if !sight.is_known() && models.export().tokens.is_empty() {
+        return Err(HubFault::BadToken);
+    }
+    Ok(Answer::Page(shapes::user(sight.may_publish_some())))
+}
+
 /// The repository, and the revision that a branch, tag or commit names; without one the default.
 fn find<'c>(
-    catalog: &'c Catalog,
+    catalog: &'c Seen,
     name: &str,
     rev: Option<&str>,
 ) -> Result<(&'c CatalogRepo, &'c CatalogRevision), HubFault> {
     let name: RepoName = name.parse().map_err(|_| HubFault::NoRepo)?;
-    let repo = catalog.repo(&name).ok_or(HubFault::NoRepo)?;
-    let revision = match rev {
-        None => shapes::default_revision(repo),
-        Some(rev) => {
-            let rev = rev.strip_prefix("refs/heads/").unwrap_or(rev);
-            let rev = rev.strip_prefix("refs/tags/").unwrap_or(rev);
-            catalog.resolve(&name, rev).map(AsRef::as_ref)
+    let rev = rev.map(|rev| {
+        let rev = rev.strip_prefix("refs/heads/").unwrap_or(rev);
+        rev.strip_prefix("refs/tags/").unwrap_or(rev)
+    });
+    let is_refused = catalog.is_refused(&name, rev);
+    let unless = |fault| {
+        if is_refused {
+            HubFault::Unsigned
+        } else {
+            fault
         }
     };
-    Ok((repo, revision.ok_or(HubFault::NoRevision)?))
+    let repo = catalog.repo(&name);
+    let repo = repo.ok_or_else(|| unless(HubFault::NoRepo))?;
+    let revision = match rev {
+        None => shapes::default_revision(repo),
+        Some(rev) => repo.resolve(rev).map(AsRef::as_ref),
+    };
+    let revision = revision.ok_or_else(|| unless(HubFault::NoRevision))?;
+    Ok((repo, revision))
 }
 
 fn tree(
-    catalog: &Catalog,
+    catalog: &Seen,
     request: &Request<'_, '_>,
     repo: &str,
     rev: &str,
@@ -249,21 +269,25 @@ fn tree(
     Ok(Answer::Continued(page, url))
 }
 
-fn list(catalog: &Catalog, query: &Query<'_>) -> Value {
+fn list(catalog: &Seen, query: &Query<'_>) -> Value {
     let (search, author) = (query.text("search"), query.text("author"));
     let limit = query.number("limit").unwrap_or(LIST_MAX).min(LIST_MAX);
-    let repos = catalog.repos.iter();
+    let repos = catalog.repos();
     let repos =
         repos.filter(|(name, _)| shapes::matches(name, search.as_deref(), author.as_deref()));
     let objects = repos.filter_map(|(_, repo)| {
         let revision = shapes::default_revision(repo)?;
-        Some(Value::Object(shapes::summary(repo, revision)))
+        Some(Value::Object(shapes::summary(
+            repo,
+            revision,
+            catalog.sight(),
+        )))
     });
     objects.take(limit).collect()
 }
 
 fn file(
-    catalog: &Catalog,
+    catalog: &Seen,
     models: &Models,
     (repo, rev, path): (&str, &str, &str),
     is_raw: bool,

@@ -26,6 +26,7 @@ mod get;
 pub mod head;
 pub mod hub;
 mod index;
+pub mod keyring;
 pub mod listing;
 mod listing_json;
 pub mod media;
@@ -48,6 +49,7 @@ pub mod worker;
 
 pub use connection::Connection;
 pub use done::Done;
+pub use keyring::{Keyring, ModelToken, Seen, Sight};
 pub use models::Models;
 pub use server::{Limits, Server};
 pub use worker::Factory;

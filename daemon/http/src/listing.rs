@@ -15,6 +15,7 @@ use towline_volume::{Attributes, Export, Name, VolumeError};
 
 use crate::connection::{Connection, Flow, Request};
 use crate::done::Done;
+use crate::keyring::Sight;
 use crate::listing_json;
 use crate::page;
 use crate::path::{self, Place};
@@ -58,13 +59,13 @@ pub(crate) struct Listing {
 pub(crate) fn defer(
     request: &Request<'_, '_>,
     export: Arc<Export>,
-    place: Place,
+    (place, sight): (Place, Sight),
     output: &mut Output<Done>,
 ) -> Result<Flow, Refusal> {
     let after = after(request.head.query)?;
     let wants_json = request.head.wants_json;
     output.defer(move || {
-        let listed = read(&export, &place.names, &after).map(|listing| {
+        let listed = read(&export, &place.names, (&after, &sight)).map(|listing| {
             if wants_json {
                 listing_json::directory(&export.name, &place, &listing)
             } else {
@@ -111,8 +112,12 @@ fn after(query: &[u8]) -> Result<Vec<u8>, Refusal> {
     Ok(path::decode(found.unwrap_or(&[]))?)
 }
 
-fn read(export: &Export, names: &[Name], after: &[u8]) -> Result<Listing, VolumeError> {
-    let (volume, who) = (&export.volume, &export.anonymous);
+fn read(
+    export: &Export,
+    names: &[Name],
+    (after, sight): (&[u8], &Sight),
+) -> Result<Listing, VolumeError> {
+    let (volume, who) = (export.whole(), &export.anonymous);
     let dir = volume.walk(names, who, Pace::Blocking)?;
     let mut first: BinaryHeap<Name> = BinaryHeap::with_capacity(PAGE_ENTRIES_MAX + 1);
     let mut left = ENTRIES_READ_MAX;
@@ -126,7 +131,9 @@ fn read(export: &Export, names: &[Name], after: &[u8]) -> Result<Listing, Volume
         let Ok(name) = Name::new(entry.name) else {
             return ControlFlow::Continue(());
         };
-        if name.as_bytes() > after {
+        let hidden = export.hidden.as_ref();
+        let is_seen = hidden.is_none_or(|it| sight.sees_entry(it, names, name.as_bytes()));
+        if is_seen && name.as_bytes() > after {
             first.push(name);
         }
         if first.len() > PAGE_ENTRIES_MAX {

@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use towline_store::{Catalog, CatalogFile, CatalogRevision, CatalogTag, Store, TagName};
 use towline_volume::Export;
 
+use crate::keyring::{Seen, Sight};
 use crate::path;
 use crate::validator::EntityTag;
 
@@ -78,10 +79,15 @@ impl Models {
         &self.export
     }
 
-    /// What can be read right now, with what is on its way: a shared picture, made anew only when
-    /// the store or what is on its way has changed.
+    /// What somebody may see right now, with what is on its way.
     #[must_use]
-    pub fn catalog(&self) -> Arc<Catalog> {
+    pub fn seen(&self, sight: Sight) -> Seen {
+        Seen::new(self.catalog(), sight)
+    }
+
+    /// What is here right now, with what is on its way: a shared picture, made anew only when the
+    /// store or what is on its way has changed.
+    fn catalog(&self) -> Arc<Catalog> {
         let catalog = self.store.catalog();
         {
             let view = self.view.read().unwrap_or_else(PoisonError::into_inner);

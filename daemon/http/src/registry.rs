@@ -4,7 +4,7 @@
 //! HEAD, by a GET without a range that must say where it is, and by ranged GETs. Invariant: a
 //! layer is a file of the revision and goes out through the same code as `/files/`; only the
 //! configuration is made here, from the head of the GGUF file. Not promised: pushing, and the
-//! token dance of other registries; a volume with tokens wants them as bearer tokens.
+//! token dance of other registries; tokens come as bearer tokens, or as the password of Basic.
 
 pub mod gguf;
 mod layers;
@@ -23,10 +23,11 @@ use crate::connection::{Connection, Flow, Request};
 use crate::done::Done;
 use crate::get;
 use crate::head::{Head, Method};
+use crate::keyring::{Seen, Sight};
 use crate::models::{Dress, Models};
 use crate::path::{Place, decode};
 use crate::reply::{ReplyHead, Tone};
-use crate::status::Status;
+use crate::status::{Refusal, Status};
 use crate::validator::EntityTag;
 
 use gguf::About;
@@ -59,6 +60,15 @@ const NO_NAME: Fault = (
     "NAME_UNKNOWN",
     "this node has no such model: see towline models",
 );
+
+/// The same where a token might show more: the two look the same with and without the model.
+const NO_TOKEN: Fault = (
+    Status::UNAUTHORIZED,
+    "UNAUTHORIZED",
+    "this node has no such model for everybody; if it is private, send its token as password",
+);
+
+const UNSIGNED: Fault = (Status::FORBIDDEN, "DENIED", Refusal::UNSIGNED.why);
 
 const NO_MANIFEST: Fault = (
     Status::NOT_FOUND,
@@ -123,6 +133,9 @@ pub(crate) fn answer(
         // ollama asks every blob where it is.
         reply.text("Location", head.path);
     }
+    if status == Status::UNAUTHORIZED {
+        reply.text("WWW-Authenticate", b"Basic realm=\"towline\"");
+    }
     reply.text("Content-Type", kind.as_bytes());
     reply.number("Content-Length", body.len() as u64);
     reply.end();
@@ -156,7 +169,8 @@ fn judge(
     let path = path.and_then(|path| String::from_utf8(path).ok());
     let path = path.ok_or(NO_NAME)?;
     let parts: Vec<&str> = path.split('/').collect();
-    let catalog = models.catalog();
+    let catalog = models.seen(connection.server.keyring().sight(sent));
+    let unknown = || unknown(catalog.sight());
     let repo = |one: &str, other: &str| {
         let name: RepoName = format!("{one}/{other}").parse().ok()?;
         catalog.repo(&name)
@@ -164,8 +178,10 @@ fn judge(
     match parts.as_slice() {
         [""] => Ok(Answer::Page("{}".to_owned(), "application/json")),
         [one, other, "manifests", tag] => {
-            let repo = repo(one, other).ok_or(NO_NAME)?;
-            let choice = layers::choose(repo, tag).ok_or(NO_MANIFEST)?;
+            let refused = is_refused(&catalog, one, other, tag);
+            let repo = repo(one, other).ok_or(if refused { UNSIGNED } else { unknown() })?;
+            let choice = layers::choose(repo, tag);
+            let choice = choice.ok_or(if refused { UNSIGNED } else { NO_MANIFEST })?;
             match heads.iter().find(|(id, _)| *id == choice.file.id) {
                 Some((_, Some(about))) => {
                     let page = layers::manifest(&choice, about);
@@ -177,7 +193,7 @@ fn judge(
         }
         [one, other, "blobs", digest] => blob(
             models,
-            repo(one, other).ok_or(NO_NAME)?,
+            repo(one, other).ok_or_else(unknown)?,
             digest,
             heads,
             head.path,
@@ -188,6 +204,19 @@ fn judge(
             "there are manifests and blobs only",
         )),
     }
+}
+
+fn unknown(sight: &Sight) -> Fault {
+    if sight.is_limited() && !sight.is_known() {
+        NO_TOKEN
+    } else {
+        NO_NAME
+    }
+}
+
+fn is_refused(catalog: &Seen, one: &str, other: &str, tag: &str) -> bool {
+    let name = format!("{one}/{other}").parse();
+    name.is_ok_and(|name| catalog.is_refused(&name, Some(tag)))
 }
 
 /// A layer by its digest, or else a configuration.
@@ -255,8 +284,9 @@ fn read_all(models: &Models, choices: &[Choice]) -> Heads {
 
 fn read(export: &Arc<Export>, names: &[Name]) -> Option<Vec<u8>> {
     let who = &export.anonymous;
-    let node = export.volume.walk(names, who, Pace::Blocking).ok()?;
-    let file = export.volume.open_read(&node, who).ok()?;
+    let volume = export.whole();
+    let node = volume.walk(names, who, Pace::Blocking).ok()?;
+    let file = volume.open_read(&node, who).ok()?;
     let mut bytes = vec![0; gguf::HEAD_BYTES_MAX];
     let mut filled = 0;
     while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {

@@ -3,7 +3,8 @@
 //! Governed by the API reference of Amazon S3 as boto3, s3fs and model streamers use it: path style
 //! only, `/{bucket}/{org}/{model}/{tag or revision}/{path}`, where the bucket is the volume of
 //! models. Objects go out through the same code as `/files/`. Invariant: where keys are configured
-//! nothing is said before a signature was verified; every refusal is XML with a code of S3. Not
+//! nothing is said before a signature was verified, and private models are shown only to keys that
+//! name them; every refusal is XML with a code of S3. Not
 //! promised: anything that changes an object, versions, or an ETag that is an MD5.
 
 pub mod list;
@@ -18,6 +19,7 @@ use crate::connection::{Connection, Flow, Request};
 use crate::done::Done;
 use crate::get;
 use crate::head::{Head, Method};
+use crate::keyring::Sight;
 use crate::metrics::add;
 use crate::models::{Dress, Models};
 use crate::path::decode;
@@ -77,6 +79,8 @@ const NO_KEY: Fault = Fault::Said(
     "there is no such object; keys are ORG/MODEL/TAG/PATH, see towline models",
 );
 
+const UNSIGNED: Fault = Fault::Said(Status::FORBIDDEN, "AccessDenied", Refusal::UNSIGNED.why);
+
 const NO_BUCKET: Fault = Fault::Said(
     Status::NOT_FOUND,
     "NoSuchBucket",
@@ -131,10 +135,14 @@ pub(crate) fn answer(
 fn judge(connection: &Connection, head: &Head<'_>) -> Result<Answer, Fault> {
     let keys = connection.server.s3_keys();
     let is_known = !keys.is_empty();
-    if is_known {
+    let keyring = connection.server.keyring();
+    let sight = if is_known {
         let (now, _) = connection.worker.borrow_mut().date();
-        sign::verify(keys, head, now).map_err(Fault::Sign)?;
-    }
+        let key = sign::verify(keys, head, now).map_err(Fault::Sign)?;
+        keyring.sight_of(key.prefixes())
+    } else {
+        keyring.sight(None)
+    };
     let Some(models) = connection.server.models().cloned() else {
         return Err(NO_BUCKET);
     };
@@ -175,13 +183,13 @@ fn judge(connection: &Connection, head: &Head<'_>) -> Result<Answer, Fault> {
         return Err(NO_BUCKET);
     }
     if key.is_empty() {
-        return self::bucket(&models, head);
+        return self::bucket(&models, head, sight);
     }
-    object(&models, key, is_known)
+    object(&models, key, (is_known, sight))
 }
 
 /// What is asked of a bucket: HeadBucket, GetBucketLocation, ListObjectsV2 and ListObjects.
-fn bucket(models: &Models, head: &Head<'_>) -> Result<Answer, Fault> {
+fn bucket(models: &Models, head: &Head<'_>, sight: Sight) -> Result<Answer, Fault> {
     if head.method == Method::Head {
         return Ok(Answer::Bucket);
     }
@@ -201,14 +209,14 @@ fn bucket(models: &Models, head: &Head<'_>) -> Result<Answer, Fault> {
     let question = list::Question::parse(head.query)
         .map_err(|why| Fault::Said(Status::BAD_REQUEST, "InvalidArgument", why))?;
     let bucket = &models.export().name;
-    Ok(Answer::Page(question.answer(bucket, &models.catalog())))
+    Ok(Answer::Page(question.answer(bucket, &models.seen(sight))))
 }
 
 /// What is asked of an object: HeadObject and GetObject.
-fn object(models: &Models, key: &[u8], is_known: bool) -> Result<Answer, Fault> {
+fn object(models: &Models, key: &[u8], (is_known, sight): (bool, Sight)) -> Result<Answer, Fault> {
     let key = decode(key).ok().and_then(|key| String::from_utf8(key).ok());
     let key = key.ok_or(NO_KEY)?;
-    let catalog = models.catalog();
+    let catalog = models.seen(sight);
     let mut parts = key.splitn(4, '/');
     let (Some(one), Some(other), Some(rev), Some(path)) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -216,7 +224,9 @@ fn object(models: &Models, key: &[u8], is_known: bool) -> Result<Answer, Fault> 
         return Err(NO_KEY);
     };
     let name: RepoName = format!("{one}/{other}").parse().map_err(|_| NO_KEY)?;
-    let revision = catalog.resolve(&name, rev).ok_or(NO_KEY)?;
+    let revision = catalog.resolve(&name, rev);
+    let is_refused = catalog.is_refused(&name, Some(rev));
+    let revision = revision.ok_or(if is_refused { UNSIGNED } else { NO_KEY })?;
     let path = path.parse().map_err(|_| NO_KEY)?;
     let file = revision.file(&path).ok_or(NO_KEY)?;
     Ok(Answer::Object(

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use towline_volume::Exports;
 
+use crate::keyring::Keyring;
 use crate::metrics::{Counters, METRICS, Metric};
 use crate::models::Models;
 use crate::s3::Key;
@@ -32,6 +33,7 @@ pub struct Server {
     exports: Arc<Exports>,
     limits: Limits,
     models: Option<Models>,
+    keyring: Arc<Keyring>,
     s3_keys: Vec<Key>,
     workers: Mutex<Vec<Arc<Counters>>>,
 }
@@ -44,6 +46,7 @@ impl Server {
             exports,
             limits,
             models: None,
+            keyring: Arc::default(),
             s3_keys: Vec::new(),
             workers: Mutex::default(),
         }
@@ -53,6 +56,18 @@ impl Server {
     #[must_use]
     pub fn with_models(self, models: Option<Models>) -> Self {
         Self { models, ..self }
+    }
+
+    /// The same with tokens for models.
+    #[must_use]
+    pub fn with_keyring(self, keyring: Arc<Keyring>) -> Self {
+        Self { keyring, ..self }
+    }
+
+    /// The tokens for models.
+    #[must_use]
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
     }
 
     /// The same with keys that S3 asks for; without keys it asks for none.

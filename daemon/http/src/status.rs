@@ -133,6 +133,13 @@ impl Refusal {
         "there is nothing of that name here; see /files/ for what you can reach",
     );
 
+    /// What is here and must not be served without a signature.
+    pub const UNSIGNED: Self = Self::new(
+        Status::FORBIDDEN,
+        "this model is not signed by a key that the node trusts, and the node serves no other; its \
+         owner can sign it: towline models sign ORG/MODEL:TAG",
+    );
+
     /// A result that belongs to no request: a fault of this server.
     pub(crate) const MISPLACED: Self = Self::new(
         Status::INTERNAL,

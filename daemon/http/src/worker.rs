@@ -126,7 +126,7 @@ impl Worker {
     pub(crate) fn ready(&self, known: &Known) -> Option<Ready> {
         let Known { export, names, .. } = known;
         let who = &export.anonymous;
-        let attributes = export.volume.peek_path(names, who).ok()?;
+        let attributes = export.whole().peek_path(names, who).ok()?;
         let mut view = self.view.borrow_mut();
         let Hot::Ready(located) = view.node(&known.handle) else {
             return None;

@@ -8,7 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
-use towline_store::{RepoPath, RevisionId, Sha256};
+use towline_store::{RepoPath, RevisionId};
+
+use crate::uploads::Operation;
 
 /// Longest body, in bytes: regular files come in base64, and are 10 MiB at most each.
 pub(super) const BODY_BYTES_MAX: usize = 256 << 20;
@@ -22,19 +24,6 @@ pub(super) struct Commit {
     pub(super) summary: String,
     pub(super) parent: Option<RevisionId>,
     pub(super) operations: Vec<Operation>,
-}
-
-/// What becomes of a path.
-#[derive(Debug, Eq, PartialEq)]
-pub(super) enum Operation {
-    /// A file with these bytes.
-    File(RepoPath, Vec<u8>),
-    /// A file that was uploaded before, or that the store has.
-    Large(RepoPath, Sha256),
-    /// No file there.
-    Deleted(RepoPath),
-    /// No file below there.
-    DeletedFolder(RepoPath),
 }
 
 #[derive(Deserialize)]

@@ -17,6 +17,116 @@ pub struct Push {
     pub tag: String,
     /// What is said about the revision.
     pub message: String,
+    /// What its publisher signed; the folder must be exactly that.
+    #[serde(default)]
+    pub signed: Option<Signed>,
+}
+
+/// What a publisher signed beside the files.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signed {
+    /// The revision before it; `None`: none.
+    #[serde(default)]
+    pub parent: Option<String>,
+    /// When it was made.
+    pub created: u64,
+    /// Over the manifest.
+    pub signature: SignatureText,
+}
+
+/// A signature.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignatureText {
+    /// Whose: `ed25519:` and 64 hex digits.
+    pub key: String,
+    /// The signature of RFC 8032: 128 hex digits.
+    pub bytes: String,
+}
+
+/// `POST /v1/models/missing`: which of these files must be sent.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Having {
+    /// `org/model`.
+    pub name: String,
+    /// Whose signature will come with it; `None`: the node's own, if it has a key.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// The files that it is to have.
+    pub files: Vec<HavingFile>,
+}
+
+/// A file by its hash.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct HavingFile {
+    /// SHA-256 in hex.
+    pub sha256: String,
+    /// Its length.
+    pub size: u64,
+}
+
+/// The files that must be sent.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Missing {
+    /// Each; those that are not listed are here.
+    pub files: Vec<MissingFile>,
+}
+
+/// A file that must be sent.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct MissingFile {
+    /// SHA-256 in hex.
+    pub sha256: String,
+    /// Its length.
+    pub size: u64,
+    /// Bytes of its beginning that have come already.
+    pub held: u64,
+    /// The path to which the rest goes by PUT; good for an hour.
+    pub place: String,
+}
+
+/// `POST /v1/models/publish`: make a revision of files that are here or were sent.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    /// `org/model`.
+    pub name: String,
+    /// The tag to move.
+    pub tag: String,
+    /// What is said about the revision.
+    pub message: String,
+    /// All files of the revision.
+    pub files: Vec<PublishFile>,
+    /// What its publisher signed.
+    #[serde(default)]
+    pub signed: Option<Signed>,
+}
+
+/// A file of a revision to be.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishFile {
+    /// Where it lies.
+    pub path: String,
+    /// SHA-256 in hex.
+    pub sha256: String,
+}
+
+/// `POST /v1/models/sign`: add a signature to a revision that is here.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sign {
+    /// `org/model`.
+    pub name: String,
+    /// A tag, or a revision in forty hex digits; `main` if left out.
+    #[serde(default)]
+    pub revision: Option<String>,
+    /// A signature that was made elsewhere; the node's own key signs if left out.
+    #[serde(default)]
+    pub signature: Option<SignatureText>,
 }
 
 /// `POST /v1/models/pull`: bring a model from elsewhere.
@@ -267,6 +377,9 @@ pub struct Models {
 pub struct Model {
     /// `org/model`.
     pub name: String,
+    /// Only tokens for it show it.
+    #[serde(default)]
+    pub private: bool,
     /// Its revisions, newest first.
     pub revisions: Vec<Revision>,
 }
@@ -276,6 +389,9 @@ pub struct Model {
 pub struct Revision {
     /// Forty hex digits.
     pub revision: String,
+    /// BLAKE3 of its manifest: what is signed.
+    #[serde(default)]
+    pub manifest: String,
     /// Tags that point to it.
     pub tags: Vec<String>,
     /// When it was made.
@@ -293,10 +409,24 @@ pub struct Revision {
     /// Who holds it, and until when.
     pub leases: Vec<(String, u64)>,
     /// Keys that signed it.
-    pub signed_by: Vec<String>,
+    pub signed_by: Vec<SignedBy>,
+    /// It is not served: the node demands a signature by a key that it trusts.
+    #[serde(default)]
+    pub refused: bool,
     /// Its files; only where one model was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contents: Vec<File>,
+}
+
+/// A key that signed a revision.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SignedBy {
+    /// `ed25519:` and 64 hex digits.
+    pub key: String,
+    /// What the node's operator calls it; empty if it is not trusted or has no name.
+    pub name: String,
+    /// Whether the node trusts it.
+    pub trusted: bool,
 }
 
 /// A file of a revision.

@@ -22,6 +22,9 @@ pub struct Catalog {
     pub generation: u64,
     /// The repositories.
     pub repos: BTreeMap<RepoName, CatalogRepo>,
+    /// Revisions that are here without the signature that the store demands, and the tags that
+    /// point to them: nobody may read them, and an owner must know of them.
+    pub refused: BTreeMap<RepoName, CatalogRepo>,
 }
 
 /// One repository.
@@ -161,6 +164,18 @@ impl CatalogRevision {
     }
 }
 
+impl CatalogRepo {
+    /// The revision that a tag or forty hex digits name.
+    #[must_use]
+    pub fn resolve(&self, name: &str) -> Option<&Arc<CatalogRevision>> {
+        let rev = match name.parse::<RevisionId>() {
+            Ok(rev) => rev,
+            Err(_) => self.tags.get(&name.parse::<TagName>().ok()?)?.rev,
+        };
+        self.revisions.get(&rev)
+    }
+}
+
 impl Catalog {
     /// A repository.
     #[must_use]
@@ -171,38 +186,45 @@ impl Catalog {
     /// The revision that a tag or forty hex digits name.
     #[must_use]
     pub fn resolve(&self, repo: &RepoName, name: &str) -> Option<&Arc<CatalogRevision>> {
-        let repo = self.repos.get(repo)?;
-        let rev = match name.parse::<RevisionId>() {
-            Ok(rev) => rev,
-            Err(_) => repo.tags.get(&name.parse::<TagName>().ok()?)?.rev,
-        };
-        repo.revisions.get(&rev)
+        self.repos.get(repo)?.resolve(name)
     }
 
     pub(crate) fn build(
         generation: u64,
         books: &Books,
-        revisions: &BTreeMap<(RepoName, RevisionId), Arc<CatalogRevision>>,
+        (shown, refused): (&Revisions, &Revisions),
     ) -> Self {
-        let mut repos: BTreeMap<RepoName, CatalogRepo> = BTreeMap::new();
-        for ((repo, rev), revision) in revisions {
-            let repo = repos.entry(repo.clone()).or_default();
-            repo.revisions.insert(*rev, Arc::clone(revision));
+        Self {
+            generation,
+            repos: repos(books, shown),
+            refused: repos(books, refused),
         }
-        for ReferenceRow { reference, .. } in books.references() {
-            let Some(repo) = repos.get_mut(&reference.repo) else {
-                continue;
-            };
-            if !repo.revisions.contains_key(&reference.rev) {
-                continue;
-            }
-            let tag = CatalogTag {
-                rev: reference.rev,
-                seq: reference.seq,
-                time: reference.time,
-            };
-            repo.tags.insert(reference.tag.clone(), tag);
-        }
-        Self { generation, repos }
     }
+}
+
+/// Revisions by repository and id.
+type Revisions = BTreeMap<(RepoName, RevisionId), Arc<CatalogRevision>>;
+
+/// The repositories of these revisions, with the tags that point to one of them.
+fn repos(books: &Books, revisions: &Revisions) -> BTreeMap<RepoName, CatalogRepo> {
+    let mut repos: BTreeMap<RepoName, CatalogRepo> = BTreeMap::new();
+    for ((repo, rev), revision) in revisions {
+        let repo = repos.entry(repo.clone()).or_default();
+        repo.revisions.insert(*rev, Arc::clone(revision));
+    }
+    for ReferenceRow { reference, .. } in books.references() {
+        let Some(repo) = repos.get_mut(&reference.repo) else {
+            continue;
+        };
+        if !repo.revisions.contains_key(&reference.rev) {
+            continue;
+        }
+        let tag = CatalogTag {
+            rev: reference.rev,
+            seq: reference.seq,
+            time: reference.time,
+        };
+        repo.tags.insert(reference.tag.clone(), tag);
+    }
+    repos
 }

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::manifest::ManifestFault;
 use crate::name::{ManifestId, NameFault, RepoName, RepoPath, RevisionId, TagName};
+use crate::sign::PublicKey;
 use crate::table::TableFault;
 
 /// The outcome of an operation on the store.
@@ -84,14 +85,43 @@ pub enum ClientFault {
     },
     /// The store demands a signature by a trusted key.
     #[error(
-        "{repo}@{rev} is not signed by a trusted key, and this store requires it; publish with a \
-         key that is listed in the store's trusted keys"
+        "{repo}@{rev} is not signed by a key that this node trusts, and it requires that \
+         (models.require_signature): sign it with 'towline models sign {repo}:{rev}', with a key \
+         that is in models.trusted_keys"
     )]
     Unsigned {
         /// The repository.
         repo: RepoName,
         /// The revision.
         rev: RevisionId,
+    },
+    /// The store demands a signature, and nobody signs.
+    #[error(
+        "{0} would not be signed, and this node requires signatures (models.require_signature): \
+         set models.signing_key on the node, or publish with 'towline push --sign-key FILE'"
+    )]
+    NoSigner(RepoName),
+    /// The store demands a signature by a trusted key, and this one is not.
+    #[error(
+        "{repo} is signed by {key}, which is not among models.trusted_keys of the node; add it \
+         there, or sign with a key that is"
+    )]
+    Untrusted {
+        /// The repository.
+        repo: RepoName,
+        /// Whose signature it has.
+        key: PublicKey,
+    },
+    /// A signature that is for something else.
+    #[error(
+        "the signature of {repo} by {key} is for other content than what is here; nothing was \
+         changed. Publish again when nobody writes to the files"
+    )]
+    WrongSignature {
+        /// The repository.
+        repo: RepoName,
+        /// Whose it claims to be.
+        key: PublicKey,
     },
     /// The quota has no room for it.
     #[error(

@@ -27,12 +27,17 @@ impl State {
 }
 
 impl Store {
-    /// The revision that a tag, or forty hex digits, name.
+    /// The revision that a tag, or forty hex digits, name; one that is refused for want of a
+    /// signature too.
     ///
     /// # Errors
     /// [`ClientFault::NoRepo`], [`ClientFault::NoTag`] or [`ClientFault::NoRevision`].
     pub fn resolve(&self, repo: &RepoName, name: &str) -> Result<RevisionId> {
         let catalog = self.catalog();
+        let refused = catalog.refused.get(repo);
+        if let Some(revision) = refused.and_then(|repo| repo.resolve(name)) {
+            return Ok(revision.rev);
+        }
         let found = catalog
             .repo(repo)
             .ok_or_else(|| ClientFault::NoRepo(repo.clone()))?;
@@ -74,6 +79,10 @@ impl Store {
         let Some(id) = state.books.revision(repo, rev).map(|row| row.manifest) else {
             return Ok(());
         };
+        if state.refused.contains_key(&(repo.clone(), *rev)) {
+            let (repo, rev) = (repo.clone(), *rev);
+            return Err(ClientFault::Unsigned { repo, rev }.into());
+        }
         let manifest = self.inner.manifest(&id)?;
         move_tag(&self.inner, &mut state, (&manifest, id), tag, signer)?;
         self.inner.publish_catalog(&mut state);
@@ -240,7 +249,9 @@ impl Store {
             }
         }
         self.edit(state, edits)?;
-        state.shown.remove(&(repo.clone(), *rev));
+        let key = (repo.clone(), *rev);
+        state.shown.remove(&key);
+        state.refused.remove(&key);
         self.inner.publish_catalog(state);
         for tag in &tags {
             visible::hide_tag(&self.inner.disk, repo, tag)?;

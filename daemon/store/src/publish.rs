@@ -8,14 +8,12 @@
 //! no bytes behind until the next garbage collection.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::books::{Edit, ReferenceRow, RevisionRow, Row};
 use crate::catalog::CatalogRevision;
-use crate::error::{ClientFault, Result, StorageFault};
-use crate::git;
-use crate::hasher::Hasher;
+use crate::compose::{Outline, each_file};
+use crate::error::{ClientFault, Result};
 use crate::index::{Changes, IndexedFile};
 use crate::ingest::{Ingested, Stored, ingest};
 use crate::layout;
@@ -27,9 +25,7 @@ use crate::sign::{self, Reference, Signer};
 use crate::source::{Source, SourceEntry};
 use crate::store::{Inner, State, Store};
 use crate::visible::{self, Staged, StagedHub};
-
-/// Most files that are read at once.
-const WORKERS_MAX: usize = 8;
+use crate::vouch::vouch;
 
 /// Which revision the new one follows.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -54,6 +50,8 @@ pub struct PublishOptions<'a> {
     pub parent: Parent,
     /// Whose word is added.
     pub signer: Option<&'a Signer>,
+    /// Words that others have given for this very manifest; one for another refuses all of it.
+    pub signatures: &'a [sign::Signature],
     /// The id that it has elsewhere, for a mirrored revision; `None`: computed as git does.
     pub rev: Option<RevisionId>,
     /// Where it can be had again; `None`: nowhere, so it is never evicted.
@@ -106,6 +104,8 @@ impl Store {
     ) -> Result<Published> {
         let inner = &self.inner;
         let _span = tracing::info_span!("publish", node = %repo).entered();
+        let keys = options.signatures.iter().map(|signature| signature.key);
+        inner.check_keys(keys.chain(options.signer.map(Signer::public_key)), repo)?;
         let entries = source.entries()?;
         check_entries(&entries)?;
         progress.expect(
@@ -123,30 +123,25 @@ impl Store {
             Parent::Nothing => None,
             Parent::Exactly(rev) => Some(rev),
         };
-        let mut manifest = Manifest {
-            repo: repo.clone(),
-            rev: RevisionId([0; 20]),
+        let outline = Outline {
+            repo,
             parent,
             created: options.created.unwrap_or_else(|| inner.now()),
-            message: options.message.to_owned(),
-            files: files.iter().zip(&entries).map(manifest_file).collect(),
+            message: options.message,
         };
-        if manifest.message.is_empty() {
-            "publish".clone_into(&mut manifest.message);
-        }
-        manifest.arrange()?;
+        let listed = files.iter().zip(&entries).map(manifest_file).collect();
+        let mut manifest = outline.manifest(listed)?;
         let tree = manifest.trees().root();
         if let Some(same) = unchanged(inner, (repo, tag), options, &tree) {
             return Ok(published(&same, &files, true));
         }
-        let computed = git::commit_id(&tree, parent.as_ref(), manifest.created, &manifest.message);
-        manifest.rev = options.rev.unwrap_or(computed);
+        manifest.rev = options.rev.unwrap_or(manifest.rev);
         let complete = Complete {
             manifest,
             files,
             tag: Some(tag),
             signer: options.signer,
-            signatures: Vec::new(),
+            signatures: options.signatures.to_vec(),
             origin: options.origin.map(str::to_owned),
             parent: options.parent,
         };
@@ -178,9 +173,9 @@ fn unchanged(
     let same = revision.directories.get("") == Some(tree);
     let asked = options.rev.is_none_or(|rev| rev == head);
     // A key that has not given its word yet makes a difference.
-    let signed = options
-        .signer
-        .is_none_or(|key| revision.signed_by.contains(&key.public_key()));
+    let own = options.signer.map(Signer::public_key);
+    let mut keys = options.signatures.iter().map(|one| one.key).chain(own);
+    let signed = keys.all(|key| revision.signed_by.contains(&key));
     let follows = match options.parent {
         Parent::Head | Parent::Nothing => true,
         Parent::Exactly(parent) => parent == head || revision.parent == Some(parent),
@@ -214,55 +209,18 @@ fn check_entries(entries: &[SourceEntry]) -> Result<()> {
     Ok(check_paths(paths.into_iter())?)
 }
 
-/// Stores every file, several at once, largest first.
+/// Stores every file.
 fn ingest_all(
     inner: &Arc<Inner>,
     source: &dyn Source,
     entries: &[SourceEntry],
     progress: &Progress,
 ) -> Result<Vec<Ingested>> {
-    let mut order: Vec<usize> = (0..entries.len()).collect();
-    order.sort_by_key(|index| std::cmp::Reverse(entries.get(*index).map(|entry| entry.size)));
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::new());
-    let work = || -> Result<()> {
-        let hasher = Hasher::start()?;
-        while let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let Some(entry) = entries.get(*index) else {
-                continue;
-            };
-            let file = ingest(inner, &hasher, source, (*index, entry), progress)?;
-            progress.finish_file();
-            done.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push((*index, file));
-        }
-        Ok(())
-    };
-    let guarded = || {
-        let result = work();
-        if result.is_err() {
-            // The others stop at their next file.
-            next.store(entries.len(), Ordering::Relaxed);
-        }
-        result
-    };
-    let processors = std::thread::available_parallelism().map_or(2, usize::from);
-    let workers = inner.options.workers.unwrap_or(processors);
-    let workers = workers.clamp(1, WORKERS_MAX).min(entries.len());
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (1..workers).map(|_| scope.spawn(guarded)).collect();
-        let own = guarded();
-        let all = threads.into_iter().map(|thread| {
-            let died = || StorageFault::Thread("a publishing thread panicked").into();
-            thread.join().unwrap_or_else(|_| Err(died()))
-        });
-        let results: Vec<Result<()>> = all.collect();
-        results.into_iter().fold(own, Result::and)
-    })?;
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(index, _)| *index);
-    Ok(done.into_iter().map(|(_, file)| file).collect())
+    each_file(entries, inner.options.workers, |hasher, index, entry| {
+        let file = ingest(inner, hasher, source, (index, entry), progress)?;
+        progress.finish_file();
+        Ok(file)
+    })
 }
 
 /// Makes a complete revision durable and known. The last step is taken by one at a time.
@@ -318,6 +276,7 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
     metrics::add(&counters.bytes_linked, outcome.stored.linked);
     metrics::add(&counters.bytes_cloned, outcome.stored.cloned);
     let key = (manifest.repo.clone(), manifest.rev);
+    state.refused.remove(&key);
     if state.shown.insert(key, revision).is_none() {
         show_tags(inner, &state, manifest)?;
     }
@@ -356,21 +315,6 @@ pub(crate) fn clear_way(inner: &Inner, places: &[String]) -> Result<()> {
         Some(place) => Err(ClientFault::InTheWay(place.clone()).into()),
         None => Ok(()),
     }
-}
-
-/// Every signature of a manifest that holds, one for each key.
-fn vouch(inner: &Inner, complete: &Complete<'_>, id: &ManifestId) -> Result<Vec<sign::Signature>> {
-    let mut signatures = complete.signatures.clone();
-    signatures.extend(inner.signatures(id));
-    signatures.extend(complete.signer.map(|signer| signer.sign_manifest(id)));
-    let mut seen = HashSet::new();
-    signatures.retain(|signature| signature.vouches_for(id) && seen.insert(signature.key));
-    let keys: Vec<_> = signatures.iter().map(|signature| signature.key).collect();
-    if inner.is_trusted(&keys) {
-        return Ok(signatures);
-    }
-    let (repo, rev) = (complete.manifest.repo.clone(), complete.manifest.rev);
-    Err(ClientFault::Unsigned { repo, rev }.into())
 }
 
 fn new_row(inner: &Inner, complete: &Complete<'_>, manifest: ManifestId) -> RevisionRow {

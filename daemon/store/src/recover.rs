@@ -219,17 +219,18 @@ fn load_revisions(inner: &Inner, state: &mut State) {
     for row in rows {
         let name = format!("{}@{}", row.repo, row.rev);
         match inner.load(&row) {
-            Ok(Some(revision)) if has_files(inner, &revision) => {
-                state.shown.insert((row.repo, row.rev), revision);
-            }
-            Ok(Some(_)) => {
-                tracing::error!(node = name, "a file of a revision is missing; run verify");
-            }
-            Ok(None) => {
+            Ok(revision) if !inner.is_trusted(&revision.signed_by) => {
                 tracing::warn!(
                     node = name,
                     "a revision without a trusted signature is not shown"
                 );
+                state.refused.insert((row.repo, row.rev), revision);
+            }
+            Ok(revision) if has_files(inner, &revision) => {
+                state.shown.insert((row.repo, row.rev), revision);
+            }
+            Ok(_) => {
+                tracing::error!(node = name, "a file of a revision is missing; run verify");
             }
             Err(error) => {
                 tracing::error!(node = name, %error, "a revision cannot be read and is not shown");
@@ -246,7 +247,7 @@ pub(crate) fn has_files(inner: &Inner, revision: &CatalogRevision) -> bool {
 }
 
 /// Brings what clients see in line with the rows.
-fn show(inner: &Inner, state: &mut State) -> Result<()> {
+pub(crate) fn show(inner: &Inner, state: &mut State) -> Result<()> {
     hide_strangers(inner, state)?;
     let disk = &inner.disk;
     let mut edits = Vec::new();

@@ -11,10 +11,16 @@ use std::str::FromStr;
 use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
-use crate::name::{ManifestId, NameFault, RepoName, RevisionId, TagName};
+use crate::name::{ManifestId, NameFault, RepoName, RevisionId, TagName, from_hex};
 
 /// Most signatures that are kept for one manifest.
 pub const SIGNATURES_MAX: usize = 16;
+
+/// Bytes of one signature in a file of them: the key's 32 and the signature's 64.
+pub const SIGNATURE_BYTES: usize = 96;
+
+/// How the text of a public key begins.
+const KEY_START: &str = "ed25519:";
 
 const MANIFEST_WORDS: &[u8] = b"towline manifest 1\0";
 const REFERENCE_WORDS: &[u8] = b"towline reference 1\0";
@@ -25,6 +31,7 @@ pub struct PublicKey(pub [u8; 32]);
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(KEY_START)?;
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
@@ -38,9 +45,10 @@ impl fmt::Debug for PublicKey {
 impl FromStr for PublicKey {
     type Err = NameFault;
 
-    /// Sixty-four hex digits.
+    /// `ed25519:` and sixty-four hex digits.
     fn from_str(text: &str) -> Result<Self, NameFault> {
-        crate::name::Sha256::from_str(text).map(|bytes| Self(bytes.0))
+        let digits = text.strip_prefix(KEY_START).unwrap_or("");
+        crate::name::Sha256::from_str(digits).map(|bytes| Self(bytes.0))
     }
 }
 
@@ -161,6 +169,25 @@ impl fmt::Debug for Signer {
 }
 
 impl Signature {
+    /// A signature from the texts of its key and of its bytes, 128 hex digits.
+    ///
+    /// # Errors
+    /// [`NameFault::Identity`] if one of them is none.
+    pub fn parse(key: &str, bytes: &str) -> Result<Self, NameFault> {
+        let fault = || NameFault::Identity(bytes.chars().take(160).collect());
+        Ok(Self {
+            key: key.parse()?,
+            bytes: from_hex(bytes).ok_or_else(fault)?,
+        })
+    }
+
+    /// Its bytes as 128 hex digits.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        let bytes = self.bytes.iter();
+        bytes.map(|byte| format!("{byte:02x}")).collect()
+    }
+
     fn holds(&self, words: &[u8]) -> bool {
         UnparsedPublicKey::new(&ED25519, &self.key.0)
             .verify(words, &self.bytes)
@@ -192,8 +219,8 @@ pub fn encode(signatures: &[Signature]) -> Vec<u8> {
 /// Reads a file of signatures; those past [`SIGNATURES_MAX`] and broken ends are left out.
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Vec<Signature> {
-    let (records, _) = bytes.as_chunks::<96>();
-    let one = |record: &[u8; 96]| {
+    let (records, _) = bytes.as_chunks::<SIGNATURE_BYTES>();
+    let one = |record: &[u8; SIGNATURE_BYTES]| {
         let (key, rest) = record.split_first_chunk::<32>()?;
         Some(Signature {
             key: PublicKey(*key),
@@ -223,6 +250,9 @@ mod tests {
             ..signature
         };
         assert!(!stranger.vouches_for(&id));
+        let (key, bytes) = (signature.key.to_string(), signature.hex());
+        assert_eq!(Signature::parse(&key, &bytes), Ok(signature));
+        assert!(Signature::parse(&key, bytes.split_at(126).0).is_err());
         assert_eq!(
             decode(&encode(&[signature, stranger])),
             [signature, stranger]
@@ -238,7 +268,7 @@ mod tests {
                 .unwrap();
         assert_eq!(
             Signer::from_seed(&seed.0).unwrap().public_key().to_string(),
-            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+            "ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
         );
     }
 

@@ -25,7 +25,7 @@ use crate::layout;
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
 use crate::metrics::{Counters, StoreGauges, StoreMetrics};
 use crate::name::{FileId, ManifestId, RepoName, RevisionId};
-use crate::sign::{self, PublicKey, Signature};
+use crate::sign::PublicKey;
 use crate::space::Space;
 use crate::table::ChunkTable;
 
@@ -115,6 +115,8 @@ pub(crate) struct State {
     pub(crate) books: Books,
     /// Those that may be shown.
     pub(crate) shown: BTreeMap<(RepoName, RevisionId), Arc<CatalogRevision>>,
+    /// Those that are here without the signature that the store demands.
+    pub(crate) refused: BTreeMap<(RepoName, RevisionId), Arc<CatalogRevision>>,
     pictures: u64,
 }
 
@@ -265,7 +267,7 @@ impl Inner {
     /// Replaces the picture that readers see.
     pub(crate) fn publish_catalog(&self, state: &mut State) {
         state.pictures += 1;
-        let catalog = Catalog::build(state.pictures, &state.books, &state.shown);
+        let catalog = Catalog::build(state.pictures, &state.books, (&state.shown, &state.refused));
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
     }
 
@@ -321,28 +323,8 @@ impl Inner {
         Ok(Manifest::decode(&bytes)?)
     }
 
-    /// Signatures of a manifest that hold.
-    pub(crate) fn signatures(&self, id: &ManifestId) -> Vec<Signature> {
-        let limit = sign::SIGNATURES_MAX * 96;
-        let bytes = self
-            .disk
-            .read_whole(&layout::signatures(id), limit)
-            .unwrap_or_default();
-        let mut signatures = sign::decode(&bytes);
-        signatures.retain(|signature| signature.vouches_for(id));
-        signatures
-    }
-
-    /// Whether a revision signed by these keys may be shown.
-    pub(crate) fn is_trusted(&self, keys: &[PublicKey]) -> bool {
-        !self.options.require_signature
-            || keys
-                .iter()
-                .any(|key| self.options.trusted_keys.contains(key))
-    }
-
-    /// Loads a revision for the catalog; `None` if its signature is missing.
-    pub(crate) fn load(&self, row: &RevisionRow) -> Result<Option<Arc<CatalogRevision>>> {
+    /// Loads a revision for the catalog, trusted or not.
+    pub(crate) fn load(&self, row: &RevisionRow) -> Result<Arc<CatalogRevision>> {
         let manifest = self.manifest(&row.manifest)?;
         if manifest.repo != row.repo || manifest.rev != row.rev {
             let path = layout::manifest(&row.manifest);
@@ -354,10 +336,7 @@ impl Inner {
             .iter()
             .map(|signature| signature.key)
             .collect();
-        if !self.is_trusted(&keys) {
-            return Ok(None);
-        }
-        Ok(Some(Arc::new(CatalogRevision::new(row, manifest, keys))))
+        Ok(Arc::new(CatalogRevision::new(row, manifest, keys)))
     }
 }
 

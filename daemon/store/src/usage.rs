@@ -52,7 +52,7 @@ impl Store {
         let state = inner.state();
         let mut owners: HashMap<FileId, u64> = HashMap::new();
         let mut distinct = BTreeMap::new();
-        for (key, revision) in &state.shown {
+        for (key, revision) in state.shown.iter().chain(&state.refused) {
             let files: BTreeMap<FileId, u64> = revision
                 .files
                 .iter()

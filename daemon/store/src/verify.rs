@@ -6,7 +6,8 @@
 //! index's pages, the ledger, and what clients see are checked against it. What is wrong is put
 //! right from another copy where there is one: the same chunk in another file, the index's or the
 //! ledger's copy, the table from the data, or a [`Healer`]. What cannot be put right is taken out
-//! of sight, its bytes set aside in `quarantine/`.
+//! of sight, its bytes set aside in `quarantine/`. Signatures are checked with the keys that they
+//! name, and against what the store demands.
 //!
 //! Invariant: nothing is shown after a verification that it has found wrong. Not promised: that
 //! damage which comes a moment later is seen.
@@ -24,6 +25,7 @@ use crate::store::{Inner, Store};
 
 mod data;
 mod heal;
+mod signatures;
 mod small;
 
 pub(crate) use data::is_good;
@@ -78,6 +80,8 @@ pub enum DamageKind {
     Ledger,
     /// Clients see something else than the store has.
     Shown,
+    /// A signature does not hold, or one that is demanded is not there.
+    Signature,
 }
 
 /// What became of something that was wrong.
@@ -174,6 +178,7 @@ impl Store {
             pass.ledger()?;
         }
         pass.manifests()?;
+        pass.signatures()?;
         pass.files(progress)?;
         pass.shown()?;
         if !options.look_only {

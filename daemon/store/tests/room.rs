@@ -1,4 +1,4 @@
-//! Limits of room, eviction, signatures, and what is refused before the first byte.
+//! Limits of room, eviction, and what is refused before the first byte.
 
 #![allow(
     clippy::unwrap_used,
@@ -154,60 +154,6 @@ fn a_full_disk_is_an_error_and_nothing_is_lost() {
     publish(&store, &repo("big"), &TagName::main(), &one_file(90_000, 2)).unwrap();
     let gone = store.gc(&CollectOptions::default()).unwrap();
     assert_eq!((gone.files, gone.files_marked), (0, 0));
-}
-
-#[test]
-fn only_what_a_trusted_key_has_signed_is_taken_and_shown() {
-    let (sim, time) = (Sim::new(), Time::at(1_000));
-    let trusted = Signer::from_seed(&[1; 32]).unwrap();
-    let stranger = Signer::from_seed(&[2; 32]).unwrap();
-    let strict = Options {
-        require_signature: true,
-        trusted_keys: vec![trusted.public_key()],
-        ..support::options(&time)
-    };
-    let open = |options: &Options| Store::open(Arc::new(sim.clone()), options.clone()).unwrap();
-    let store = open(&strict);
-    let push = |store: &Store, name: &str, signer: Option<&Signer>| {
-        let source = Memory::new(&one_file(100, 1));
-        let options = PublishOptions {
-            signer,
-            ..PublishOptions::default()
-        };
-        store.publish(
-            &repo(name),
-            &TagName::main(),
-            &source,
-            &options,
-            &Progress::default(),
-        )
-    };
-    for signer in [None, Some(&stranger)] {
-        let refused = push(&store, "a", signer);
-        assert!(matches!(
-            refused,
-            Err(StoreError::Client(ClientFault::Unsigned { .. }))
-        ));
-    }
-    push(&store, "a", Some(&trusted)).unwrap();
-    drop(store);
-    let store = open(&support::options(&time));
-    push(&store, "b", Some(&stranger)).unwrap();
-    push(&store, "c", None).unwrap();
-    assert_eq!(store.catalog().repos.len(), 3);
-    drop(store);
-    let store = open(&strict);
-    let shown: Vec<String> = store
-        .catalog()
-        .repos
-        .keys()
-        .map(ToString::to_string)
-        .collect();
-    assert_eq!(shown, ["org/a"]);
-    assert!(tree(&sim, "org/b/main").is_none() && tree(&sim, "org/a/main").is_some());
-    // The same content, signed now, is shown again.
-    push(&store, "c", Some(&trusted)).unwrap();
-    assert!(tree(&sim, "org/c/main").is_some());
 }
 
 /// A safetensors file of one tensor, with a note of this length in its header.

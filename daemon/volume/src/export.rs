@@ -9,10 +9,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use towline_base::Name;
 use towline_io::identity::Identity;
 
 use crate::error::VolumeError;
 use crate::handle::{FileHandle, HandleKeys, VolumeId};
+use crate::private::Hidden;
 use crate::volume::Volume;
 
 /// What a volume is for.
@@ -57,8 +59,10 @@ pub struct Export {
     pub name: String,
     /// Kind.
     pub kind: VolumeKind,
-    /// The volume.
+    /// The volume, as everybody who reaches it sees it.
     pub volume: Arc<dyn Volume>,
+    /// What it hides from them.
+    pub hidden: Option<Hidden>,
     /// Addresses that may read.
     pub allow: Vec<IpNet>,
     /// Addresses that may write; they need not be in `allow`.
@@ -87,6 +91,23 @@ impl std::fmt::Debug for Token {
 }
 
 impl Export {
+    /// The volume with nothing hidden. Only for places that were judged before.
+    #[must_use]
+    pub fn whole(&self) -> &Arc<dyn Volume> {
+        match &self.hidden {
+            Some(hidden) => &hidden.whole,
+            None => &self.volume,
+        }
+    }
+
+    /// Whether a place below the root is not for everybody.
+    #[must_use]
+    pub fn hides(&self, names: &[Name]) -> bool {
+        self.hidden
+            .as_ref()
+            .is_some_and(|hidden| hidden.private.hides(names))
+    }
+
     /// What `address` may do.
     #[must_use]
     pub fn reach(&self, address: IpAddr) -> Reach {

@@ -31,6 +31,7 @@ use crate::attributes::{Attributes, FileKind, Space};
 use crate::error::VolumeError;
 use crate::handle::{FileHandle, HandleKeys, VolumeId};
 use crate::node::{FileIdentity, Node};
+use crate::private::Private;
 use crate::volume::{Access, Detail, DirEntry, Pace, Result, Volume, WritableVolume};
 
 use changes::Changes;
@@ -53,6 +54,7 @@ pub struct Tree {
     ground: Arc<Ground>,
     changes: Option<Changes>,
     gates: Option<Arc<dyn Gates>>,
+    private: Option<Arc<Private>>,
 }
 
 /// Knows which files of a volume are still on their way here.
@@ -87,6 +89,7 @@ impl Tree {
             ground,
             changes,
             gates: None,
+            private: None,
         })
     }
 
@@ -99,13 +102,66 @@ impl Tree {
         }
     }
 
-    /// Refuses the name that no client sees. `dir`: where it stands; `None` is the root.
-    fn refuse_hidden(&self, dir: Option<&Node>, name: &Name) -> Result<()> {
-        let at_root = || dir.is_none_or(|dir| dir.identity == self.ground.root().identity);
-        if self.changes.is_none() && name.as_bytes() == HIDDEN.as_bytes() && at_root() {
+    /// The same files, read-only and without the private ones: nobody sees, enters or opens them by
+    /// name. Handles of one volume are those of the other, so what is hidden must never have been
+    /// given out under this volume's id.
+    #[must_use]
+    pub fn hiding(&self, private: Arc<Private>) -> Self {
+        Self {
+            ground: self.ground.clone(),
+            changes: None,
+            gates: self.gates.clone(),
+            private: Some(private),
+        }
+    }
+
+    /// Refuses names that no client sees. `dir`: where it stands.
+    fn refuse_hidden(&self, dir: &Node, name: &Name) -> Result<()> {
+        let is_root = dir.identity == self.ground.root().identity;
+        if self.changes.is_none() && name.as_bytes() == HIDDEN.as_bytes() && is_root {
+            return Err(VolumeError::NotFound);
+        }
+        let Some(private) = &self.private else {
+            return Ok(());
+        };
+        let names = match self.divided(private, dir)? {
+            Some(organisation) => vec![organisation, name.clone()],
+            None if is_root => vec![name.clone()],
+            None => return Ok(()),
+        };
+        if private.hides(&names) {
             return Err(VolumeError::NotFound);
         }
         Ok(())
+    }
+
+    /// The same for a whole path.
+    fn refuse_hidden_path(&self, path: &[Name]) -> Result<()> {
+        let first = path.first().map(Name::as_bytes);
+        let is_inner = self.changes.is_none() && first == Some(HIDDEN.as_bytes());
+        let is_private = self.private.as_ref().is_some_and(|rules| rules.hides(path));
+        if is_inner || is_private {
+            return Err(VolumeError::NotFound);
+        }
+        Ok(())
+    }
+
+    /// The name of a directory in which some models are private and others are not. There are as
+    /// many as rules that name part of an organisation: few.
+    fn divided(&self, private: &Private, dir: &Node) -> Result<Option<Name>> {
+        for organisation in private.divided() {
+            let Ok(name) = Name::new(organisation.as_bytes()) else {
+                continue;
+            };
+            // Whatever the caller may see of the root, the rule holds.
+            assume_daemon()?;
+            match ground::attributes_at(self.ground.root().as_path(), &name) {
+                Ok(seen) if FileIdentity::of(&seen) == dir.identity => return Ok(Some(name)),
+                Ok(_) | Err(VolumeError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -119,13 +175,13 @@ impl Volume for Tree {
     }
 
     fn lookup(&self, dir: &Node, name: &Name, who: &Identity, pace: Pace) -> Result<Arc<Node>> {
-        self.refuse_hidden(Some(dir), name)?;
+        self.refuse_hidden(dir, name)?;
         assume(who)?;
         self.ground.enter(dir, name, pace)
     }
 
     fn peek(&self, dir: &Node, name: &Name, who: &Identity) -> Result<Attributes> {
-        self.refuse_hidden(Some(dir), name)?;
+        self.refuse_hidden(dir, name)?;
         assume(who)?;
         ground::attributes_at(dir.as_path(), name)
     }
@@ -136,17 +192,13 @@ impl Volume for Tree {
     }
 
     fn walk(&self, path: &[Name], who: &Identity, pace: Pace) -> Result<Arc<Node>> {
-        if let Some(first) = path.first() {
-            self.refuse_hidden(None, first)?;
-        }
+        self.refuse_hidden_path(path)?;
         assume(who)?;
         self.ground.walk(path, pace)
     }
 
     fn peek_path(&self, path: &[Name], who: &Identity) -> Result<Attributes> {
-        if let Some(first) = path.first() {
-            self.refuse_hidden(None, first)?;
-        }
+        self.refuse_hidden_path(path)?;
         assume(who)?;
         self.ground.peek_path(path)
     }
@@ -190,10 +242,25 @@ impl Volume for Tree {
         detail: Detail,
         visit: &mut dyn FnMut(&DirEntry<'_>) -> ControlFlow<()>,
     ) -> Result<bool> {
+        let is_root = dir.identity == self.ground.root().identity;
+        let above: Option<Vec<Name>> = match &self.private {
+            None => None,
+            Some(_) if is_root => Some(Vec::new()),
+            Some(private) => self.divided(private, dir)?.map(|name| vec![name]),
+        };
+        let is_hidden = |name: &[u8]| {
+            let is_inner = is_root && self.changes.is_none() && name == HIDDEN.as_bytes();
+            let dots = name == b"." || name == b"..";
+            let rules = self.private.as_ref().zip(above.as_ref()).filter(|_| !dots);
+            let is_private = rules.is_some_and(|(private, above)| {
+                let subject = private.entry(above, name);
+                subject.is_some_and(|subject| private.covers(&subject))
+            });
+            is_inner || is_private
+        };
         assume(who)?;
-        let hides = self.changes.is_none() && dir.identity == self.ground.root().identity;
         list::read_dir(&self.ground, dir, cookie, detail, &mut |entry| {
-            if hides && entry.name == HIDDEN.as_bytes() {
+            if is_hidden(entry.name) {
                 return ControlFlow::Continue(());
             }
             visit(entry)

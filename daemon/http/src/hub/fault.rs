@@ -9,7 +9,7 @@ use towline_store::RevisionId;
 
 use crate::listing::JSON;
 use crate::reply::{ReplyHead, Tone};
-use crate::status::Status;
+use crate::status::{Refusal, Status};
 
 /// Why a request to the hub fails.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,6 +22,8 @@ pub(crate) enum HubFault {
     NoEntry(RevisionId),
     /// The volume needs a token, and this is none of its.
     BadToken,
+    /// It is here without the signature that the node demands.
+    Unsigned,
     /// No such route.
     NoRoute,
     /// A body that cannot be read.
@@ -35,6 +37,7 @@ impl HubFault {
         match self {
             Self::NoRepo | Self::NoRevision | Self::NoEntry(_) | Self::NoRoute => Status::NOT_FOUND,
             Self::BadToken => Status::UNAUTHORIZED,
+            Self::Unsigned => Status::FORBIDDEN,
             Self::BadBody => Status::BAD_REQUEST,
             Self::LongBody => Status::TOO_LARGE,
         }
@@ -45,7 +48,9 @@ impl HubFault {
             Self::NoRepo => Some("RepoNotFound"),
             Self::NoRevision => Some("RevisionNotFound"),
             Self::NoEntry(_) => Some("EntryNotFound"),
-            Self::BadToken | Self::NoRoute | Self::BadBody | Self::LongBody => None,
+            Self::BadToken | Self::Unsigned | Self::NoRoute | Self::BadBody | Self::LongBody => {
+                None
+            }
         }
     }
 
@@ -61,6 +66,7 @@ impl HubFault {
             Self::NoEntry(_) => "the revision has no such file",
             // Clients look for exactly this.
             Self::BadToken => "Invalid credentials in Authorization header",
+            Self::Unsigned => Refusal::UNSIGNED.why,
             Self::NoRoute => "this node answers the hub's routes for models only",
             Self::BadBody => "the body is neither a form nor JSON with 'paths'",
             Self::LongBody => "the body is longer than 256 KiB: ask for fewer paths at once",

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use towline_store::{CatalogFile, CatalogRepo, CatalogRevision, RepoName, RevisionId};
 
 use crate::date;
+use crate::keyring::Sight;
 
 /// Date and time as the Hub writes them: milliseconds and `Z`.
 fn time(seconds: u64) -> String {
@@ -18,16 +19,24 @@ fn time(seconds: u64) -> String {
 }
 
 /// A repository at one of its revisions; with `blobs`, sizes and hashes of its files.
-pub(super) fn repo(repo: &CatalogRepo, revision: &CatalogRevision, blobs: bool) -> Value {
+pub(super) fn repo(
+    repo: &CatalogRepo,
+    revision: &CatalogRevision,
+    (blobs, sight): (bool, &Sight),
+) -> Value {
     let siblings = revision.files.iter().map(|file| sibling(file, blobs));
     let siblings: Vec<Value> = siblings.collect();
-    let mut object = summary(repo, revision);
+    let mut object = summary(repo, revision, sight);
     object.insert("siblings".into(), siblings.into());
     Value::Object(object)
 }
 
 /// The same without its files, as lists show it.
-pub(super) fn summary(repo: &CatalogRepo, revision: &CatalogRevision) -> Map<String, Value> {
+pub(super) fn summary(
+    repo: &CatalogRepo,
+    revision: &CatalogRevision,
+    sight: &Sight,
+) -> Map<String, Value> {
     let created = repo.revisions.values().map(|known| known.created).min();
     let name = revision.repo.as_str();
     let object = json!({
@@ -38,7 +47,7 @@ pub(super) fn summary(repo: &CatalogRepo, revision: &CatalogRevision) -> Map<Str
         "sha": revision.rev.to_string(),
         "lastModified": time(revision.created),
         "createdAt": time(created.unwrap_or(revision.created)),
-        "private": false,
+        "private": sight.is_private(&revision.repo),
         "gated": false,
         "disabled": false,
         "tags": [],
@@ -230,12 +239,13 @@ pub(super) fn default_revision(repo: &CatalogRepo) -> Option<&CatalogRevision> {
 }
 
 /// Whom a token that reads stands for.
-pub(super) fn reader() -> Value {
+pub(super) fn user(publishes: bool) -> Value {
+    let role = if publishes { "write" } else { "read" };
     json!({
         "type": "user",
         "name": "towline",
         "orgs": [],
-        "auth": { "accessToken": { "role": "read" } },
+        "auth": { "accessToken": { "role": role } },
     })
 }
 

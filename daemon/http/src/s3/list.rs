@@ -9,10 +9,11 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use towline_store::{Catalog, CatalogFile, CatalogRepo, CatalogRevision, RevisionId};
+use towline_store::{CatalogFile, CatalogRepo, CatalogRevision, RevisionId};
 
 use super::NAMESPACE;
 use crate::date;
+use crate::keyring::Seen;
 use crate::path::encode;
 use crate::query::Query;
 
@@ -142,7 +143,7 @@ impl Question {
 
     /// The page that answers it.
     #[must_use]
-    pub fn answer(&self, bucket: &str, catalog: &Catalog) -> String {
+    pub fn answer(&self, bucket: &str, catalog: &Seen) -> String {
         let mut page = Page::new(self);
         page.fill(catalog);
         self.write(bucket, &page)
@@ -249,8 +250,8 @@ impl<'q> Page<'q> {
             && !self.at.as_ref().is_some_and(|at| at.is_behind_all(start))
     }
 
-    fn fill(&mut self, catalog: &Catalog) {
-        let repos = catalog.repos.iter();
+    fn fill(&mut self, catalog: &Seen) {
+        let repos = catalog.repos();
         let mut repos: Vec<(String, &CatalogRepo)> = repos
             .map(|(name, repo)| (format!("{name}/"), repo))
             .filter(|(start, _)| self.wants(start))

@@ -37,16 +37,25 @@ const EMPTY: &[u8] = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7
 pub struct Key {
     id: Box<str>,
     secret: Box<str>,
+    prefixes: Vec<String>,
 }
 
 impl Key {
-    /// A key from its id and secret.
+    /// A key from its id and secret, and what the names of private models begin with that it
+    /// reads.
     #[must_use]
-    pub fn new(id: &str, secret: &str) -> Self {
+    pub fn new(id: &str, secret: &str, prefixes: Vec<String>) -> Self {
         Self {
             id: id.into(),
             secret: secret.into(),
+            prefixes,
         }
+    }
+
+    /// What the names of private models begin with that it reads.
+    #[must_use]
+    pub fn prefixes(&self) -> &[String] {
+        &self.prefixes
     }
 }
 
@@ -248,7 +257,7 @@ fn sent(
 ///
 /// # Errors
 /// [`SignFault`].
-pub fn verify(keys: &[Key], head: &Head<'_>, now: i64) -> Result<(), SignFault> {
+pub fn verify<'k>(keys: &'k [Key], head: &Head<'_>, now: i64) -> Result<&'k Key, SignFault> {
     let sent = Sent::of(head)?.ok_or(SignFault::Missing)?;
     let key = keys.iter().find(|key| *key.id == *sent.id);
     let key = key.ok_or(SignFault::UnknownKey)?;
@@ -273,7 +282,8 @@ pub fn verify(keys: &[Key], head: &Head<'_>, now: i64) -> Result<(), SignFault> 
         let step = hmac::sign(&key, part.as_bytes());
         hmac::Key::new(hmac::HMAC_SHA256, step.as_ref())
     });
-    hmac::verify(&signing, &text, &sent.signature).map_err(|_| SignFault::Wrong)
+    hmac::verify(&signing, &text, &sent.signature).map_err(|_| SignFault::Wrong)?;
+    Ok(key)
 }
 
 /// The canonical request: method, path as sent, sorted query, signed fields, payload as told.
@@ -398,10 +408,14 @@ mod tests {
             .unwrap()
             .unwrap();
         verify(
-            &[Key::new("other", "x"), Key::new(KEY[0], KEY[1])],
+            &[
+                Key::new("other", "x", Vec::new()),
+                Key::new(KEY[0], KEY[1], Vec::new()),
+            ],
             &head,
             now,
         )
+        .map(drop)
     }
 
     fn list(signature: &str) -> String {

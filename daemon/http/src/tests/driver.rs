@@ -168,6 +168,7 @@ fn export(folder: &Path, keys: &HandleKeys, name: &str, kind: VolumeKind, allow:
         name: name.to_owned(),
         kind,
         volume: Arc::new(tree) as Arc<dyn Volume>,
+        hidden: None,
         allow: vec![allow.parse().unwrap()],
         allow_write: vec![allow.parse().unwrap()],
         squash: Squash::Root,

@@ -169,6 +169,7 @@ mod tests {
             name: "models".to_owned(),
             kind: VolumeKind::Model,
             volume: volume.clone(),
+            hidden: None,
             allow: Vec::new(),
             allow_write: Vec::new(),
             squash,

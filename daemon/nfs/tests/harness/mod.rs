@@ -58,6 +58,7 @@ pub(crate) fn node_with(mut wrap: impl FnMut(Tree) -> Arc<dyn Volume>) -> Node {
             name: name.to_owned(),
             kind,
             volume: wrap(tree),
+            hidden: None,
             allow: vec!["10.0.0.0/8".parse().unwrap()],
             allow_write: vec!["10.0.0.0/24".parse().unwrap()],
             squash: Squash::None,

@@ -169,7 +169,7 @@ fn place(shared: &Shared, number: usize, cut: Cut) -> Result<Placed> {
         format: cut.format,
     };
     if let Some(hold) = inner.hold_known(&id)? {
-        let _ = inner.disk.backend.remove_file(&file.own_path());
+        // Its own bytes go with the arrival: until then the folder that shows it links to them.
         let table = None;
         return Ok(Placed { done, hold, table });
     }

@@ -201,15 +201,18 @@ impl Pass<'_> {
             hidden.cloned().collect()
         };
         for row in hidden {
-            let Ok(Some(revision)) = self.inner.load(&row) else {
+            let Ok(revision) = self.inner.load(&row) else {
                 continue;
             };
-            if !recover::has_files(self.inner, &revision) {
+            if !self.inner.is_trusted(&revision.signed_by)
+                || !recover::has_files(self.inner, &revision)
+            {
                 continue;
             }
             let key = (row.repo.clone(), row.rev);
             self.show_again(std::slice::from_ref(&key))?;
             let mut state = self.inner.state();
+            state.refused.remove(&key);
             state.shown.insert(key.clone(), revision);
             self.inner.publish_catalog(&mut state);
             self.report.restored.push(key);

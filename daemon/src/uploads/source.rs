@@ -8,19 +8,43 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use towline_store::git::is_lfs;
 use towline_store::{
     CatalogRevision, ClientFault, GitId, RepoPath, Sha256, Source, SourceEntry, StoreError,
 };
 
-use super::commit::Operation;
-use super::staging::Staging;
+use super::Known;
+
+/// What becomes of a path.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Operation {
+    /// A file with these bytes.
+    File(RepoPath, Vec<u8>),
+    /// A file that was uploaded before, or that the store has.
+    Large(RepoPath, Sha256),
+    /// No file there.
+    Deleted(RepoPath),
+    /// No file below there.
+    DeletedFolder(RepoPath),
+}
+
+impl Operation {
+    /// The hash of a file that was uploaded before.
+    pub(crate) fn large(&self) -> Option<Sha256> {
+        match self {
+            Self::Large(_, oid) => Some(*oid),
+            Self::File(..) | Self::Deleted(_) | Self::DeletedFolder(_) => None,
+        }
+    }
+}
 
 /// Where the bytes of a file are.
 enum Content {
     /// In the store.
     Stored,
     Bytes(Vec<u8>),
-    Uploaded(File),
+    /// In a file: one that was uploaded, or the store's own.
+    Opened(File),
 }
 
 struct Entry {
@@ -31,20 +55,19 @@ struct Entry {
 }
 
 /// A source of the files of one commit.
-pub(super) struct CommitSource {
+pub(crate) struct CommitSource {
     files: Vec<(RepoPath, Entry)>,
 }
 
 impl CommitSource {
-    /// The files after these operations; `known` tells the size of a file in the store.
+    /// The files after these operations; `known` finds a file by its hash.
     ///
     /// # Errors
     /// What is missing, for the client.
     pub(super) fn new(
         before: Option<&CatalogRevision>,
         operations: Vec<Operation>,
-        staging: &Staging,
-        known: impl Fn(&Sha256) -> Option<u64>,
+        known: impl Fn(&Sha256) -> Option<Known>,
     ) -> Result<Self, String> {
         let mut files = BTreeMap::new();
         for file in before.iter().flat_map(|revision| &revision.files) {
@@ -68,7 +91,7 @@ impl CommitSource {
                     files.insert(path, entry);
                 }
                 Operation::Large(path, oid) => {
-                    let entry = large(&oid, staging, &known);
+                    let entry = known(&oid).and_then(|known| large(&path, oid, known));
                     let entry = entry.ok_or_else(|| {
                         format!("{path}: {oid} was not uploaded: upload it again")
                     })?;
@@ -91,24 +114,24 @@ impl CommitSource {
     }
 }
 
-fn large(
-    oid: &Sha256,
-    staging: &Staging,
-    known: &impl Fn(&Sha256) -> Option<u64>,
-) -> Option<Entry> {
-    let (content, size) = match known(oid) {
-        Some(size) => (Content::Stored, size),
-        None => {
-            let file = File::open(staging.find(oid)?).ok()?;
+/// A file that is named by its hash alone. Of a file of the store the git id must be known, or be
+/// that of a pointer; else its bytes are read for it.
+fn large(path: &RepoPath, oid: Sha256, known: Known) -> Option<Entry> {
+    let (content, size, git_oid) = match known {
+        Known::Uploaded(place) => {
+            let file = File::open(place).ok()?;
             let size = file.metadata().ok()?.len();
-            (Content::Uploaded(file), size)
+            (Content::Opened(file), size, None)
         }
+        Known::Stored(file, _) if is_lfs(path, file.size) => (Content::Stored, file.size, None),
+        Known::Stored(file, _) if !file.lfs => (Content::Stored, file.size, Some(file.git_oid)),
+        Known::Stored(file, place) => (Content::Opened(File::open(place).ok()?), file.size, None),
     };
     Some(Entry {
         content,
         size,
-        sha256: Some(*oid),
-        git_oid: None,
+        sha256: Some(oid),
+        git_oid,
     })
 }
 
@@ -138,7 +161,7 @@ impl Source for CommitSource {
                 buffer.copy_from_slice(part);
                 Ok(())
             }
-            Content::Uploaded(file) => file.read_exact_at(buffer, offset).map_err(|_| changed()),
+            Content::Opened(file) => file.read_exact_at(buffer, offset).map_err(|_| changed()),
         }
     }
 }

@@ -1,0 +1,68 @@
+//! What tasks tell in the end: what was published, what a verification found.
+//!
+//! Invariant: every kind of damage has a word of its own. Not promised: an order among damages.
+
+use towline_store::{RepoName, TagName};
+
+use super::wire;
+
+pub(super) fn verified(report: &towline_store::VerifyReport) -> wire::Verified {
+    let damages = report.damages.iter().map(|damage| wire::Damage {
+        kind: kind(damage.kind).to_owned(),
+        path: damage.path.clone(),
+        detail: damage.detail.clone(),
+        revisions: damage
+            .revisions
+            .iter()
+            .map(|(name, rev)| format!("{name}@{rev}"))
+            .collect(),
+        remedy: match damage.remedy {
+            towline_store::Remedy::Healed => "healed",
+            towline_store::Remedy::Quarantined => "quarantined",
+            towline_store::Remedy::Left => "left",
+        }
+        .to_owned(),
+    });
+    wire::Verified {
+        revisions: report.revisions,
+        files: report.files,
+        bytes: report.bytes,
+        damages: damages.collect(),
+    }
+}
+
+fn kind(kind: towline_store::DamageKind) -> &'static str {
+    use towline_store::DamageKind;
+    match kind {
+        DamageKind::Data => "data",
+        DamageKind::Length => "length",
+        DamageKind::Missing => "missing",
+        DamageKind::Table => "table",
+        DamageKind::Manifest => "manifest",
+        DamageKind::Index => "index",
+        DamageKind::Ledger => "ledger",
+        DamageKind::Shown => "shown",
+        DamageKind::Signature => "signature",
+    }
+}
+
+pub(super) fn describe(
+    name: &RepoName,
+    tag: &TagName,
+    published: &towline_store::Published,
+) -> wire::Published {
+    let stored = &published.stored;
+    wire::Published {
+        name: name.to_string(),
+        tag: tag.to_string(),
+        revision: published.rev.to_string(),
+        files: published.files,
+        bytes: published.bytes,
+        bytes_written: stored.written,
+        bytes_linked: stored.linked,
+        bytes_cloned: stored.cloned,
+        bytes_known_written: stored.known_written,
+        bytes_zero: stored.zero,
+        unchanged: published.unchanged,
+    }
+}
