@@ -4,11 +4,15 @@
 //! finite before they become coordinates, and the page says so where something was not measured by
 //! leaving it out. Light and dark follow the reader's system. Not promised: a layout for paper.
 
+mod mesh;
 mod plot;
+mod sets;
 mod style;
 
 use crate::result::{Report, SideCpu, Unit};
+pub use mesh::mesh_page;
 use plot::{Line, Scale, bars, columns, lines};
+pub use sets::{comparison_page, set_page};
 
 /// Most figures that are shown large.
 const HEADLINES: usize = 4;
@@ -42,12 +46,17 @@ pub fn page(reports: &[Report]) -> String {
     for report in reports {
         body.push_str(&section(report));
     }
+    document(&title, &body)
+}
+
+/// A whole page around its body, which is markup already.
+fn document(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
          <link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n<style>{}</style></head>\n\
          <body><main>\n{body}<footer>towline {}</footer></main></body></html>\n",
-        escaped(&title),
+        escaped(title),
         style::STYLE,
         env!("CARGO_PKG_VERSION")
     )

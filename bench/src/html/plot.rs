@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use super::escaped;
+use crate::history::median_and_mad;
 use crate::result::{Latency, Unit};
 
 /// Width of a wide plot in its own units; the page scales it.
@@ -203,6 +204,58 @@ fn power_of_ten(power: f64) -> String {
         _ => (0.0, "s"),
     };
     format!("{:.0} {unit}", 10_f64.powf(power + scale))
+}
+
+/// Sets of runs, one below the other on one scale: a dot for each run, a line at the median.
+pub(super) fn strip(sets: &[&[f64]]) -> String {
+    const WIDE: f64 = 260.0;
+    const TALL: f64 = 16.0;
+    let all = || {
+        sets.iter()
+            .copied()
+            .flatten()
+            .filter(|value| value.is_finite())
+    };
+    let least = all().copied().fold(f64::INFINITY, f64::min);
+    let most = all().copied().fold(f64::NEG_INFINITY, f64::max);
+    // Runs that are all alike stand in the middle.
+    let x = |value: f64| match most > least {
+        true => 6.0 + (WIDE - 12.0) * (value - least) / (most - least),
+        false => WIDE / 2.0,
+    };
+    let height = TALL * sets.len() as f64;
+    let mut svg = format!("<svg viewBox=\"0 0 {WIDE} {height}\" role=\"img\">");
+    for (index, values) in sets.iter().enumerate() {
+        let middle = TALL * (index as f64 + 0.5);
+        let finite: Vec<f64> = values
+            .iter()
+            .copied()
+            .filter(|one| one.is_finite())
+            .collect();
+        let _ = write!(
+            svg,
+            "<line class=\"axis\" x1=\"0\" x2=\"{WIDE}\" y1=\"{middle}\" y2=\"{middle}\"/>"
+        );
+        for value in &finite {
+            let _ = write!(
+                svg,
+                "<circle cx=\"{:.1}\" cy=\"{middle}\" r=\"3.5\" fill=\"var(--c{index})\" \
+                 fill-opacity=\"0.55\"/>",
+                x(*value)
+            );
+        }
+        if !finite.is_empty() {
+            let at = x(median_and_mad(&finite).0);
+            let (top, bottom) = (middle - 7.0, middle + 7.0);
+            let _ = write!(
+                svg,
+                "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{top}\" y2=\"{bottom}\" \
+                 stroke=\"var(--c{index})\" stroke-width=\"2\"/>"
+            );
+        }
+    }
+    svg.push_str("</svg>");
+    svg
 }
 
 /// Percent of cores; two busy cores are 200, and fill their bar twice over.
