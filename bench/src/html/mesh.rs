@@ -7,7 +7,7 @@ use crate::mesh::{Matrix, Row, errors};
 use crate::result::Unit;
 
 /// Share of the best link from which a cell is dark enough for light words.
-const DARK_SHARE: f64 = 0.55;
+const DARK_SHARE: f64 = 0.7;
 
 /// The page of these rows.
 #[must_use]
@@ -74,7 +74,7 @@ fn links(rows: &[Row]) -> String {
                 .rtt_s
                 .map_or(String::new(), |rtt| Unit::Seconds.show(rtt));
             Some(format!(
-                "<tr><td>{} → {}</td><td>{rtt}</td><td class=\"words\">{}</td></tr>",
+                "<tr><td>{} → {}</td><td>{rtt}</td><td>{}</td></tr>",
                 escaped(from),
                 escaped(&link.to),
                 escaped(verdict)
@@ -84,8 +84,8 @@ fn links(rows: &[Row]) -> String {
     match rows.is_empty() {
         true => String::new(),
         false => format!(
-            "<section><h2>What limits each link</h2><table><tr><th>link</th><th>round trip</th>\
-             <th class=\"words\">verdict</th></tr>{rows}</table></section>\n"
+            "<section><h2>What limits each link</h2><table class=\"list\"><tr><th>link</th><th>round trip</th>\
+             <th>verdict</th></tr>{rows}</table></section>\n"
         ),
     }
 }

@@ -46,12 +46,14 @@ td:last-child{text-align:right;font-variant-numeric:tabular-nums;white-space:now
 tr:last-child td{border-bottom:0}
 .bars{display:grid;grid-template-columns:minmax(150px,max-content) 1fr 64px;gap:6px 12px;
 align-items:center;font-size:13px;margin:10px 0 0}
-.bars div{background:var(--line);border-radius:4px;height:12px;overflow:hidden}
-.bars div i{display:block;height:100%;background:var(--mark);border-radius:4px}
+.bars div{background:var(--line);border-radius:4px;height:12px;overflow:hidden;position:relative}
+.bars div i{position:absolute;left:0;height:100%;background:var(--mark);border-radius:4px}
+.bars div .behind{background:var(--soft);opacity:.35}
 .bars b{font-weight:400;text-align:right;font-variant-numeric:tabular-nums}
 .wide{overflow-x:auto}th{text-align:right;font-weight:600;font-size:13px;color:var(--soft);
 padding:5px 0 5px 14px}th:first-child,td:first-child{text-align:left;padding-left:0}
-td{padding-left:14px}.words{text-align:left;white-space:normal}
+td{padding-left:14px}.list td,.list th{text-align:left!important;
+white-space:normal}.list th{padding-left:14px}
 .heat{width:auto;min-width:100%;border-spacing:3px;border-collapse:separate}
 .heat th{text-align:center;padding:6px 10px}.heat th[scope=row]{text-align:right}
 .heat td{text-align:center;border:0;border-radius:6px;padding:12px 10px;min-width:104px;
