@@ -1,0 +1,159 @@
+//! What `towline bench` says with its exit code (0 done, 1 goal missed, 2 could not run, 3 slower
+//! than what was saved, 64 wrong usage), and in which forms; wrong words and what is said to them.
+//!
+//! The share is a server of this test, whose speed is known because it waits.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use towline_tests::bench::{bench, parsed};
+
+/// Bytes of its one file.
+const BYTES: usize = 1 << 20;
+
+/// A server of ranges that waits before each 256 KiB; its URL.
+fn server(wait: Duration) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || answer(stream, wait));
+        }
+    });
+    Ok(format!("http://127.0.0.1:{port}/large"))
+}
+
+fn answer(mut stream: TcpStream, wait: Duration) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let (mut text, mut byte) = (Vec::new(), [0]);
+    loop {
+        stream.read_exact(&mut byte)?;
+        text.push(byte[0]);
+        if !text.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        let request = String::from_utf8_lossy(&std::mem::take(&mut text)).into_owned();
+        let range = request.split("bytes=").nth(1);
+        let Some((first, last)) = range.and_then(|rest| rest.split("\r\n").next()?.split_once('-'))
+        else {
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n")?;
+            continue;
+        };
+        let (first, last): (usize, usize) = (first.parse()?, last.parse()?);
+        let length = last + 1 - first;
+        write!(
+            stream,
+            "HTTP/1.1 206 Partial\r\nContent-Length: {length}\r\n\r\n"
+        )?;
+        for piece in vec![7_u8; length].chunks(256 << 10) {
+            std::thread::sleep(wait);
+            stream.write_all(piece)?;
+        }
+    }
+}
+
+/// The exit code and what was said on standard error.
+fn code(words: &[&str]) -> Result<(i32, String)> {
+    let finished = bench(words)?;
+    let code = finished.status.code().context("ended by a signal")?;
+    Ok((code, finished.errors))
+}
+
+#[test]
+fn the_code_tells_what_became_of_a_share() -> Result<()> {
+    let url = server(Duration::from_millis(1))?;
+    let share = ["share", &url, "-t", "0.1", "--depths", "1"];
+    for (more, wanted) in [
+        (&[][..], 0),
+        (&["--target", "share=1kbps,link=9.4Gbps"], 0),
+        (&["--target", "share=100Tbps"], 1),
+        (&["--preset", "dual-10g"], 1),
+        (&["--target", "disk=1Gbps"], 64),
+        (&["--target", "share=9.4"], 64),
+        (&["--preset", "dual-9g"], 64),
+        (&["--html", "/nowhere/at/all.html"], 64),
+        (&["--json", "--csv"], 64),
+    ] {
+        let (code, said) = code(&[&share[..], more].concat())?;
+        ensure!(code == wanted, "{more:?}: {code} {said}");
+        ensure!(wanted != 64 || !said.is_empty(), "{more:?}");
+    }
+    let (code, said) = code(&["share", "http://127.0.0.1:9/x", "-t", "0.1"])?;
+    ensure!(
+        code == 2 && said.contains("does not answer"),
+        "{code} {said}"
+    );
+    Ok(())
+}
+
+#[test]
+fn what_became_slower_than_what_was_saved_is_told() -> Result<()> {
+    let (fast, slow) = (server(Duration::ZERO)?, server(Duration::from_millis(25))?);
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path().to_string_lossy().into_owned();
+    let share = ["-t", "0.1", "--depths", "1"];
+    let at = |url| [&["share", url], &share[..]].concat();
+    let kept = ["--folder", folder.as_str()];
+    let save = [&["save", "before"], &kept[..], &at(&fast)].concat();
+    let (saved, said) = code(&save)?;
+    ensure!(saved == 0, "{said}");
+    // The same again, words and all; a wide threshold, because the machine is shared.
+    let again = [&["compare", "before", "--threshold", "1000%"], &kept[..]].concat();
+    let (same, said) = code(&again)?;
+    ensure!(same == 0, "{same} {said}");
+    let json = [&["compare", "before", "--json"], &kept[..], &at(&slow)].concat();
+    let finished = bench(&json)?;
+    ensure!(finished.status.code() == Some(3), "{}", finished.errors);
+    let changes = parsed(&finished)?;
+    let changes = changes.as_array().context("no changes")?;
+    let share = changes.iter().find(|change| change["name"] == "share");
+    ensure!(share.is_some_and(|change| change["is_regression"] == true));
+    // A goal is judged in every run; other options and other kinds are not compared.
+    let goal = ["save", "goal", "--target", "share=100Tbps"];
+    let (missed, _) = code(&[&goal[..], &kept[..], &at(&fast)].concat())?;
+    ensure!(missed == 1);
+    let other = [
+        &["compare", "before"],
+        &kept[..],
+        &at(&fast),
+        &["--size", "1M"],
+    ]
+    .concat();
+    let (differs, said) = code(&other)?;
+    ensure!(differs == 2 && said.contains("differs"), "{differs} {said}");
+    let (unknown, said) = code(&[&["compare", "after"], &kept[..]].concat())?;
+    ensure!(unknown == 2 && said.contains("before"), "{said}");
+    for wrong in [&["share"][..], &["10.0.0.2"], &["link", "h", "--len", "9G"]] {
+        let (wrong, said) = code(&[&["save", "x"], &kept[..], wrong].concat())?;
+        ensure!(wrong == 64, "{wrong} {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_form_holds_the_same_figures() -> Result<()> {
+    let url = server(Duration::from_millis(1))?;
+    let share = ["share", &url, "-t", "0.1", "--depths", "1"];
+    let report = parsed(&bench(&[&share[..], &["--json"]].concat())?)?;
+    let figures = report["figures"].as_array().context("no figures")?;
+    let csv = bench(&[&share[..], &["--csv"]].concat())?;
+    let csv = String::from_utf8(csv.output)?;
+    let stream = bench(&[&share[..], &["--json-stream"]].concat())?;
+    let stream = String::from_utf8(stream.output)?;
+    let events: Result<Vec<Value>, _> = stream.lines().map(serde_json::from_str).collect();
+    let events = events?;
+    let end = events.last().context("no events")?;
+    ensure!(end["event"] == "end", "{end:#}");
+    for figure in figures {
+        let name = figure["name"].as_str().context("no name")?;
+        ensure!(csv.contains(&format!(",{name},")), "{name} is not in {csv}");
+        let found = end["data"]["figures"].as_array().context("no figures")?;
+        ensure!(found.iter().any(|one| one["name"] == name), "no {name}");
+    }
+    let measured = events.iter().filter(|event| event["event"] == "interval");
+    ensure!(measured.count() >= 4, "{stream}");
+    Ok(())
+}
