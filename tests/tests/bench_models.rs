@@ -3,7 +3,8 @@
 //!
 //! Invariant: every way loads all tensors, no less and little more: rate times time is the file.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -36,6 +37,8 @@ fn models_of_both_formats_are_loaded_whole_in_every_way() -> Result<()> {
     let bytes = words.next().context("no bytes")??;
     for name in ["model.safetensors", "model.gguf"] {
         let path = models.join(name).to_string_lossy().into_owned();
+        // Their writers give them to nobody else; the node's clients are others.
+        fs::set_permissions(&path, Permissions::from_mode(0o644))?;
         let file_bytes = fs::metadata(&path)?.len() as f64;
         let http = format!("http://{}/files/models/{name}", node.http());
         let port = node.nfs().port();

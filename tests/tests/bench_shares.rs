@@ -4,16 +4,15 @@
 //! The slow disk is a server of this test that waits 20 ms before it sends any bytes of a file and
 //! never before a head: device mapper and its delay target are not there on every kernel.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::geteuid;
 use towline_tests::bench::{LIMIT, bench, parsed, told, towline};
 use towline_tests::netns::{Row, SERVER};
 use towline_tests::process::{command, run};
-use towline_tests::share::serve;
+use towline_tests::share::{serve, slow_server};
 use towline_tests::skip::{impossible, unless_installed};
 
 #[test]
@@ -42,56 +41,9 @@ fn a_shaped_way_is_found_over_http_and_nfs() -> Result<()> {
     Ok(())
 }
 
-/// Answers HEAD at once and ranges after 20 ms, on one thread per connection, until the test ends.
-fn slow_disk() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let port = listener.local_addr()?.port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || answer(stream));
-        }
-    });
-    Ok(port)
-}
-
-fn answer(mut stream: TcpStream) -> Result<()> {
-    const BYTES: usize = 4 << 20;
-    stream.set_nodelay(true)?;
-    let (mut text, mut byte) = (Vec::new(), [0]);
-    loop {
-        stream.read_exact(&mut byte)?;
-        text.push(byte[0]);
-        if !text.ends_with(b"\r\n\r\n") {
-            continue;
-        }
-        let request = String::from_utf8_lossy(&std::mem::take(&mut text)).into_owned();
-        if request.starts_with("HEAD") {
-            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n")?;
-            continue;
-        }
-        let range = request.split("bytes=").nth(1).context("no range")?;
-        let (first, last) = range
-            .split("\r\n")
-            .next()
-            .unwrap_or("")
-            .split_once('-')
-            .context("-")?;
-        let (first, last): (usize, usize) = (first.parse()?, last.parse()?);
-        let length = last + 1 - first;
-        write!(
-            stream,
-            "HTTP/1.1 206 Partial\r\nContent-Length: {length}\r\n\r\n"
-        )?;
-        for piece in vec![7_u8; length].chunks(64 << 10) {
-            std::thread::sleep(Duration::from_millis(20));
-            stream.write_all(piece)?;
-        }
-    }
-}
-
 #[test]
 fn a_slow_disk_behind_a_server_is_found() -> Result<()> {
-    let url = format!("http://127.0.0.1:{}/large", slow_disk()?);
+    let url = slow_server(4 << 20, 64 << 10, Duration::from_millis(20))?;
     let words = ["share", &url, "-t", "0.5", "--size", "2M", "--json"];
     let report = parsed(&bench(&words)?)?;
     ensure!(

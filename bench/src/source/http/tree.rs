@@ -37,7 +37,9 @@ impl<'a> Talk<'a> {
     pub(super) fn refused(&self, path: &str, status: u16) -> SourceError {
         let why = match status {
             404 => "there is no such file (status 404)".to_owned(),
-            401 | 403 => format!("this host may not read it (status {status})"),
+            401 | 403 => format!(
+                "this host may not read it, or the file lets nobody but its owner (status {status})"
+            ),
             status => format!("status {status}"),
         };
         SourceError::server(format!("http://{}{path}", self.place.authority), why)
