@@ -54,7 +54,8 @@ pub enum HistoryFault {
     },
     /// There is none of this name.
     #[error(
-        "nothing is saved as {name}; there are: {known}. Save with 'towline bench save {name} link HOST'"
+        "nothing is saved as {name}; there are: {known}. Save with 'towline bench save {name} link \
+         HOST'"
     )]
     Unknown {
         /// What was asked for.

@@ -3,9 +3,9 @@
 //! Invariant: a block counts when it is whole and its content was looked at; latencies run from
 //! the request until then. Streams of an answer that goes on behind the block are cut at the end of
 //! the time, and what has come of their blocks counts: waiting for them would count time in which
-//! the line carries bytes that nobody asked for. A random order visits every block once before any comes again, so a
-//! cold one never reads what it has just brought into memory. Not promised: more than one thread;
-//! what it used of a core is told, so a reader sees when that was the limit.
+//! the line carries bytes that nobody asked for. A random order visits every block once before any
+//! comes again, so a cold one never reads what it has just brought into memory. Not promised: more
+//! than one thread; what it used of a core is told, so a reader sees when that was the limit.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! Shares whose speed is known: a node behind a shaped way, and a server of ranges that waits.
 //!
-//! Invariant: the node is killed by its own pid when dropped; the waiting server ends with the test.
+//! Invariant: the node is killed by its own pid when dropped; the waiting server ends with it.
 //! Not promised: figures other than those of the shaper and the waits.
 
 use std::io::{Read, Write};

@@ -1,6 +1,6 @@
 //! A slow disk for the programs of a test: reads of one device at a fixed rate (cgroups(7)).
 //!
-//! Invariant: only what [`Throttle::command`] makes is slowed down, and the group goes when dropped.
+//! Invariant: only what [`Throttle::command`] makes is slowed down; the group goes when dropped.
 //! Works with the block controller of either version of cgroups, as root. Not promised: what the
 //! kernel lets through in its first tenth of a second.
 

@@ -1,5 +1,5 @@
-//! `towline bench model` on files by writers that we did not write (`gguf`, `safetensors`): by path,
-//! HTTP and NFS, one reader and several, cold and warm.
+//! `towline bench model` on files by writers that we did not write (`gguf`, `safetensors`): by
+//! path, HTTP and NFS, one reader and several, cold and warm.
 //!
 //! Invariant: every way loads all tensors, no less and little more: rate times time is the file.
 

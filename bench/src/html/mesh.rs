@@ -84,8 +84,8 @@ fn links(rows: &[Row]) -> String {
     match rows.is_empty() {
         true => String::new(),
         false => format!(
-            "<section><h2>What limits each link</h2><table class=\"list\"><tr><th>link</th><th>round trip</th>\
-             <th>verdict</th></tr>{rows}</table></section>\n"
+            "<section><h2>What limits each link</h2><table class=\"list\"><tr><th>link</th>\
+             <th>round trip</th><th>verdict</th></tr>{rows}</table></section>\n"
         ),
     }
 }

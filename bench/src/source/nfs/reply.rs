@@ -2,7 +2,7 @@
 //!
 //! Governed by RFC 1813 (sections 3.3 and 5.2), RFC 1833 and RFC 5531 section 11. Sans-I/O.
 //! Invariant: nothing is allocated from a length that a server claimed before that many octets are
-//! there; handles are as short as the protocol says. Not promised: fields that no measurement needs.
+//! there; handles are as short as the protocol says. Not promised: fields that nothing here needs.
 
 use std::ops::Range;
 
