@@ -94,7 +94,13 @@ fn what_became_slower_than_what_was_saved_is_told() -> Result<()> {
     ensure!(differs == 2 && said.contains("differs"), "{differs} {said}");
     let (unknown, said) = code(&[&["compare", "after"], &kept[..]].concat())?;
     ensure!(unknown == 2 && said.contains("before"), "{said}");
-    for wrong in [&["share"][..], &["10.0.0.2"], &["link", "h", "--len", "9G"]] {
+    for wrong in [
+        &["share"][..],
+        &["10.0.0.2"],
+        &["link", "h", "--len", "9G"],
+        &["link", "h", "-n", "1M", "-t", "1"],
+        &["link", "h", "-u", "--zerocopy", "sendfile"],
+    ] {
         let (wrong, said) = code(&[&["save", "x"], &kept[..], wrong].concat())?;
         ensure!(wrong == 64, "{wrong} {said}");
     }

@@ -53,7 +53,7 @@ align-items:center;font-size:13px;margin:10px 0 0}
 .wide{overflow-x:auto}th{text-align:right;font-weight:600;font-size:13px;color:var(--soft);
 padding:5px 0 5px 14px}th:first-child,td:first-child{text-align:left;padding-left:0}
 td{padding-left:14px}.list td,.list th{text-align:left!important;
-white-space:normal}.list th{padding-left:14px}
+white-space:normal}.list th+th{padding-left:14px}
 .heat{width:auto;min-width:100%;border-spacing:3px;border-collapse:separate}
 .heat th{text-align:center;padding:6px 10px}.heat th[scope=row]{text-align:right}
 .heat td{text-align:center;border:0;border-radius:6px;padding:12px 10px;min-width:104px;

@@ -61,10 +61,11 @@ pub(crate) struct TestOptions {
     time: u32,
     /// Bytes to move instead of a time: 5M, 1G.
     #[arg(long = "bytes", short = 'n', value_name = "SIZE", value_parser = amount::size)]
-    #[arg(conflicts_with = "blocks")]
+    #[arg(conflicts_with_all = ["blocks", "time"])]
     bytes: Option<u64>,
     /// Blocks to move instead of a time.
     #[arg(long = "blockcount", short = 'k', value_name = "N", value_parser = amount::size)]
+    #[arg(conflicts_with = "time")]
     blocks: Option<u64>,
     /// Seconds at the start that do not count.
     #[arg(long, short = 'O', value_name = "S", default_value_t = 0)]
@@ -190,6 +191,10 @@ impl TestOptions {
             let (least, most) = (range.start(), range.end());
             Failure::usage(format!("--len {len}: write {least} to {most} bytes"))
         })?;
+        if self.udp && !matches!(self.zerocopy, ZerocopyName::Off) {
+            let text = "--zerocopy is for TCP: leave it out, or leave out -u";
+            return Err(Failure::usage(text));
+        }
         let default_rate = match transport {
             Transport::Tcp => 0,
             Transport::Udp => UDP_RATE_DEFAULT,

@@ -82,6 +82,8 @@ impl Server {
             let mount = at(port);
             return Ok(Self { nfs, mount });
         }
+        // Nobody there is another fault than no MOUNT there.
+        reach(nfs)?;
         let both = Self { nfs, mount: nfs };
         if both.answers_mount() {
             return Ok(both);
@@ -92,7 +94,7 @@ impl Server {
                 "neither on port {} nor named by port 111: {error}",
                 place.port
             );
-            SourceError::server(what, format!("{why}. Write ?mountport=N"))
+            SourceError::server(what, format!("{why} Write ?mountport=N"))
         })?;
         let mount = at(port);
         Ok(Self { nfs, mount })
