@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use crate::result::{Report, Series};
+use crate::result::{Report, Series, Unit};
 
 /// The head of both tables.
 const HEAD: &str = "kind,subject,started_s,name,start_s,end_s,value,unit,omitted";
@@ -14,17 +14,10 @@ const HEAD: &str = "kind,subject,started_s,name,start_s,end_s,value,unit,omitted
 #[must_use]
 pub fn of(report: &Report) -> String {
     let mut text = format!("{HEAD}\r\n");
-    let unit_of = |unit| match serde_json::to_value(unit) {
-        Ok(serde_json::Value::String(name)) => name,
-        Ok(_) | Err(_) => String::new(),
-    };
-    let kind = match serde_json::to_value(report.kind) {
-        Ok(serde_json::Value::String(name)) => name,
-        Ok(_) | Err(_) => String::new(),
-    };
+    let kind = name_of(&report.kind);
     let prefix = format!("{kind},{},{}", quoted(&report.subject), report.started_s);
     for figure in &report.figures {
-        let (name, unit) = (quoted(&figure.name), unit_of(figure.unit));
+        let (name, unit) = (quoted(&figure.name), unit_name(figure.unit));
         // Writing to a String cannot fail.
         let _ = write!(text, "{prefix},{name},,,{},{unit},\r\n", figure.value);
     }
@@ -32,6 +25,18 @@ pub fn of(report: &Report) -> String {
         put_series(&mut text, &prefix, series);
     }
     text
+}
+
+/// The name of a unit in JSON.
+pub(crate) fn unit_name(unit: Unit) -> String {
+    name_of(&unit)
+}
+
+fn name_of(word: &impl serde::Serialize) -> String {
+    match serde_json::to_value(word) {
+        Ok(serde_json::Value::String(name)) => name,
+        Ok(_) | Err(_) => String::new(),
+    }
 }
 
 fn put_series(text: &mut String, prefix: &str, series: &Series) {
@@ -55,7 +60,8 @@ fn put_series(text: &mut String, prefix: &str, series: &Series) {
     }
 }
 
-fn quoted(text: &str) -> String {
+/// A field that cannot be taken for several (RFC 4180 section 2).
+pub(crate) fn quoted(text: &str) -> String {
     match text.contains(['"', ',', '\r', '\n']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text.to_owned(),
@@ -65,7 +71,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::{Better, Kind, Sample, Unit};
+    use crate::result::{Better, Kind, Sample};
 
     #[test]
     fn every_row_has_the_columns_of_the_head() {

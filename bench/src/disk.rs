@@ -12,12 +12,12 @@ use std::time::Duration;
 use towline_base::clock;
 
 use crate::content::{BLOCK_BYTES, Content, each_block};
-use crate::result::{Better, Evidence, Kind, Limit, Report, SideCpu, Unit, Verdict};
+use crate::result::{Better, Evidence, Kind, Limit, Report, Unit, Verdict};
 use crate::share::Event;
 use crate::share::own_files::write_large;
 use crate::source::file::PathSource;
 use crate::source::{Access, Cold, Source, SourceError};
-use crate::workload::{self, Measured, Workload};
+use crate::workload::{self, Counts, Measured, Workload};
 
 /// Percent of a core from which the reading thread is the limit, not the disk.
 const CORE_FULL: f64 = 85.0;
@@ -191,30 +191,15 @@ impl Session<'_, '_> {
     }
 
     fn keep(&mut self, name: &str, is_sequential: bool, measured: &Measured) {
+        let counts = match is_sequential {
+            true => Counts::Bytes,
+            false => Counts::Requests,
+        };
+        measured.put_into(&mut self.report, name, counts);
         let rate = measured.bits_per_second();
-        if is_sequential {
-            self.report
-                .put(name, rate, Unit::BitsPerSecond, Better::Higher);
-            if self.best.as_ref().is_none_or(|best| rate > best.0) {
-                self.best = Some((rate, name.to_owned(), measured.process_percent));
-            }
-        } else {
-            self.report
-                .put(name, measured.per_second(), Unit::PerSecond, Better::Higher);
+        if is_sequential && self.best.as_ref().is_none_or(|best| rate > best.0) {
+            self.best = Some((rate, name.to_owned(), measured.process_percent));
         }
-        if let Some(latency) = &measured.latency {
-            let p99 = format!("{name}_p99");
-            self.report
-                .put(&p99, latency.p99_s, Unit::Seconds, Better::Lower);
-            self.report.latencies.push(latency.clone());
-        }
-        self.report.series.push(measured.series.clone());
-        self.report.cpu.push(SideCpu {
-            side: format!("this host, {name}"),
-            process: Some(measured.process_percent),
-            cores: measured.cores.clone(),
-            ..SideCpu::default()
-        });
     }
 
     fn conclude(&mut self) -> Result<(), SourceError> {
@@ -224,9 +209,7 @@ impl Session<'_, '_> {
         };
         self.report
             .put("disk", rate, Unit::BitsPerSecond, Better::Higher);
-        self.report
-            .figures
-            .sort_by_key(|figure| figure.name != "disk");
+        self.report.put_first("disk");
         let shown = Unit::BitsPerSecond.show(rate);
         let (limit, cause, advice) = match percent >= CORE_FULL {
             true => (

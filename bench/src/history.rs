@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::result::{Better, Report, Unit};
+use crate::csv::{quoted, unit_name};
+use crate::result::{Better, Kind, Report, Unit};
 
 /// Fewest runs of a set: a median of fewer is no median.
 pub const RUNS_MIN: usize = 5;
@@ -30,6 +31,9 @@ pub struct Set {
     pub name: String,
     /// Version of towline that made it.
     pub version: String,
+    /// The verb and options that made it, to make it again; none in sets of older versions.
+    #[serde(default)]
+    pub words: Vec<String>,
     /// The runs in order.
     pub runs: Vec<Report>,
 }
@@ -50,7 +54,8 @@ pub enum HistoryFault {
     },
     /// There is none of this name.
     #[error(
-        "nothing is saved as {name}; there are: {known}. Save with 'towline bench save {name} HOST'"
+        "nothing is saved as {name}; there are: {known}. Save with 'towline bench save {name} link \
+         HOST'"
     )]
     Unknown {
         /// What was asked for.
@@ -130,6 +135,7 @@ impl Set {
         Ok(Self {
             name: name.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            words: Vec::new(),
             runs: Vec::new(),
         })
     }
@@ -192,7 +198,9 @@ impl Set {
         }
     }
 
-    fn values(&self, name: &str) -> Vec<f64> {
+    /// A figure of every run that has it.
+    #[must_use]
+    pub fn values(&self, name: &str) -> Vec<f64> {
         let figures = self.runs.iter().filter_map(|run| run.figure(name));
         figures.map(|figure| figure.value).collect()
     }
@@ -234,6 +242,14 @@ pub fn compare(saved: &Set, now: &Set, threshold: f64) -> Result<Vec<Change>, Hi
     let (Some(before), Some(after)) = (saved.runs.first(), now.runs.first()) else {
         return Ok(Vec::new());
     };
+    if before.kind != after.kind {
+        let word = |kind: Kind| format!("{kind:?}").to_lowercase();
+        return Err(HistoryFault::Options {
+            what: "what was measured".to_owned(),
+            saved: word(before.kind),
+            now: word(after.kind),
+        });
+    }
     for (what, value) in &before.options {
         let other = after.options.get(what);
         if other != Some(value) {
@@ -270,10 +286,31 @@ pub fn compare(saved: &Set, now: &Set, threshold: f64) -> Result<Vec<Change>, Hi
     Ok(changes.collect())
 }
 
+/// Changes as comma-separated values (RFC 4180).
+#[must_use]
+pub fn csv(changes: &[Change]) -> String {
+    let head = "name,unit,saved,saved_mad,now,now_mad,worse_percent,is_regression\r\n";
+    let row = |change: &Change| {
+        format!(
+            "{},{},{},{},{},{},{},{}\r\n",
+            quoted(&change.name),
+            unit_name(change.unit),
+            change.saved,
+            change.saved_mad,
+            change.now,
+            change.now_mad,
+            change.worse_percent,
+            change.is_regression
+        )
+    };
+    std::iter::once(head.to_owned())
+        .chain(changes.iter().map(row))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::Kind;
 
     fn set(values: &[f64]) -> Set {
         let mut set = Set::new("a").unwrap();
@@ -299,6 +336,11 @@ mod tests {
         assert!(!found(&slower, 0.2), "within the threshold");
         assert!(!found(&noisy, 0.05), "within the noise");
         assert!(!found(&quiet, 0.05));
+        let rows = csv(&compare(&quiet, &slower, 0.05).unwrap());
+        assert!(
+            rows.contains("link,bits_per_second,100,0,90,0,10,true\r\n"),
+            "{rows}"
+        );
         assert_eq!(median_and_mad(&[1.0, 2.0, 4.0, 9.0]), (3.0, 1.5));
     }
 

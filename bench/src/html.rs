@@ -4,16 +4,20 @@
 //! finite before they become coordinates, and the page says so where something was not measured by
 //! leaving it out. Light and dark follow the reader's system. Not promised: a layout for paper.
 
+mod mesh;
 mod plot;
+mod sets;
 mod style;
 
-use crate::result::{Report, SideCpu, Unit};
-use plot::{Line, Scale, bars, columns, lines};
+use crate::result::{Report, Sample, SideCpu, Unit};
+pub use mesh::mesh_page;
+use plot::{Bar, Line, Scale, bars, columns, lines, small_lines};
+pub use sets::{comparison_page, set_page};
 
 /// Most figures that are shown large.
 const HEADLINES: usize = 4;
-/// Most series in one plot; more lines than this nobody tells apart.
-const LINES_MAX: usize = 8;
+/// Most lines in one plot; of more each gets a small plot of its own.
+const LINES_MAX: usize = 4;
 
 /// Text that cannot become markup.
 fn escaped(text: &str) -> String {
@@ -42,12 +46,17 @@ pub fn page(reports: &[Report]) -> String {
     for report in reports {
         body.push_str(&section(report));
     }
+    document(&title, &body)
+}
+
+/// A whole page around its body, which is markup already.
+fn document(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
          <link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n<style>{}</style></head>\n\
          <body><main>\n{body}<footer>towline {}</footer></main></body></html>\n",
-        escaped(&title),
+        escaped(title),
         style::STYLE,
         env!("CARGO_PKG_VERSION")
     )
@@ -85,7 +94,9 @@ fn section(report: &Report) -> String {
 }
 
 fn headlines(report: &Report) -> String {
-    let shown = report.figures.iter().take(HEADLINES);
+    let main = report.figures.iter();
+    let main = main.filter(|figure| !figure.name.ends_with("_p99"));
+    let shown = main.take(HEADLINES);
     let tile = |figure: &crate::result::Figure| {
         let value = figure.show();
         let (number, unit) = value.split_once(' ').unwrap_or((&value, ""));
@@ -135,47 +146,45 @@ fn goals(report: &Report) -> String {
     format!("<section><h2>Goals</h2><ul class=\"goals\">{rows}</ul></section>\n")
 }
 
+/// A line of each series that has several samples.
+fn lines_of(report: &Report, value: impl Fn(&Sample) -> Option<f64>) -> Vec<Line> {
+    let moving = report.series.iter().filter(|one| one.samples.len() >= 2);
+    let line = |series: &crate::result::Series| Line {
+        name: series.name.clone(),
+        steps: series
+            .samples
+            .iter()
+            .filter_map(|one| Some((one.start_s, one.end_s, value(one)?)))
+            .collect(),
+    };
+    let drawn = moving.map(line).filter(|line| line.steps.len() >= 2);
+    drawn.collect()
+}
+
 fn over_time(report: &Report) -> String {
-    let long = |series: &&crate::result::Series| series.samples.len() >= 2;
-    let moving: Vec<_> = report.series.iter().filter(long).collect();
-    let is_bytes = moving.iter().any(|series| series.bytes() > 0);
-    let by_rate: Vec<Line> = moving
-        .iter()
-        .filter(|series| series.bytes() > 0)
-        .take(LINES_MAX)
-        .map(|series| Line {
-            name: series.name.clone(),
-            points: series
-                .samples
-                .iter()
-                .map(|one| ((one.start_s + one.end_s) / 2.0, one.bits_per_second()))
-                .collect(),
-        })
-        .collect();
-    let by_core: Vec<Line> = moving
-        .iter()
-        .take(LINES_MAX)
-        .map(|series| Line {
-            name: series.name.clone(),
-            points: series
-                .samples
-                .iter()
-                .filter_map(|one| {
-                    Some(((one.start_s + one.end_s) / 2.0, one.busiest_core_percent?))
-                })
-                .collect(),
-        })
-        .filter(|line| line.points.len() >= 2)
-        .collect();
+    let mut rates = lines_of(report, |one| Some(one.bits_per_second()));
+    rates.retain(|line| line.steps.iter().any(|step| step.2 > 0.0));
     let mut text = String::new();
-    if is_bytes {
-        let drawn = lines(&by_rate, Unit::BitsPerSecond, Scale::FromZero);
+    if rates.len() > LINES_MAX {
+        text.push_str(&format!(
+            "<section><h2>Throughput over time</h2><p class=\"hint\">Each way of reading on one \
+             scale; the words tell its mean.</p><div class=\"grid\">{}</div></section>\n",
+            small_lines(&rates, Unit::BitsPerSecond)
+        ));
+    } else if !rates.is_empty() {
+        let drawn = lines(&rates, Unit::BitsPerSecond, Scale::FromZero);
         text.push_str(&format!(
             "<section><h2>Throughput over time</h2>{drawn}</section>\n"
         ));
     }
-    if !by_core.is_empty() {
-        let drawn = lines(&by_core, Unit::Percent, Scale::Percent);
+    let mut cores = lines_of(report, |one| one.busiest_core_percent);
+    // Both directions of a link saw the same cores; many ways of reading have bars of their own.
+    cores.dedup_by(|a, b| a.steps == b.steps);
+    if let [only] = cores.as_mut_slice() {
+        only.name = "busiest core of this host".to_owned();
+    }
+    if !cores.is_empty() && cores.len() <= LINES_MAX {
+        let drawn = lines(&cores, Unit::Percent, Scale::Percent);
         text.push_str(&format!(
             "<section><h2>Busiest core over time</h2>{drawn}</section>\n"
         ));
@@ -216,28 +225,40 @@ fn latencies(report: &Report) -> String {
 }
 
 fn processors(report: &Report) -> String {
-    let row = |side: &SideCpu| -> Vec<(String, f64)> {
-        let name = &side.side;
-        let process = side
-            .process
-            .map(|share| (format!("{name}: this process"), share));
-        let cores = side.cores.iter();
-        let cores = cores.map(|core| (format!("{name}: core {}", core.core), core.busy));
-        match report.cpu.len() > 2 {
-            // Many ways of reading: the process and the busiest core of each.
-            true => {
-                let busiest = side.busiest();
-                let busiest = busiest.map(|core| (format!("{name}: busiest core"), core.busy));
-                process.into_iter().chain(busiest).collect()
-            }
-            false => process.into_iter().chain(cores).collect(),
+    let many = report.cpu.len() > 2;
+    let rows = |side: &SideCpu| -> Vec<Bar> {
+        let name = side.side.trim_start_matches("this host, ");
+        let busiest = side.busiest().map(|core| core.busy);
+        if many {
+            // Many ways of reading: the process before the busiest core of each.
+            let share = side.process.or(busiest);
+            let bar = |share| Bar {
+                name: words(name),
+                share,
+                behind: busiest,
+            };
+            return share.map(bar).into_iter().collect();
         }
+        let bar = |name: String, share| Bar {
+            name,
+            share,
+            behind: None,
+        };
+        let process = side.process;
+        let process = process.map(|share| bar(format!("{name}: this process"), share));
+        let cores = side.cores.iter();
+        let cores = cores.map(|core| bar(format!("{name}: core {}", core.core), core.busy));
+        process.into_iter().chain(cores).collect()
     };
-    let rows: Vec<(String, f64)> = report.cpu.iter().flat_map(row).collect();
+    let rows: Vec<Bar> = report.cpu.iter().flat_map(rows).collect();
+    let hint = match many {
+        true => "Percent of one core: this process, and in grey the busiest core of this host.",
+        false => "Percent of one core.",
+    };
     match rows.is_empty() {
         true => String::new(),
         false => format!(
-            "<section><h2>Processor</h2><p class=\"hint\">Percent of one core.</p>{}</section>\n",
+            "<section><h2>Processor</h2><p class=\"hint\">{hint}</p>{}</section>\n",
             bars(&rows)
         ),
     }
@@ -278,7 +299,7 @@ fn footnotes(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::{Better, Kind, Sample, Series};
+    use crate::result::{Better, Kind, Series};
 
     #[test]
     fn words_from_outside_are_no_markup_and_nothing_is_loaded() {

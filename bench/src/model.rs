@@ -225,9 +225,7 @@ impl Session<'_, '_> {
         let bytes = self.content.verify(self.source)?;
         self.report
             .put("verified_bytes", bytes as f64, Unit::Count, Better::Higher);
-        self.report
-            .figures
-            .sort_by_key(|figure| figure.name != "model");
+        self.report.put_first("model");
         self.report.verdict = warm.map(|warm| self.verdict(&warm, cold));
         Ok(())
     }

@@ -65,6 +65,10 @@ pub struct Report {
     pub verdict: Option<Verdict>,
     /// The goals, and whether they were reached.
     pub targets: Vec<TargetOutcome>,
+    /// The goal that speed and MTU of the card set, where it tells them and the measurement was to
+    /// find the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card_goal: Option<Target>,
     /// What a reader must know to read the numbers rightly.
     pub notes: Vec<String>,
 }
@@ -84,6 +88,7 @@ impl Report {
             cpu: Vec::new(),
             verdict: None,
             targets: Vec::new(),
+            card_goal: None,
             notes: Vec::new(),
         }
     }
@@ -96,6 +101,19 @@ impl Report {
             unit,
             better,
         });
+    }
+
+    /// Adds a distribution with its median as figure `name` and its 99th percentile as `name_p99`.
+    pub fn put_latency(&mut self, name: &str, latency: Latency) {
+        let (median, beyond) = (latency.p50_s, latency.p99_s);
+        self.put(name, median, Unit::Seconds, Better::Lower);
+        self.put(&format!("{name}_p99"), beyond, Unit::Seconds, Better::Lower);
+        self.latencies.push(latency);
+    }
+
+    /// Makes the figure called `name` the first: the one that goals and readers look for.
+    pub fn put_first(&mut self, name: &str) {
+        self.figures.sort_by_key(|figure| figure.name != name);
     }
 
     /// The figure called `name`.

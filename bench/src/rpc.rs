@@ -2,13 +2,14 @@
 //!
 //! Governed by RFC 5531 (calls, replies, section 11 record marking), RFC 4506 (XDR) and RFC 1813
 //! (NFSv3, MOUNT). Invariant: [`CallWriter`] sends one fragment per call with its true length.
-//! Not promised: reading hostile replies safely; this talks to servers under test only.
+//! A reply is at most [`REPLY_BYTES_MAX`] octets, whatever its marks claim. Not promised: matching
+//! transaction ids in [`exchange`]; one call is under way at a time.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::net::{AddressFamily, SocketType, ipproto};
 
 /// Program number of NFS (RFC 1813 section 3).
@@ -191,12 +192,7 @@ pub fn exchange(stream: &mut TcpStream, call: &[u8]) -> Result<Vec<u8>> {
         }
     }
     let mut reader = Reader(&message);
-    let (_xid, kind, state) = (reader.number()?, reader.number()?, reader.number()?);
-    let (_flavor, verifier) = (reader.number()?, reader.opaque()?.len());
-    let accepted = reader.number()?;
-    if (kind, state, accepted) != (1, 0, 0) {
-        bail!("call refused: kind {kind}, state {state}, accept {accepted}, verifier {verifier}");
-    }
+    reader.accepted()?;
     Ok(reader.0.to_vec())
 }
 
@@ -205,6 +201,22 @@ pub fn exchange(stream: &mut TcpStream, call: &[u8]) -> Result<Vec<u8>> {
 pub struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
+    /// Takes the head of a reply (RFC 5531 section 9) to a call that was accepted and done: its
+    /// transaction id.
+    ///
+    /// # Errors
+    /// Fails where the call was refused or the head is cut short.
+    pub fn accepted(&mut self) -> Result<u32> {
+        let (xid, kind, state) = (self.number()?, self.number()?, self.number()?);
+        let (_flavor, _verifier) = (self.number()?, self.opaque()?);
+        let accepted = self.number()?;
+        ensure!(
+            (kind, state, accepted) == (1, 0, 0),
+            "the call was refused: kind {kind}, state {state}, accept {accepted}"
+        );
+        Ok(xid)
+    }
+
     /// Takes a number.
     ///
     /// # Errors

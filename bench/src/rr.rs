@@ -203,11 +203,9 @@ fn report(
         report.options.insert(name.to_owned(), bytes.to_string());
     }
     if let Some(latency) = recorder.finish("rr", "request and reply over TCP") {
-        report.put("rr", latency.p50_s, Unit::Seconds, Better::Lower);
-        report.put("rr_p99", latency.p99_s, Unit::Seconds, Better::Lower);
         let rate = latency.count as f64 / seconds.max(1e-9);
+        report.put_latency("rr", latency);
         report.put("rr_rate", rate, Unit::PerSecond, Better::Higher);
-        report.latencies.push(latency);
     }
     report.series.push(series);
     report

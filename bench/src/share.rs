@@ -16,11 +16,12 @@ use std::time::Duration;
 use towline_base::clock;
 
 use crate::content::{BLOCK_BYTES, Content, each_block};
+use crate::goals;
 use crate::link::probe;
 use crate::link::surroundings::Surroundings;
-use crate::result::{Better, Kind, Report, SideCpu, Unit};
+use crate::result::{Better, Kind, Report, Unit};
 use crate::source::{Access, Cold, Place, Source, SourceError};
-use crate::workload::{self, Measured, Workload};
+use crate::workload::{self, Counts, Measured, Workload};
 use subject::Subject;
 use verdict::Facts;
 
@@ -109,7 +110,7 @@ impl Session<'_, '_> {
     fn one(
         &mut self,
         subject: &Subject,
-        name: &str,
+        (name, figure, counts): (&str, &str, Counts),
         access: Access,
         is_once: bool,
     ) -> Result<Measured, SourceError> {
@@ -122,31 +123,8 @@ impl Session<'_, '_> {
         (self.show)(Event::Begins(name));
         let measured = workload::run(&*subject.source, &load, &subject.content, self.stop)?;
         (self.show)(Event::Ended(name, &measured));
-        self.report.latencies.extend(measured.latency.clone());
-        self.report.series.push(measured.series.clone());
-        self.report.cpu.push(SideCpu {
-            side: format!("this host, {name}"),
-            process: Some(measured.process_percent),
-            cores: measured.cores.clone(),
-            ..SideCpu::default()
-        });
+        measured.put_into(&mut self.report, figure, counts);
         Ok(measured)
-    }
-
-    fn rate(&mut self, name: &str, measured: &Measured) {
-        let rate = measured.bits_per_second();
-        self.report
-            .put(name, rate, Unit::BitsPerSecond, Better::Higher);
-    }
-
-    fn operations(&mut self, name: &str, measured: &Measured) {
-        self.report
-            .put(name, measured.per_second(), Unit::PerSecond, Better::Higher);
-        if let Some(latency) = &measured.latency {
-            let name = format!("{name}_p99");
-            self.report
-                .put(&name, latency.p99_s, Unit::Seconds, Better::Lower);
-        }
     }
 
     fn large_file(&mut self, subject: &Subject) -> Result<(), SourceError> {
@@ -165,49 +143,46 @@ impl Session<'_, '_> {
             self.facts.first_rate = Some(rate);
         }
         if self.may_be_cold(source) {
-            let measured = self.one(
-                subject,
-                "cold sequential",
-                access(4, BLOCK_BYTES, true),
-                true,
-            )?;
-            self.rate("seq_cold", &measured);
+            let way = ("cold sequential", "seq_cold", Counts::Bytes);
+            let measured = self.one(subject, way, access(4, BLOCK_BYTES, true), true)?;
             self.facts.cold_rate = Some(measured.bits_per_second());
             source.cool();
-            let measured = self.one(
-                subject,
-                "cold random 4k, depth 1",
-                access(1, 4096, false),
-                true,
-            )?;
-            self.operations("rand_4k_cold", &measured);
+            let way = ("cold random 4k, depth 1", "rand_4k_cold", Counts::Requests);
+            let measured = self.one(subject, way, access(1, 4096, false), true)?;
             self.facts.cold_4k_s = measured.latency.map(|latency| latency.p50_s);
             // What comes next is warm again.
             each_block(source, &mut |_, _| Ok(()))?;
         }
         let last = self.options.depths.len().saturating_sub(1);
         for (index, depth) in self.options.depths.clone().into_iter().enumerate() {
+            let access = access(depth, BLOCK_BYTES, true);
+            let name = format!("sequential, depth {depth}");
             if index == last {
-                let peer = source.peer().map(|peer| peer.ip());
-                self.facts.idle = peer.and_then(probe::idle);
-                let around = peer.map(Surroundings::begin);
-                let loaded = peer.and_then(probe::Loaded::begin);
-                let name = format!("sequential, depth {depth}");
-                let measured = self.one(subject, &name, access(depth, BLOCK_BYTES, true), false)?;
-                self.facts.loaded = loaded.and_then(probe::Loaded::end);
-                self.facts.card = around.and_then(|mut around| around.end().0);
-                self.facts.rate = measured.bits_per_second();
-                self.facts.process_percent = measured.process_percent;
-                self.facts.depth = depth;
-                self.facts.block_s = measured.latency.as_ref().map(|latency| latency.p50_s);
-                self.rate("share", &measured);
+                self.judged(subject, &name, access)?;
             } else {
-                let name = format!("sequential, depth {depth}");
-                let measured = self.one(subject, &name, access(depth, BLOCK_BYTES, true), false)?;
-                self.rate(&format!("seq_depth_{depth}"), &measured);
+                let figure = format!("seq_depth_{depth}");
+                self.one(subject, (&name, &figure, Counts::Bytes), access, false)?;
             }
             self.random(subject, depth)?;
         }
+        Ok(())
+    }
+
+    /// The sequential read that the verdict is on, with what happens around it.
+    fn judged(&mut self, subject: &Subject, name: &str, access: Access) -> Result<(), SourceError> {
+        let peer = subject.source.peer().map(|peer| peer.ip());
+        self.facts.idle = peer.and_then(probe::idle);
+        let around = peer.map(Surroundings::begin);
+        let loaded = peer.and_then(probe::Loaded::begin);
+        let measured = self.one(subject, (name, "share", Counts::Bytes), access, false)?;
+        self.facts.loaded = loaded.and_then(probe::Loaded::end);
+        self.facts.card = around.and_then(|mut around| around.end().0);
+        let six = peer.is_some_and(|peer| peer.is_ipv6());
+        self.report.card_goal = goals::of_cards("share", self.facts.card.iter(), six);
+        self.facts.rate = measured.bits_per_second();
+        self.facts.process_percent = measured.process_percent;
+        self.facts.depth = access.depth;
+        self.facts.block_s = measured.latency.as_ref().map(|latency| latency.p50_s);
         Ok(())
     }
 
@@ -227,8 +202,9 @@ impl Session<'_, '_> {
                 is_direct: false,
             };
             let name = format!("random {word}, depth {depth}");
-            let measured = self.one(subject, &name, access, false)?;
-            self.operations(&format!("rand_{word}_depth_{depth}"), &measured);
+            let figure = format!("rand_{word}_depth_{depth}");
+            let way = (name.as_str(), figure.as_str(), Counts::Requests);
+            let measured = self.one(subject, way, access, false)?;
             if bytes == 4096 && self.facts.read_4k_s.is_none() {
                 self.facts.read_4k_s = measured.latency.map(|latency| latency.p50_s);
                 self.facts.read_4k_depth = depth;
@@ -280,12 +256,10 @@ impl Session<'_, '_> {
         )?;
         for (name, measured) in found {
             (self.show)(Event::Ended(&name, &measured));
-            self.operations(&name, &measured);
+            measured.put_into(&mut self.report, &name, Counts::Requests);
             if name == "stat" {
                 self.facts.stat_s = measured.latency.as_ref().map(|latency| latency.p50_s);
             }
-            self.report.latencies.extend(measured.latency);
-            self.report.series.push(measured.series);
         }
         if subject.small.is_empty() {
             let note = "no small files: none of up to 1 MiB is in the folder, and none was written";
@@ -299,14 +273,15 @@ impl Session<'_, '_> {
         let bytes = content.verify(source)?;
         self.report
             .put("verified_bytes", bytes as f64, Unit::Count, Better::Higher);
-        self.report.latencies.extend(self.facts.idle.clone());
-        self.report.latencies.extend(self.facts.loaded.clone());
+        let facts = &self.facts;
+        for (name, latency) in [("rtt", &facts.idle), ("rtt_loaded", &facts.loaded)] {
+            if let Some(latency) = latency {
+                self.report.put_latency(name, latency.clone());
+            }
+        }
         self.facts.is_local = source.peer().is_none();
         self.report.verdict = Some(verdict::of(&self.facts));
-        // The figure that goals and readers look for comes first.
-        self.report
-            .figures
-            .sort_by_key(|figure| figure.name != "share");
+        self.report.put_first("share");
         Ok(())
     }
 }

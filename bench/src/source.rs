@@ -8,10 +8,7 @@
 pub mod error;
 pub mod file;
 pub mod http;
-mod http_head;
 pub mod nfs;
-mod nfs_call;
-mod nfs_queue;
 pub mod place;
 
 use std::net::SocketAddr;
@@ -48,6 +45,13 @@ pub trait Queue {
     /// # Errors
     /// When an answer is an error, short, or does not come.
     fn wait(&mut self, told: &mut Told<'_>) -> Result<(), SourceError>;
+
+    /// Bytes that have come of blocks under way, where answers go on behind what was asked for: a
+    /// measurement then ends at its time with these counted. `None` where an answer ends with its
+    /// block; then the blocks under way are waited for.
+    fn arrived(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Whether a source can be read as if for the first time.

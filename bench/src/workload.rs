@@ -1,9 +1,11 @@
 //! One way of reading one file, for a time: size of blocks, order, requests in flight.
 //!
 //! Invariant: a block counts when it is whole and its content was looked at; latencies run from
-//! the request until then. A random order visits every block once before any comes again, so a
-//! cold one never reads what it has just brought into memory. Not promised: more than one thread;
-//! what it used of a core is told, so a reader sees when that was the limit.
+//! the request until then. Streams of an answer that goes on behind the block are cut at the end of
+//! the time, and what has come of their blocks counts: waiting for them would count time in which
+//! the line carries bytes that nobody asked for. A random order visits every block once before any
+//! comes again, so a cold one never reads what it has just brought into memory. Not promised: more
+//! than one thread; what it used of a core is told, so a reader sees when that was the limit.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,7 +15,7 @@ use towline_base::clock;
 use crate::content::Content;
 use crate::link::host::Look;
 use crate::result::latency::Recorder;
-use crate::result::{CoreUse, Latency, Sample, Series};
+use crate::result::{Better, CoreUse, Latency, Report, Sample, Series, SideCpu, Unit};
 use crate::source::{Access, Queue, Source, SourceError, region};
 
 /// Length of a sample.
@@ -63,6 +65,37 @@ impl Measured {
     pub fn per_second(&self) -> f64 {
         self.operations as f64 / self.seconds.max(1e-9)
     }
+
+    /// Puts all of it into a report: figure `name`, its 99th percentile, distribution, samples and
+    /// processors.
+    pub fn put_into(&self, report: &mut Report, name: &str, counts: Counts) {
+        let (value, unit) = match counts {
+            Counts::Bytes => (self.bits_per_second(), Unit::BitsPerSecond),
+            Counts::Requests => (self.per_second(), Unit::PerSecond),
+        };
+        report.put(name, value, unit, Better::Higher);
+        if let Some(latency) = &self.latency {
+            let beyond = format!("{name}_p99");
+            report.put(&beyond, latency.p99_s, Unit::Seconds, Better::Lower);
+            report.latencies.push(latency.clone());
+        }
+        report.series.push(self.series.clone());
+        report.cpu.push(SideCpu {
+            side: format!("this host, {}", self.series.name),
+            process: Some(self.process_percent),
+            cores: self.cores.clone(),
+            ..SideCpu::default()
+        });
+    }
+}
+
+/// What the figure of a way of reading counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Counts {
+    /// Payload bits per second.
+    Bytes,
+    /// Requests per second.
+    Requests,
 }
 
 /// Every number below `count` once, then again: a full-period congruence over the next power of two
@@ -257,8 +290,11 @@ impl Run<'_> {
             }
             if elapsed < self.load.time {
                 self.ask(queue, places)?;
+            } else if let Some(bytes) = queue.arrived() {
+                self.bytes += bytes;
+                self.sample.bytes += bytes;
+                return Ok(());
             }
-            // Streams that go on are left where they are: only whole blocks are waited for.
             if self.in_flight == 0 {
                 return Ok(());
             }

@@ -12,6 +12,7 @@ mod link;
 mod mesh;
 mod model;
 mod outcome;
+mod repeat;
 mod rr;
 mod save;
 mod serve;
@@ -48,10 +49,10 @@ pub(crate) enum BenchVerb {
     /// Measure how long a model takes to load: safetensors or GGUF, by path, NFS or HTTP.
     #[command(after_help = model::EXAMPLES)]
     Model(Box<model::Options>),
-    /// Run a link test several times and keep the results under a name.
+    /// Run a measurement several times and keep the results under a name.
     #[command(after_help = save::EXAMPLES)]
     Save(Box<save::Options>),
-    /// Run it again and compare with what was saved.
+    /// Run it again and say what became slower.
     #[command(after_help = compare::EXAMPLES)]
     Compare(Box<compare::Options>),
 }

@@ -126,7 +126,11 @@ pub(crate) fn render(facts: &Facts) -> String {
             &mut page,
             row.name,
             "",
-            facts.workers.iter().map(|worker| (row.read)(worker)).sum(),
+            facts
+                .workers
+                .iter()
+                .map(|worker| (row.read)(worker))
+                .sum::<u64>(),
         );
     }
     let waiting = facts.pool.waiting() as u64;
@@ -230,6 +234,11 @@ fn bench(page: &mut String, facts: &Facts) {
         }
         line(page, name, labels, counter.load(Ordering::Relaxed));
     }
+    let name = "towline_bench_served_seconds_total";
+    let help = "Time in which link tests took processor and line from clients.";
+    head(page, name, "counter", "stable", help);
+    let seconds = bench.served_us.load(Ordering::Relaxed) as f64 / 1e6;
+    line(page, name, "", format_args!("{seconds:.6}"));
     let name = "towline_bench_running";
     head(page, name, "gauge", "stable", "1 while a link test runs.");
     line(page, name, "", bench.running.load(Ordering::Relaxed));
@@ -327,7 +336,7 @@ fn head(page: &mut String, name: &str, kind: &str, tier: &str, help: &str) {
     let _ = writeln!(page, "# TYPE {name} {kind}");
 }
 
-fn line(page: &mut String, name: &str, labels: &str, value: u64) {
+fn line(page: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
     let _ = match labels {
         "" => writeln!(page, "{name} {value}"),
         labels => writeln!(page, "{name}{{{labels}}} {value}"),

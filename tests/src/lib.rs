@@ -5,6 +5,7 @@
 //! promised: any knowledge of towline's inside; the tests see what a client sees.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod case;
 pub mod cli;
 pub mod content;
@@ -17,7 +18,9 @@ pub mod ollama;
 pub mod paths;
 pub mod process;
 pub mod python;
+pub mod share;
 pub mod skip;
 pub mod slow;
+pub mod throttle;
 pub mod tidy;
 pub mod wire;

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use super::escaped;
+use crate::history::median_and_mad;
 use crate::result::{Latency, Unit};
 
 /// Width of a wide plot in its own units; the page scales it.
@@ -26,8 +27,48 @@ const COLUMNS: usize = 48;
 pub(super) struct Line {
     /// What the legend calls it.
     pub(super) name: String,
-    /// Seconds and value.
-    pub(super) points: Vec<(f64, f64)>,
+    /// Begin and end in seconds, and the value between them.
+    pub(super) steps: Vec<(f64, f64, f64)>,
+}
+
+impl Line {
+    fn finite(&self) -> impl Iterator<Item = (f64, f64, f64)> {
+        let steps = self.steps.iter().copied();
+        steps.filter(|(start, end, value)| (start + end + value).is_finite())
+    }
+
+    /// When it ends, in seconds.
+    fn end(&self) -> f64 {
+        self.finite().map(|step| step.1).fold(0.0, f64::max)
+    }
+
+    /// Its largest value.
+    fn most(&self) -> f64 {
+        self.finite().map(|step| step.2).fold(0.0, f64::max)
+    }
+
+    /// The points of its polyline.
+    fn points(&self, x: &dyn Fn(f64) -> f64, y: &dyn Fn(f64) -> f64) -> String {
+        let mut points = String::new();
+        for (start, end, value) in self.finite() {
+            let (from, to, at) = (x(start.max(0.0)), x(end), y(value));
+            // Writing to a String cannot fail, here and below.
+            let _ = write!(points, "{from:.1},{at:.1} {to:.1},{at:.1} ");
+        }
+        points.truncate(points.trim_end().len());
+        points
+    }
+}
+
+/// One bar, in percent.
+#[derive(Clone, Debug)]
+pub(super) struct Bar {
+    /// What stands before it.
+    pub(super) name: String,
+    /// How far it reaches.
+    pub(super) share: f64,
+    /// How far a fainter one behind it reaches.
+    pub(super) behind: Option<f64>,
 }
 
 /// Where the upright axis ends.
@@ -52,14 +93,8 @@ fn round_up(value: f64) -> f64 {
 
 /// Lines over seconds.
 pub(super) fn lines(all: &[Line], unit: Unit, scale: Scale) -> String {
-    let points = || all.iter().flat_map(|line| &line.points);
-    let finite = |value: &f64| value.is_finite();
-    let ends = points().map(|point| point.0).filter(finite);
-    let end = ends.fold(0.0_f64, f64::max);
-    let most = points()
-        .map(|point| point.1)
-        .filter(finite)
-        .fold(0.0_f64, f64::max);
+    let end = all.iter().map(Line::end).fold(0.0, f64::max);
+    let most = all.iter().map(Line::most).fold(0.0, f64::max);
     let most = match scale {
         Scale::FromZero => round_up(most),
         Scale::Percent => 100.0,
@@ -78,7 +113,6 @@ pub(super) fn lines(all: &[Line], unit: Unit, scale: Scale) -> String {
             Scale::FromZero if step == 0 => "0".to_owned(),
             Scale::FromZero => unit.show(value),
         };
-        // Writing to a String cannot fail, here and below.
         let _ = write!(
             svg,
             "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
@@ -112,19 +146,11 @@ fn strokes(
     legend: &mut String,
 ) {
     for (index, line) in all.iter().enumerate() {
-        let mut path = String::new();
-        for (second, value) in line
-            .points
-            .iter()
-            .filter(|(a, b)| a.is_finite() && b.is_finite())
-        {
-            let _ = write!(path, "{:.1},{:.1} ", x(*second), y(*value));
-        }
         let _ = write!(
             svg,
             "<polyline points=\"{}\" fill=\"none\" stroke=\"var(--c{})\" stroke-width=\"2\" \
              stroke-linejoin=\"round\"/>",
-            path.trim_end(),
+            line.points(x, y),
             index % 8
         );
         let _ = write!(
@@ -134,6 +160,33 @@ fn strokes(
             escaped(&line.name)
         );
     }
+}
+
+/// Lines over seconds, each in a small plot of its own, all on one upright scale.
+pub(super) fn small_lines(all: &[Line], unit: Unit) -> String {
+    const WIDE: f64 = 290.0;
+    const BASE: f64 = 64.0;
+    let most = round_up(all.iter().map(Line::most).fold(0.0, f64::max));
+    let plot = |line: &Line| {
+        let end = line.end().max(1e-9);
+        let x = |second: f64| WIDE * (second / end).clamp(0.0, 1.0);
+        let y = |value: f64| 3.0 + (BASE - 3.0) * (1.0 - (value / most).clamp(0.0, 1.0));
+        let moved: f64 = line
+            .finite()
+            .map(|(start, end, value)| (end - start) * value)
+            .sum();
+        format!(
+            "<figure><svg viewBox=\"0 0 {WIDE} 66\" role=\"img\"><line class=\"axis\" x1=\"0\" \
+             x2=\"{WIDE}\" y1=\"{BASE}\" y2=\"{BASE}\"/><polyline points=\"{}\" fill=\"none\" \
+             stroke=\"var(--mark)\" stroke-width=\"2\"/></svg><figcaption><b>{}</b><br>{} \
+             <span>over {}</span></figcaption></figure>",
+            line.points(&x, &y),
+            escaped(&line.name),
+            escaped(&unit.show(moved / end)),
+            escaped(&Unit::Seconds.show(end))
+        )
+    };
+    all.iter().map(plot).collect()
 }
 
 /// A distribution over logarithmic time, with its median.
@@ -174,6 +227,8 @@ pub(super) fn columns(latency: &Latency) -> String {
          <line x1=\"{median:.1}\" x2=\"{median:.1}\" y1=\"2\" y2=\"{base}\" stroke=\"var(--c1)\" \
          stroke-dasharray=\"3 2\"/>"
     );
+    // Room for four words: of more decades only every second or third is named.
+    let stride = ((last - first) / 4.0).ceil().max(1.0);
     let mut power = first;
     while power <= last {
         let at = x(10_f64.powf(power));
@@ -188,7 +243,7 @@ pub(super) fn columns(latency: &Latency) -> String {
             height - 3.0,
             power_of_ten(power)
         );
-        power += 1.0;
+        power += stride;
     }
     svg.push_str("</svg>");
     svg
@@ -205,31 +260,97 @@ fn power_of_ten(power: f64) -> String {
     format!("{:.0} {unit}", 10_f64.powf(power + scale))
 }
 
+/// Sets of runs, one below the other on one scale: a dot for each run, a line at the median.
+pub(super) fn strip(sets: &[&[f64]]) -> String {
+    const WIDE: f64 = 260.0;
+    const TALL: f64 = 16.0;
+    let all = || {
+        sets.iter()
+            .copied()
+            .flatten()
+            .filter(|value| value.is_finite())
+    };
+    let least = all().copied().fold(f64::INFINITY, f64::min);
+    let most = all().copied().fold(f64::NEG_INFINITY, f64::max);
+    // Runs that are all alike stand in the middle.
+    let x = |value: f64| match most > least {
+        true => 6.0 + (WIDE - 12.0) * (value - least) / (most - least),
+        false => WIDE / 2.0,
+    };
+    let height = TALL * sets.len() as f64;
+    let mut svg = format!("<svg viewBox=\"0 0 {WIDE} {height}\" role=\"img\">");
+    for (index, values) in sets.iter().enumerate() {
+        let middle = TALL * (index as f64 + 0.5);
+        let finite: Vec<f64> = values
+            .iter()
+            .copied()
+            .filter(|one| one.is_finite())
+            .collect();
+        let _ = write!(
+            svg,
+            "<line class=\"axis\" x1=\"0\" x2=\"{WIDE}\" y1=\"{middle}\" y2=\"{middle}\"/>"
+        );
+        for value in &finite {
+            let _ = write!(
+                svg,
+                "<circle cx=\"{:.1}\" cy=\"{middle}\" r=\"3.5\" fill=\"var(--c{index})\" \
+                 fill-opacity=\"0.55\"/>",
+                x(*value)
+            );
+        }
+        if !finite.is_empty() {
+            let at = x(median_and_mad(&finite).0);
+            let (top, bottom) = (middle - 7.0, middle + 7.0);
+            let _ = write!(
+                svg,
+                "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{top}\" y2=\"{bottom}\" \
+                 stroke=\"var(--c{index})\" stroke-width=\"2\"/>"
+            );
+        }
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
 /// Percent of cores; two busy cores are 200, and fill their bar twice over.
-pub(super) fn bars(rows: &[(String, f64)]) -> String {
-    let most = rows
-        .iter()
-        .map(|row| row.1)
-        .filter(|share| share.is_finite());
-    let most = most.fold(100.0_f64, f64::max);
-    let row = |(name, share): &(String, f64)| {
-        let wide = (100.0 * share / most).clamp(0.0, 100.0);
+pub(super) fn bars(all: &[Bar]) -> String {
+    let finite = || all.iter().filter(|bar| bar.share.is_finite());
+    let most = finite()
+        .map(|bar| bar.share.max(bar.behind.unwrap_or(0.0)))
+        .fold(100.0_f64, f64::max);
+    let wide = |share: f64| (100.0 * share / most).clamp(0.0, 100.0);
+    let row = |bar: &Bar| {
+        let behind = bar.behind.map_or(String::new(), |share| {
+            format!(
+                "<i class=\"behind\" style=\"width:{:.1}%\"></i>",
+                wide(share)
+            )
+        });
         format!(
-            "<span>{}</span><div><i style=\"width:{wide:.1}%\"></i></div><b>{share:.0} %</b>",
-            escaped(name)
+            "<span>{}</span><div>{behind}<i style=\"width:{:.1}%\"></i></div><b>{:.0} %</b>",
+            escaped(&bar.name),
+            wide(bar.share),
+            bar.share
         )
     };
-    let rows: String = rows
-        .iter()
-        .filter(|row| row.1.is_finite())
-        .map(row)
-        .collect();
+    let rows: String = finite().map(row).collect();
     format!("<div class=\"bars\">{rows}</div>")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_under_a_distribution_have_room() {
+        let mut recorder = crate::result::latency::Recorder::default();
+        for micros in [1, 100, 10_000, 900_000] {
+            recorder.record(std::time::Duration::from_micros(micros));
+        }
+        let drawn = columns(&recorder.finish("x", "y").unwrap());
+        let words = drawn.matches("<text").count();
+        assert!((3..=5).contains(&words), "{drawn}");
+    }
 
     #[test]
     fn axes_end_at_round_numbers() {

@@ -5,9 +5,10 @@
 pub(super) const STYLE: &str = "
 :root{--ink:#1c2430;--soft:#667085;--line:#e4e7ec;--card:#fff;--page:#f5f6f8;--mark:#0072b2;
 --c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#cc79a7;--c4:#e69f00;--c5:#56b4e9;--c6:#7a6ff0;
---c7:#8c8c8c;--good:#00734f;--bad:#b42318}
+--c7:#8c8c8c;--good:#00734f;--bad:#b42318;--on:#fff}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#98a2b3;--line:#2c3442;
---card:#171c25;--page:#0f131a;--mark:#56b4e9;--c0:#56b4e9;--good:#3fbf8f;--bad:#f97066}}
+--card:#171c25;--page:#0f131a;--mark:#56b4e9;--c0:#56b4e9;--good:#3fbf8f;--bad:#f97066;
+--on:#0f131a}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);
 font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}
@@ -45,9 +46,22 @@ td:last-child{text-align:right;font-variant-numeric:tabular-nums;white-space:now
 tr:last-child td{border-bottom:0}
 .bars{display:grid;grid-template-columns:minmax(150px,max-content) 1fr 64px;gap:6px 12px;
 align-items:center;font-size:13px;margin:10px 0 0}
-.bars div{background:var(--line);border-radius:4px;height:12px;overflow:hidden}
-.bars div i{display:block;height:100%;background:var(--mark);border-radius:4px}
+.bars div{background:var(--line);border-radius:4px;height:12px;overflow:hidden;position:relative}
+.bars div i{position:absolute;left:0;height:100%;background:var(--mark);border-radius:4px}
+.bars div .behind{background:var(--soft);opacity:.35}
 .bars b{font-weight:400;text-align:right;font-variant-numeric:tabular-nums}
+.wide{overflow-x:auto}th{text-align:right;font-weight:600;font-size:13px;color:var(--soft);
+padding:5px 0 5px 14px}th:first-child,td:first-child{text-align:left;padding-left:0}
+td{padding-left:14px}.list td,.list th{text-align:left!important;
+white-space:normal}.list th+th{padding-left:14px}
+.heat{width:auto;min-width:100%;border-spacing:3px;border-collapse:separate}
+.heat th{text-align:center;padding:6px 10px}.heat th[scope=row]{text-align:right}
+.heat td{text-align:center;border:0;border-radius:6px;padding:12px 10px;min-width:104px;
+background:color-mix(in srgb,var(--mark) var(--fill),var(--card))}
+.heat td span{display:block;font-size:12px;opacity:.8}.heat .dark{color:var(--on)}
+.heat .none{background:none;color:var(--soft);font-size:12px}.corner{font-weight:400}
+.sets .dots{width:280px;text-align:left}.sets td{text-align:right;white-space:nowrap;
+font-variant-numeric:tabular-nums}.sets td:first-child{text-align:left}
 .notes ul{margin:0 0 14px;padding-left:18px;color:var(--soft);font-size:13px}
 @media(max-width:640px){.verdict ul{columns:1}.bars{grid-template-columns:1fr 1fr 56px}}
 ";

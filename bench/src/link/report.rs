@@ -3,11 +3,9 @@
 //! Invariant: figures have the names of [`crate::result::target::GOALS`] where one exists; `link`
 //! is what arrived in the main direction.
 
-use towline_tuning::formula::{Headers, goal_mbit};
-use towline_tuning::{TuneError, Values};
-
 use super::run::{Interval, LinkRun, Side};
 use super::{text, verdict};
+use crate::goals;
 use crate::iperf3::{Direction, Transport};
 use crate::result::figure::Unit;
 use crate::result::{Better, Kind, Report, Sample, Series, SideCpu, Target};
@@ -24,7 +22,11 @@ pub fn of(run: &LinkRun) -> Report {
         let other = run.bits_per_second(!main);
         report.put("link_reverse", other, bits, Better::Higher);
     }
-    put_latencies(&mut report, run);
+    for (name, latency) in [("rtt", &run.rtt_idle), ("rtt_loaded", &run.rtt_loaded)] {
+        if let Some(latency) = latency {
+            report.put_latency(name, latency.clone());
+        }
+    }
     put_trouble(&mut report, run, main);
     report.cpu = processors(run);
     for side in &report.cpu.clone() {
@@ -43,6 +45,7 @@ pub fn of(run: &LinkRun) -> Report {
     }
     report.verdict = verdict::of(run);
     report.notes = notes(run);
+    report.card_goal = goal_of_cards(run);
     report
 }
 
@@ -75,17 +78,6 @@ fn options(run: &LinkRun) -> std::collections::BTreeMap<String, String> {
     rows.into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
-}
-
-fn put_latencies(report: &mut Report, run: &LinkRun) {
-    let pairs = [("rtt", &run.rtt_idle), ("rtt_loaded", &run.rtt_loaded)];
-    for (name, latency) in pairs {
-        let Some(latency) = latency else { continue };
-        let unit = Unit::Seconds;
-        report.put(name, latency.p50_s, unit, Better::Lower);
-        report.put(&format!("{name}_p99"), latency.p99_s, unit, Better::Lower);
-        report.latencies.push(latency.clone());
-    }
 }
 
 fn put_trouble(report: &mut Report, run: &LinkRun, main: bool) {
@@ -188,55 +180,18 @@ fn notes(run: &LinkRun) -> Vec<String> {
     notes
 }
 
-/// The goals of a preset of the tuning checks, such as `dual-10g`.
-///
-/// # Errors
-/// With the names that there are, when there is none of this name.
-pub fn preset(name: &str) -> Result<Vec<Target>, String> {
-    let values = Values::load().map_err(|error: TuneError| error.to_string())?;
-    let known = || values.preset.keys().cloned().collect::<Vec<_>>().join(", ");
-    let preset = values.preset.get(name);
-    let preset = preset.ok_or_else(|| format!("no preset {name}; there are: {}", known()))?;
-    let from = format!("preset {name}");
-    Ok(vec![
-        target("link", preset.goal_mbit * 1e6, Unit::BitsPerSecond, &from),
-        target("rtt", preset.rtt_ms_max / 1e3, Unit::Seconds, &from),
-    ])
-}
-
 /// The goal that the slower card's speed and MTU set; `None` where no card tells its speed, or
 /// where the test was not to find the limit.
-#[must_use]
-pub fn goal_of_card(run: &LinkRun) -> Option<Target> {
+fn goal_of_cards(run: &LinkRun) -> Option<Target> {
     let parameters = &run.parameters;
     if parameters.bandwidth > 0 || parameters.time_s == 0 {
         return None;
     }
-    let formula = Values::load().ok()?.formula;
     let views = [Some(&run.own), run.peer_view.as_ref()];
     let cards = views
         .into_iter()
         .flatten()
         .filter_map(|view| view.card.as_ref());
-    let headers = Headers {
-        six: run.streams.first().is_some_and(|one| one.remote.is_ipv6()),
-        timestamps: true,
-        vlan: false,
-    };
-    let goals = cards.filter_map(|card| {
-        let (speed, mtu) = (card.speed_mbit?, card.mtu?);
-        let from = format!("{} at {speed} Mbit/s, MTU {mtu}", card.name);
-        Some((goal_mbit(&formula, speed, mtu, headers), from))
-    });
-    let (mbit, from) = goals.reduce(|a, b| if a.0 <= b.0 { a } else { b })?;
-    Some(target("link", mbit * 1e6, Unit::BitsPerSecond, &from))
-}
-
-fn target(name: &str, value: f64, unit: Unit, from: &str) -> Target {
-    Target {
-        name: name.to_owned(),
-        value,
-        unit,
-        from: from.to_owned(),
-    }
+    let six = run.streams.first().is_some_and(|one| one.remote.is_ipv6());
+    goals::of_cards("link", cards, six)
 }

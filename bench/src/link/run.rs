@@ -97,6 +97,8 @@ pub struct StreamView {
     pub bytes_sent: Option<u64>,
     /// Bytes sent again.
     pub bytes_retransmitted: Option<u64>,
+    /// Of the segments sent again, those that the receiver told it had twice.
+    pub duplicates: Option<u64>,
     /// Shortest round trip in microseconds.
     pub min_rtt_us: Option<u32>,
     /// Mean of the smoothed round trips at the intervals' ends, in microseconds.

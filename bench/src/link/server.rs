@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use towline_base::clock;
 
 use super::error::LinkError;
 use super::run::{Interval, LinkRun};
@@ -115,6 +116,8 @@ pub struct Counters {
     pub busy: AtomicU64,
     /// Connections turned away because of their address.
     pub not_allowed: AtomicU64,
+    /// Microseconds in which a client was served.
+    pub served_us: AtomicU64,
     /// Payload bytes sent.
     pub bytes_sent: AtomicU64,
     /// Payload bytes received.
@@ -208,8 +211,12 @@ impl Server {
             show(Event::TurnedAway { peer, not_allowed });
             return Ok(false);
         }
+        let _span = tracing::info_span!("bench", %peer).entered();
+        let begun = clock::now();
         let attempt = Attempt::new(stream, peer, &self.config, port);
         let outcome = attempt.map(|attempt| attempt.drive(desk, stop, show));
+        let served_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        counters.served_us.fetch_add(served_us, Ordering::Relaxed);
         counters.running.store(0, Ordering::Release);
         let Ok(outcome) = outcome else {
             return Ok(false);

@@ -3,8 +3,14 @@
 //! The kernel of the sender knows: it counts the time with unacknowledged data, and how much of it
 //! the receive window or the send buffer held up (`TCP_INFO`, linux/tcp.h); what is left was the
 //! congestion window's, which is the path. Round trips under load tell a full queue from an empty
-//! one, processors of both sides and counters of the card say the rest. Invariant: a pure function
-//! of what was measured; every number that it used is in its evidence.
+//! one, processors of both sides and counters of the card say the rest.
+//!
+//! Loss is what was sent again less what the receiver tells it had twice (DSACK, RFC 2883). A
+//! receiver that waits for its core acknowledges late, and probes and timers of its sender send
+//! again what was never lost: of five tests against a receiver that shared its core with a spinning
+//! program, 10 to 257 segments (up to 0.11 % of the bytes) were sent again, and at least 90 % of
+//! them were told as duplicates in four tests, 43 % in one. Invariant: a pure function of what was
+//! measured; every number that it used is in its evidence.
 
 mod facts;
 
@@ -26,11 +32,12 @@ const CORE_FULL: f64 = 0.85;
 const HELD_UP: f64 = 0.3;
 /// The same for a window that is small and full: the sender's own count begins only when it waits.
 const HELD_UP_SMALL: f64 = 0.1;
-/// Share of retransmitted bytes from which loss is the limit of the path...
+/// Share of lost bytes from which loss is the limit of the path...
 const LOSS: f64 = 0.0005;
-/// ...and from which it is so even where a core is full: a full core loses a little by itself. A
-/// receiver that shared its core with another program was seen to lose 0.4 %.
-const LOSS_HEAVY: f64 = 0.01;
+/// ...and from which it is so even where a core is full: what a full core itself drops is less once
+/// late segments are taken off, and a sender without the receiver's duplicates (older than Linux
+/// 5.5) errs by what the first paragraph tells.
+const LOSS_HEAVY: f64 = 0.003;
 /// A queue is standing when round trips under load exceed idle ones by so many seconds...
 const QUEUE_S: f64 = 0.003;
 /// ...and are so many times longer.
@@ -171,7 +178,7 @@ fn full_core(facts: &Facts) -> Option<Judgement> {
 fn loss(facts: &Facts) -> Judgement {
     let share = facts.loss_share.unwrap_or(0.0);
     let cause = format!(
-        "{:.2} % of the bytes were lost on the way and sent again ({:.0} segments)",
+        "{:.2} % of the bytes were lost on the way ({:.0} segments sent again)",
         100.0 * share,
         facts.retransmits.unwrap_or(0.0)
     );

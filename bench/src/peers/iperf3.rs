@@ -48,7 +48,7 @@ const fn marks(throughput_min: Option<f64>, cpu_max: Option<f64>) -> Marks {
     }
 }
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 9] = [
     Case {
         load: "1 stream",
         peer: &[],
@@ -89,14 +89,28 @@ const CASES: [Case; 7] = [
         peer: &[],
         subject: &[],
         copies: true,
-        marks: marks(None, None),
+        marks: marks(None, Some(1.0)),
     },
     Case {
         load: "4 streams, both receivers copy",
         peer: &["-P", "4"],
         subject: &["-P", "4"],
         copies: true,
-        marks: marks(None, None),
+        marks: marks(None, Some(1.0)),
+    },
+    Case {
+        load: "1 stream, sendfile against none, both receivers copy",
+        peer: &[],
+        subject: &["--zerocopy", "sendfile"],
+        copies: true,
+        marks: marks(Some(1.3), Some(1.0)),
+    },
+    Case {
+        load: "4 streams, sendfile against none, both receivers copy",
+        peer: &["-P", "4"],
+        subject: &["-P", "4", "--zerocopy", "sendfile"],
+        copies: true,
+        marks: marks(Some(1.3), Some(1.0)),
     },
 ];
 

@@ -5,32 +5,69 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Kind;
 use super::figure::{Better, Figure, Unit};
 
-/// Figures that can be goals, with their meaning.
+const LINK: &[Kind] = &[Kind::Link];
+const NETWORK: &[Kind] = &[Kind::Link, Kind::Share];
+const REQUESTS: &[Kind] = &[Kind::RequestResponse];
+
+/// Figures that can be goals: name, unit, measurements that have them, meaning.
 pub const GOALS: [Goal; 14] = [
-    goal("link", Unit::BitsPerSecond, "throughput of the link"),
+    goal("link", Unit::BitsPerSecond, LINK, "throughput"),
     goal(
         "link_reverse",
         Unit::BitsPerSecond,
-        "throughput towards this host, with --bidir",
+        LINK,
+        "throughput towards this host, --bidir",
     ),
-    goal("rtt", Unit::Seconds, "median round trip of the idle link"),
-    goal("rtt_p99", Unit::Seconds, "99th percentile of the idle link"),
-    goal("rtt_loaded", Unit::Seconds, "median round trip under load"),
+    goal("rtt", Unit::Seconds, NETWORK, "median round trip, idle"),
+    goal("rtt_p99", Unit::Seconds, NETWORK, "99th percentile, idle"),
+    goal(
+        "rtt_loaded",
+        Unit::Seconds,
+        NETWORK,
+        "median round trip under load",
+    ),
     goal(
         "rtt_loaded_p99",
         Unit::Seconds,
+        NETWORK,
         "99th percentile under load",
     ),
-    goal("rr", Unit::Seconds, "median round trip of requests"),
-    goal("rr_p99", Unit::Seconds, "99th percentile of requests"),
-    goal("retransmits", Unit::Count, "segments sent again"),
-    goal("loss", Unit::Percent, "datagrams lost"),
-    goal("jitter", Unit::Seconds, "jitter of datagrams"),
-    goal("share", Unit::BitsPerSecond, "sequential reads of a share"),
-    goal("model", Unit::Seconds, "time until a model is loaded"),
-    goal("disk", Unit::BitsPerSecond, "sequential reads of a disk"),
+    goal(
+        "rr",
+        Unit::Seconds,
+        REQUESTS,
+        "median round trip of requests",
+    ),
+    goal(
+        "rr_p99",
+        Unit::Seconds,
+        REQUESTS,
+        "99th percentile of requests",
+    ),
+    goal("retransmits", Unit::Count, LINK, "segments sent again"),
+    goal("loss", Unit::Percent, LINK, "datagrams lost"),
+    goal("jitter", Unit::Seconds, LINK, "jitter of datagrams"),
+    goal(
+        "share",
+        Unit::BitsPerSecond,
+        &[Kind::Share],
+        "sequential reads of a share",
+    ),
+    goal(
+        "model",
+        Unit::Seconds,
+        &[Kind::Model],
+        "time until a model is loaded",
+    ),
+    goal(
+        "disk",
+        Unit::BitsPerSecond,
+        &[Kind::Disk],
+        "sequential reads of a disk",
+    ),
 ];
 
 /// A figure that can be a goal.
@@ -40,16 +77,31 @@ pub struct Goal {
     pub name: &'static str,
     /// Its unit, which also says which direction is better.
     pub unit: Unit,
+    /// The measurements that have it.
+    pub kinds: &'static [Kind],
     /// What it is.
     pub meaning: &'static str,
 }
 
-const fn goal(name: &'static str, unit: Unit, meaning: &'static str) -> Goal {
+const fn goal(
+    name: &'static str,
+    unit: Unit,
+    kinds: &'static [Kind],
+    meaning: &'static str,
+) -> Goal {
     Goal {
         name,
         unit,
+        kinds,
         meaning,
     }
+}
+
+/// Names of the goals that a measurement of this kind can have.
+#[must_use]
+pub fn names_of(kind: Kind) -> Vec<&'static str> {
+    let goals = GOALS.iter().filter(|goal| goal.kinds.contains(&kind));
+    goals.map(|goal| goal.name).collect()
 }
 
 /// One goal with its value in base units.
@@ -133,6 +185,12 @@ impl Target {
             unit: goal.unit,
             from: "--target".to_owned(),
         })
+    }
+
+    /// Whether measurements of this kind have such a figure.
+    #[must_use]
+    pub fn concerns(&self, kind: Kind) -> bool {
+        names_of(kind).contains(&self.name.as_str())
     }
 
     /// Which direction is better.

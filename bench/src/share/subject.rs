@@ -12,7 +12,7 @@ use super::own_files::OwnFiles;
 use super::{Event, Options};
 use crate::content::{Content, each_block};
 use crate::source::file::{PathSource, PathTree};
-use crate::source::http::{HttpSource, HttpTree};
+use crate::source::http::{HttpSource, HttpTree, escaped};
 use crate::source::nfs::{self, Found};
 use crate::source::place::HttpPlace;
 use crate::source::{Entry, Place, Source, SourceError, Tree};
@@ -149,12 +149,4 @@ fn largest(tree: &dyn Tree, name: &str) -> Result<String, SourceError> {
         .max_by_key(|entry| entry.bytes.unwrap_or(0));
     let largest = largest.filter(|entry| entry.bytes.unwrap_or(0) > 0);
     largest.map(|entry| entry.name).ok_or_else(|| empty(name))
-}
-
-fn escaped(name: &str) -> String {
-    let escape = |byte: u8| match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
-    };
-    name.bytes().map(escape).collect()
 }

@@ -20,6 +20,8 @@ use super::{Access, Cold, Entry, Queue, Source, SourceError, Told, Tree, Walk};
 
 /// Places looked at to tell whether a file is in memory.
 const LOOKS: u64 = 256;
+/// Share of a file in memory up to which it counts as cold.
+const RESIDENT_SHARE: f64 = 0.02;
 /// Largest file read whole, in bytes: small files are what that is for.
 const WHOLE_BYTES_MAX: u64 = 16 << 20;
 
@@ -131,9 +133,13 @@ impl Source for PathSource {
         if let Err(error) = fadvise(&file, 0, None, Advice::DontNeed) {
             return why(self.failed(error));
         }
-        match self.resident(&file) {
-            share if share > 0.02 => Cold::Stays(share),
-            _ => Cold::Yes,
+        // A look starts read-ahead where nothing is: one page each, and those are dropped again.
+        let _only_advice = fadvise(&file, 0, None, Advice::Random);
+        let share = self.resident(&file);
+        let _only_advice = fadvise(&file, 0, None, Advice::DontNeed);
+        match share > RESIDENT_SHARE {
+            true => Cold::Stays(share),
+            false => Cold::Yes,
         }
     }
 

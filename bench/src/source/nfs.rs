@@ -3,16 +3,20 @@
 //! Invariant: the handle is the one that the server gave for the path at the beginning. Not
 //! promised: that the server reads from its disk; its memory is not ours to drop.
 
+mod call;
+mod queue;
+pub mod reply;
+
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustix::process::{getegid, geteuid};
 
-use super::nfs_call::{NfsClient, Server};
-use super::nfs_queue::NfsQueue;
 use super::place::NfsPlace;
 use super::{Access, Cold, Entry, Queue, Source, SourceError, Tree, Walk};
 use crate::rpc::{Caller, connect_reserved};
+use call::{NfsClient, Server};
+use queue::NfsQueue;
 
 /// Longest silence before the server counts as hung.
 const SILENCE_MAX: Duration = Duration::from_secs(20);

@@ -4,13 +4,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
 use towline_bench::disk;
+use towline_bench::result::{Kind, Report};
 
-use super::outcome::OutcomeOptions;
-use super::share::tell;
+use super::outcome::{Form, OutcomeOptions, tell};
 use super::{amount, stopping};
 use crate::failure::Failure;
 
@@ -30,6 +31,15 @@ Exit codes: 0 done and every goal met, 1 a goal missed, 2 could not run or wrong
 /// Options of `disk`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    outcome: OutcomeOptions,
+}
+
+/// What is measured.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct What {
     /// A file, or a folder to write one in.
     path: PathBuf,
     /// Requests in flight, one after the other.
@@ -48,20 +58,24 @@ pub(crate) struct Options {
     /// Bytes of the file that are used.
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = amount::file_size)]
     size: u64,
-    #[command(flatten)]
-    outcome: OutcomeOptions,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let goals = options.outcome.goals()?;
-    let asked = disk::Options {
-        path: options.path.clone(),
-        depths: options.depths.clone(),
-        time: options.time,
-        bytes: options.size,
-    };
+    let outcome = options.outcome.check(Kind::Disk)?;
     let stop = stopping::flag()?;
-    let is_quiet = options.outcome.is_quiet();
-    let report = disk::run(&asked, &stop, &mut |event| tell(event, is_quiet))?;
-    options.outcome.finish(report, &goals)
+    let report = options.what.measure(&stop, outcome.form())?;
+    outcome.finish(report)
+}
+
+impl What {
+    /// Measures, and tells what begins and ends.
+    pub(super) fn measure(&self, stop: &AtomicBool, form: Form) -> Result<Report, Failure> {
+        let asked = disk::Options {
+            path: self.path.clone(),
+            depths: self.depths.clone(),
+            time: self.time,
+            bytes: self.size,
+        };
+        Ok(disk::run(&asked, stop, &mut |event| tell(event, form))?)
+    }
 }

@@ -4,11 +4,11 @@
 //! carry the names of `iperf3`.
 
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::Value;
 use towline_bench::iperf3::parameters::{
     BLOCK_BYTES_DEFAULT, DATAGRAM_BYTES_DEFAULT, UDP_RATE_DEFAULT,
 };
@@ -16,11 +16,10 @@ use towline_bench::iperf3::{Direction, Parameters, Transport};
 use towline_bench::link::client::{Event, Zerocopy};
 use towline_bench::link::session::Receive;
 use towline_bench::link::{LinkRun, document, report, text};
-use towline_bench::result::Report;
+use towline_bench::result::{Kind, Report};
 use towline_bench::{csv, link::client};
 
-use super::goals::GoalOptions;
-use super::outcome::PageOption;
+use super::outcome::{Form, OutcomeOptions, code_of, event as event_line};
 use super::{amount, stopping};
 use crate::failure::Failure;
 use crate::output;
@@ -44,18 +43,7 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(super) test: TestOptions,
     #[command(flatten)]
-    goals: GoalOptions,
-    /// Print everything as JSON, a superset of 'iperf3 -J'.
-    #[arg(long, short = 'J', conflicts_with_all = ["json_stream", "csv"])]
-    json: bool,
-    /// Print a line of JSON per event, as 'iperf3 --json-stream'.
-    #[arg(long, conflicts_with = "csv")]
-    json_stream: bool,
-    /// Print figures and samples as CSV.
-    #[arg(long)]
-    csv: bool,
-    #[command(flatten)]
-    page: PageOption,
+    outcome: OutcomeOptions,
 }
 
 /// What a test is made of.
@@ -73,10 +61,11 @@ pub(crate) struct TestOptions {
     time: u32,
     /// Bytes to move instead of a time: 5M, 1G.
     #[arg(long = "bytes", short = 'n', value_name = "SIZE", value_parser = amount::size)]
-    #[arg(conflicts_with = "blocks")]
+    #[arg(conflicts_with_all = ["blocks", "time"])]
     bytes: Option<u64>,
     /// Blocks to move instead of a time.
     #[arg(long = "blockcount", short = 'k', value_name = "N", value_parser = amount::size)]
+    #[arg(conflicts_with = "time")]
     blocks: Option<u64>,
     /// Seconds at the start that do not count.
     #[arg(long, short = 'O', value_name = "S", default_value_t = 0)]
@@ -202,6 +191,10 @@ impl TestOptions {
             let (least, most) = (range.start(), range.end());
             Failure::usage(format!("--len {len}: write {least} to {most} bytes"))
         })?;
+        if self.udp && !matches!(self.zerocopy, ZerocopyName::Off) {
+            let text = "--zerocopy is for TCP: leave it out, or leave out -u";
+            return Err(Failure::usage(text));
+        }
         let default_rate = match transport {
             Transport::Tcp => 0,
             Transport::Udp => UDP_RATE_DEFAULT,
@@ -258,9 +251,9 @@ impl TestOptions {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let test = options.test.build()?;
-    let goals = options.goals.read()?;
+    let outcome = options.outcome.check(Kind::Link)?;
     let stop = stopping::flag()?;
-    let form = options.form();
+    let form = outcome.form();
     if form == Form::Text {
         let asked = text::asked(&test.parameters);
         output::print(&format!("{} port {}: {asked}\n", test.host, test.port))?;
@@ -280,7 +273,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         return Err(failure);
     }
     let mut report = report::of(&run);
-    report.judge(&goals.or_of_card(&run));
+    outcome.judge(&mut report)?;
     let text = match form {
         Form::Text => closing_text(&run, &report),
         Form::Json => format!("{:#}\n", document::whole(&run, &report)),
@@ -291,34 +284,25 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         Form::Csv => csv::of(&report),
     };
     output::print(&text)?;
-    options.page.write(std::slice::from_ref(&report))?;
-    Ok(code_of(&run, &report))
+    Ok(match run.fault {
+        Some(_) => ExitCode::from(super::COULD_NOT_RUN),
+        None => code_of(&report),
+    })
 }
 
-/// How the result is told.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Form {
-    Text,
-    Json,
-    JsonStream,
-    Csv,
-}
-
-impl Options {
-    fn form(&self) -> Form {
-        match (self.json, self.json_stream, self.csv) {
-            (true, _, _) => Form::Json,
-            (_, true, _) => Form::JsonStream,
-            (_, _, true) => Form::Csv,
-            _ => Form::Text,
+impl TestOptions {
+    /// Measures without a word; a test that ended early is an error.
+    pub(super) fn measure(&self, stop: &AtomicBool) -> Result<Report, Failure> {
+        let run = client::run(&self.build()?, stop, |_| {})?;
+        match &run.fault {
+            Some(fault) => Err(Failure::Measurement(format!("it ended early: {fault}"))),
+            None => Ok(report::of(&run)),
         }
     }
 }
 
 fn show(form: Form, event: &Event<'_>, beginning: Option<&LinkRun>) -> Result<(), Failure> {
-    let line = |event: &str, data: Value| {
-        output::print(&format!("{}\n", json!({"event": event, "data": data})))
-    };
+    let line = |name: &str, data: Value| output::print(&event_line(name, &data));
     match (form, event) {
         (Form::JsonStream, Event::Connected(run)) => line("start", document::start(run)),
         (Form::JsonStream, Event::Interval(interval)) => match beginning {
@@ -348,13 +332,4 @@ fn closing_text(run: &LinkRun, report: &Report) -> String {
         ));
     }
     text
-}
-
-/// 2 when the test ended early, 1 when a goal was missed.
-fn code_of(run: &LinkRun, report: &Report) -> ExitCode {
-    match (&run.fault, report.misses_a_target()) {
-        (Some(_), _) => ExitCode::from(super::COULD_NOT_RUN),
-        (None, true) => ExitCode::from(super::TARGET_MISSED),
-        (None, false) => ExitCode::SUCCESS,
-    }
 }

@@ -4,18 +4,20 @@
 //! one row of the mesh: run it with `--json` on each host and `--merge` the files for all pairs.
 //! Nodes are not asked to measure each other: nobody should be able to make them load a network.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde_json::json;
+use towline_bench::html;
 use towline_bench::iperf3::{Direction, Parameters};
 use towline_bench::link::client::{self, Zerocopy};
 use towline_bench::link::report;
 use towline_bench::link::session::Receive;
+use towline_bench::mesh::{self, Link, Matrix, Row};
 use towline_bench::result::Unit;
 
+use super::outcome::{Form, FormOptions, event};
 use super::stopping;
 use crate::failure::Failure;
 use crate::{output, table};
@@ -25,6 +27,7 @@ Examples:
   towline bench mesh 10.0.0.2 10.0.0.3 10.0.0.4          from here to each, and back
   towline bench mesh 10.0.0.2 10.0.0.3 --json > a.json   the same on each host, then
   towline bench mesh --merge a.json b.json c.json        all pairs as one table
+  towline bench mesh --merge a.json b.json --html m.html and as a page with a heat map
 
 Every host runs 'towline bench serve --allow ...', 'iperf3 -s', or a node that answers iperf3.
 
@@ -56,52 +59,28 @@ pub(crate) struct Options {
     /// Show rows that were made before instead of measuring; any number of files.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "hosts")]
     merge: Vec<PathBuf>,
-    /// Print the row as JSON.
-    #[arg(long)]
-    json: bool,
-}
-
-/// The links of one host.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    from: String,
-    links: Vec<Link>,
-}
-
-/// One link, both ways; `error` where it could not be measured.
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Link {
-    to: String,
-    there_bits_per_second: Option<f64>,
-    back_bits_per_second: Option<f64>,
-    rtt_s: Option<f64>,
-    verdict: Option<String>,
-    error: Option<String>,
+    #[command(flatten)]
+    form: FormOptions,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
+    options.form.check()?;
     let rows = match options.merge.as_slice() {
         [] => vec![measure(options)?],
         files => files.iter().map(read).collect::<Result<_, _>>()?,
     };
-    if options.json {
-        let text = match rows.as_slice() {
-            [row] => super::pretty(row)?,
-            rows => super::pretty(&rows)?,
-        };
-        output::print(&format!("{text}\n"))?;
-    } else {
-        output::print(&show(&rows))?;
-    }
-    let failed = rows
-        .iter()
-        .flat_map(|row| &row.links)
-        .any(|link| link.error.is_some());
-    Ok(match failed {
-        true => ExitCode::from(super::COULD_NOT_RUN),
-        false => ExitCode::SUCCESS,
+    options.form.write_page(|| html::mesh_page(&rows))?;
+    let text = match (options.form.form(), rows.as_slice()) {
+        (Form::Json, [row]) => format!("{}\n", super::pretty(row)?),
+        (Form::Json, rows) => format!("{}\n", super::pretty(&rows)?),
+        (Form::JsonStream, rows) => event("end", &json!(rows)),
+        (Form::Csv, rows) => mesh::csv(rows),
+        (Form::Text, rows) => show(rows),
+    };
+    output::print(&text)?;
+    Ok(match mesh::errors(&rows).next() {
+        Some(_) => ExitCode::from(super::COULD_NOT_RUN),
+        None => ExitCode::SUCCESS,
     })
 }
 
@@ -139,9 +118,13 @@ fn measure(options: &Options) -> Result<Row, Failure> {
                 Err(error) => link.error = Some(error.to_string()),
             }
         }
-        if !options.json {
-            let line = link.error.clone().or_else(|| link.verdict.clone());
-            output::print(&format!("{host}: {}\n", line.unwrap_or_default()))?;
+        match options.form.form() {
+            Form::Text => {
+                let line = link.error.clone().or_else(|| link.verdict.clone());
+                output::print(&format!("{host}: {}\n", line.unwrap_or_default()))?;
+            }
+            Form::JsonStream => output::print(&event("link", &json!(link)))?,
+            Form::Json | Form::Csv => {}
         }
         links.push(link);
     }
@@ -179,47 +162,28 @@ fn read(path: &PathBuf) -> Result<Row, Failure> {
 
 /// A table of who sends (rows) to whom (columns), each cell shaded by its share of the best.
 fn show(rows: &[Row]) -> String {
-    let mut cells: BTreeMap<(&str, &str), f64> = BTreeMap::new();
-    let mut hosts: Vec<&str> = Vec::new();
-    for row in rows {
-        for link in &row.links {
-            for name in [row.from.as_str(), link.to.as_str()] {
-                if !hosts.contains(&name) {
-                    hosts.push(name);
-                }
-            }
-            if let Some(rate) = link.there_bits_per_second {
-                cells.insert((&row.from, &link.to), rate);
-            }
-            if let Some(rate) = link.back_bits_per_second {
-                // What the other host measured itself is better known.
-                cells.entry((&link.to, &row.from)).or_insert(rate);
-            }
+    let matrix = Matrix::of(rows);
+    let cell = |from: &str, to: &str| match matrix.rate(from, to) {
+        Some(rate) => {
+            let shown = Unit::BitsPerSecond.show(rate);
+            format!("{} {shown}", shade(rate, matrix.best()))
         }
-    }
-    let best = cells.values().copied().fold(0.0, f64::max);
-    let cell = |from: &str, to: &str| match cells.get(&(from, to)) {
-        Some(rate) => format!("{} {}", shade(*rate, best), Unit::BitsPerSecond.show(*rate)),
         None if from == to => "-".to_owned(),
         None => "?".to_owned(),
     };
-    let table: Vec<Vec<String>> = hosts
-        .iter()
-        .map(|from| {
-            let rates = hosts.iter().map(|to| cell(from, to));
-            std::iter::once((*from).to_owned()).chain(rates).collect()
-        })
-        .collect();
+    let hosts = &matrix.hosts;
+    let line = |from: &&str| {
+        let rates = hosts.iter().map(|to| cell(from, to));
+        std::iter::once((*from).to_owned()).chain(rates).collect()
+    };
+    let cells: Vec<Vec<String>> = hosts.iter().map(line).collect();
     let head: Vec<&str> = std::iter::once("FROM \\ TO")
         .chain(hosts.iter().copied())
         .collect();
-    let mut text = table::layout(&head, &table);
+    let mut text = table::layout(&head, &cells);
     text.push_str(&format!("{LEGEND}\n"));
-    for row in rows {
-        for link in row.links.iter().filter(|link| link.error.is_some()) {
-            let error = link.error.as_deref().unwrap_or_default();
-            text.push_str(&format!("{} to {}: {error}\n", row.from, link.to));
-        }
+    for (from, to, error) in mesh::errors(rows) {
+        text.push_str(&format!("{from} to {to}: {error}\n"));
     }
     text
 }
@@ -241,21 +205,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_pairs_come_from_one_row_each() {
-        let row = |from: &str, to: &str, there, back| Row {
-            from: from.to_owned(),
-            links: vec![Link {
-                to: to.to_owned(),
-                there_bits_per_second: Some(there),
-                back_bits_per_second: Some(back),
-                ..Link::default()
-            }],
-        };
-        let text = show(&[row("a", "b", 10e9, 5e9), row("b", "a", 4e9, 1e9)]);
+    fn a_cell_is_shaded_by_its_share_of_the_best() {
+        let links = vec![Link {
+            to: "b".to_owned(),
+            there_bits_per_second: Some(10e9),
+            back_bits_per_second: Some(5e9),
+            ..Link::default()
+        }];
+        let from = "a".to_owned();
+        let text = show(&[Row { from, links }]);
         assert!(text.contains("\u{2588} 10.0 Gbit/s"), "{text}");
-        assert!(
-            text.contains("\u{2592} 4.00 Gbit/s") && !text.contains("5.00"),
-            "{text}"
-        );
+        assert!(text.contains("\u{2592} 5.00 Gbit/s"), "{text}");
     }
 }

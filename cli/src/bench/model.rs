@@ -3,13 +3,14 @@
 //! The work is in `towline_bench::model`; here are its options.
 
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use towline_bench::model;
+use towline_bench::result::{Kind, Report};
 use towline_bench::source::Place;
 
-use super::outcome::OutcomeOptions;
-use super::share::tell;
+use super::outcome::{Form, OutcomeOptions, tell};
 use super::{amount, stopping};
 use crate::failure::Failure;
 
@@ -31,6 +32,15 @@ Exit codes: 0 done and every goal met, 1 a goal missed, 2 could not run or wrong
 /// Options of `model`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    outcome: OutcomeOptions,
+}
+
+/// What is measured.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct What {
     /// A safetensors or GGUF file: a path, nfs://HOST/EXPORT/FILE or http://HOST/FILE.
     #[arg(value_name = "FILE|URL")]
     place: String,
@@ -41,21 +51,25 @@ pub(crate) struct Options {
     /// Largest file that is read.
     #[arg(long, value_name = "SIZE", default_value = "1T", value_parser = amount::file_size)]
     size: u64,
-    #[command(flatten)]
-    outcome: OutcomeOptions,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let goals = options.outcome.goals()?;
-    let place = Place::parse(&options.place).map_err(|error| Failure::usage(error.to_string()))?;
-    let asked = model::Options {
-        name: options.place.clone(),
-        place,
-        readers: options.readers,
-        bytes_max: options.size,
-    };
+    let outcome = options.outcome.check(Kind::Model)?;
     let stop = stopping::flag()?;
-    let is_quiet = options.outcome.is_quiet();
-    let report = model::run(&asked, &stop, &mut |event| tell(event, is_quiet))?;
-    options.outcome.finish(report, &goals)
+    let report = options.what.measure(&stop, outcome.form())?;
+    outcome.finish(report)
+}
+
+impl What {
+    /// Measures, and tells what begins and ends.
+    pub(super) fn measure(&self, stop: &AtomicBool, form: Form) -> Result<Report, Failure> {
+        let place = Place::parse(&self.place).map_err(|error| Failure::usage(error.to_string()))?;
+        let asked = model::Options {
+            name: self.place.clone(),
+            place,
+            readers: self.readers,
+            bytes_max: self.size,
+        };
+        Ok(model::run(&asked, stop, &mut |event| tell(event, form))?)
+    }
 }

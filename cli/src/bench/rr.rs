@@ -3,15 +3,15 @@
 //! The other end must be towline: `towline bench serve`, or a node with `[bench] iperf3 = true`.
 
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
-use towline_bench::csv;
-use towline_bench::result::figure::seconds;
-use towline_bench::result::{Report, Target, Unit};
+use serde_json::json;
+use towline_bench::result::{Kind, Report, Unit};
 use towline_bench::rr::{self, MESSAGE_BYTES_MAX};
 
-use super::outcome::PageOption;
+use super::outcome::{Form, OutcomeOptions, event};
 use super::stopping;
 use crate::failure::Failure;
 use crate::output;
@@ -29,6 +29,15 @@ Exit codes: 0 done and every goal met, 1 a goal missed, 2 could not run.";
 /// Options of `rr`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    outcome: OutcomeOptions,
+}
+
+/// What is measured.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct What {
     /// The other end: a name or an address.
     host: String,
     /// Its port.
@@ -46,77 +55,36 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=MESSAGE_BYTES_MAX as i64))]
     reply: u32,
-    /// Goals such as rr=0.1ms,rr_p99=1ms.
-    #[arg(long, value_name = "GOALS")]
-    target: Option<String>,
-    /// Print the report as JSON.
-    #[arg(long, conflicts_with = "csv")]
-    json: bool,
-    /// Print figures and samples as CSV.
-    #[arg(long)]
-    csv: bool,
-    #[command(flatten)]
-    page: PageOption,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let goals = match &options.target {
-        Some(text) => Target::parse_list(text)
-            .map_err(|fault| Failure::usage(format!("--target: {fault}")))?,
-        None => Vec::new(),
-    };
+    let outcome = options.outcome.check(Kind::RequestResponse)?;
     let stop = stopping::flag()?;
-    let asked = rr::Options {
-        host: options.host.clone(),
-        port: options.port,
-        time: Duration::from_secs(options.time.into()),
-        request_bytes: options.request,
-        reply_bytes: options.reply,
-    };
-    let quiet = options.json || options.csv;
-    let mut report = rr::run(&asked, &stop, |sample| {
-        let rate = sample.operations.unwrap_or(0) as f64 / sample.seconds();
-        let line = format!(
-            "{:>6.1} s  {:>12}\n",
-            sample.end_s,
-            Unit::PerSecond.show(rate)
-        );
-        if !quiet {
-            // Where the terminal is gone the end of the test says so.
-            let _ = output::print(&line);
-        }
-    })?;
-    report.judge(&goals);
-    let text = match (options.json, options.csv) {
-        (true, _) => format!("{}\n", super::pretty(&report)?),
-        (_, true) => csv::of(&report),
-        _ => describe(&report),
-    };
-    output::print(&text)?;
-    options.page.write(std::slice::from_ref(&report))?;
-    Ok(match report.misses_a_target() {
-        true => ExitCode::from(super::TARGET_MISSED),
-        false => ExitCode::SUCCESS,
-    })
+    let report = options.what.measure(&stop, outcome.form())?;
+    outcome.finish(report)
 }
 
-fn describe(report: &Report) -> String {
-    let mut text = String::new();
-    for latency in &report.latencies {
-        let beyond = match latency.supports(0.999) {
-            true => format!(", p99.9 {}", seconds(latency.p999_s)),
-            false => String::new(),
+impl What {
+    /// Measures, and tells each second.
+    pub(super) fn measure(&self, stop: &AtomicBool, form: Form) -> Result<Report, Failure> {
+        let asked = rr::Options {
+            host: self.host.clone(),
+            port: self.port,
+            time: Duration::from_secs(self.time.into()),
+            request_bytes: self.request,
+            reply_bytes: self.reply,
         };
-        text.push_str(&format!(
-            "round trip   p50 {}, p99 {}{beyond}, most {} ({} requests)\n",
-            seconds(latency.p50_s),
-            seconds(latency.p99_s),
-            seconds(latency.max_s),
-            latency.count
-        ));
+        let report = rr::run(&asked, stop, |sample| {
+            let rate = sample.operations.unwrap_or(0) as f64 / sample.seconds();
+            let rate = Unit::PerSecond.show(rate);
+            let line = match form {
+                Form::Text => format!("{:>6.1} s  {rate:>12}\n", sample.end_s),
+                Form::JsonStream => event("interval", &json!(sample)),
+                Form::Json | Form::Csv => return,
+            };
+            // Where the terminal is gone the end of the test says so.
+            let _ = output::print(&line);
+        })?;
+        Ok(report)
     }
-    for target in &report.targets {
-        text.push_str(&format!("{}\n", target.line()));
-    }
-    text
 }

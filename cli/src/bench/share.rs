@@ -3,18 +3,17 @@
 //! The work is in `towline_bench::share`; here are its options and the lines that tell progress.
 
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
-use towline_bench::result::Unit;
-use towline_bench::share::{self, Event};
+use towline_bench::result::{Kind, Report};
+use towline_bench::share;
 use towline_bench::source::Place;
-use towline_bench::workload::Measured;
 
-use super::outcome::OutcomeOptions;
+use super::outcome::{Form, OutcomeOptions, tell};
 use super::{amount, stopping};
 use crate::failure::Failure;
-use crate::output;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -36,6 +35,15 @@ Exit codes: 0 done and every goal met, 1 a goal missed, 2 could not run or wrong
 /// Options of `share`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    outcome: OutcomeOptions,
+}
+
+/// What is measured.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct What {
     /// A path, nfs://HOST/EXPORT[/PATH][?port=N&mountport=N&uid=N&gid=N] or http://HOST/PATH.
     #[arg(value_name = "URL|PATH")]
     place: String,
@@ -60,49 +68,29 @@ pub(crate) struct Options {
     /// Write nothing, read what is there.
     #[arg(long)]
     read_only: bool,
-    #[command(flatten)]
-    outcome: OutcomeOptions,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let goals = options.outcome.goals()?;
-    let place = Place::parse(&options.place).map_err(|error| Failure::usage(error.to_string()))?;
-    let asked = share::Options {
-        name: options.place.clone(),
-        place,
-        depths: options.depths.clone(),
-        time: options.time,
-        bytes: options.size,
-        files: options.files,
-        file_bytes: options.file_size,
-        is_read_only: options.read_only,
-    };
+    let outcome = options.outcome.check(Kind::Share)?;
     let stop = stopping::flag()?;
-    let is_quiet = options.outcome.is_quiet();
-    let report = share::run(&asked, &stop, &mut |event| tell(event, is_quiet))?;
-    options.outcome.finish(report, &goals)
+    let report = options.what.measure(&stop, outcome.form())?;
+    outcome.finish(report)
 }
 
-/// A line for each thing that begins or ends.
-pub(super) fn tell(event: Event<'_>, is_quiet: bool) {
-    if is_quiet {
-        return;
+impl What {
+    /// Measures, and tells what begins and ends.
+    pub(super) fn measure(&self, stop: &AtomicBool, form: Form) -> Result<Report, Failure> {
+        let place = Place::parse(&self.place).map_err(|error| Failure::usage(error.to_string()))?;
+        let asked = share::Options {
+            name: self.place.clone(),
+            place,
+            depths: self.depths.clone(),
+            time: self.time,
+            bytes: self.size,
+            files: self.files,
+            file_bytes: self.file_size,
+            is_read_only: self.read_only,
+        };
+        Ok(share::run(&asked, stop, &mut |event| tell(event, form))?)
     }
-    let line = match event {
-        Event::Begins(name) => format!("{name} ...\n"),
-        Event::Ended(name, measured) => format!("  {}\n", summary(name, measured)),
-    };
-    // Where the terminal is gone the end says so.
-    let _ = output::print(&line);
-}
-
-fn summary(name: &str, measured: &Measured) -> String {
-    let latency = measured.latency.as_ref();
-    let p50 = latency.map_or(String::new(), |found| Unit::Seconds.show(found.p50_s));
-    let rate = match measured.bytes {
-        0 => String::new(),
-        _ => Unit::BitsPerSecond.show(measured.bits_per_second()),
-    };
-    let calls = Unit::PerSecond.show(measured.per_second());
-    format!("{name:<28} {rate:>13} {calls:>11}   p50 {p50}")
 }

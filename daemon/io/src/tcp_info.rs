@@ -50,6 +50,8 @@ pub struct TcpInfo {
     pub bytes_sent: Option<u64>,
     /// Bytes sent again.
     pub bytes_retransmitted: Option<u64>,
+    /// Segments that the peer told it had twice (RFC 2883): sent again though they were not lost.
+    pub duplicates: Option<u32>,
     /// The peer's receive window in bytes.
     pub send_window: Option<u32>,
 }
@@ -107,6 +109,7 @@ fn parse(answer: &[u8]) -> TcpInfo {
         send_buffer_limited_us: long(184),
         bytes_sent: long(200),
         bytes_retransmitted: long(208),
+        duplicates: short(216),
         send_window: short(228),
     }
 }

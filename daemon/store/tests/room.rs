@@ -15,8 +15,8 @@ use towline_io::backend::sim::{Faults, Sim};
 use towline_io::backend::{Backend, File, Open};
 use towline_store::{
     ArrivalFile, ArrivalPlan, CatalogRevision, ClientFault, CollectOptions, Options, Origins,
-    Progress, PublishOptions, Published, RepoName, Result, Signer, Source, SourceEntry,
-    StorageFault, Store, StoreError, TagName,
+    Progress, PublishOptions, Published, RepoName, Result, Source, SourceEntry, StorageFault,
+    Store, StoreError, TagName,
 };
 
 fn repo(name: &str) -> RepoName {

@@ -119,6 +119,10 @@ impl Session {
             retransmits: u64::from(last.retransmits.saturating_sub(base.retransmits)),
             bytes_sent: grown(last.bytes_sent, base.bytes_sent),
             bytes_retransmitted: grown(last.bytes_retransmitted, base.bytes_retransmitted),
+            duplicates: grown(
+                last.duplicates.map(u64::from),
+                base.duplicates.map(u64::from),
+            ),
             min_rtt_us: last.min_rtt_us,
             mean_rtt_us: u32::try_from(rtts / count.max(1)).unwrap_or(u32::MAX),
             send_window_max: seen().filter_map(|info| info.send_window).max(),

@@ -25,6 +25,9 @@ pub(super) struct Facts {
     pub(super) send_window: Option<f64>,
     pub(super) congestion_window: Option<f64>,
     pub(super) retransmits: Option<f64>,
+    /// Of them, those that the receiver had twice.
+    pub(super) needless: Option<f64>,
+    /// Share of the bytes that were lost: sent again, and not had twice.
     pub(super) loss_share: Option<f64>,
     pub(super) rtt_idle: Option<f64>,
     pub(super) rtt_loaded: Option<f64>,
@@ -97,7 +100,12 @@ impl Facts {
         self.retransmits = sum(|stream| Some(stream.retransmits));
         let again = sum(|stream| stream.bytes_retransmitted);
         let sent = sum(|stream| stream.bytes_sent);
-        self.loss_share = again.zip(sent).map(|(again, sent)| again / sent.max(1.0));
+        // What the receiver had twice was late, not lost.
+        self.needless = sum(|stream| stream.duplicates);
+        let segments = self.retransmits.unwrap_or(0.0).max(1.0);
+        let late = (self.needless.unwrap_or(0.0) / segments).min(1.0);
+        let lost = again.map(|again| again * (1.0 - late));
+        self.loss_share = lost.zip(sent).map(|(lost, sent)| lost / sent.max(1.0));
         let windows = streams.iter().filter_map(|stream| stream.send_window_max);
         self.send_window = windows.max().map(f64::from);
         let windows = streams
@@ -188,10 +196,14 @@ impl Facts {
 
     fn loss_row(&self) -> Option<Evidence> {
         let segments = self.retransmits.unwrap_or(0.0);
-        row("retransmitted", self.loss_share, |share| {
+        let needless = match self.needless {
+            Some(count) if count > 0.0 => format!(", of which {count:.0} had arrived, late"),
+            Some(_) | None => String::new(),
+        };
+        row("lost_bytes", self.loss_share, |share| {
+            let share = 100.0 * share;
             format!(
-                "{:.3} % of the bytes were sent again ({segments:.0} segments)",
-                100.0 * share
+                "{share:.3} % of the bytes were lost ({segments:.0} segments sent again{needless})"
             )
         })
     }

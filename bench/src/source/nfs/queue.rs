@@ -6,11 +6,11 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::ops::Range;
 
-use super::nfs::NfsSource;
-use super::nfs_call::read_reply;
-use super::{Queue, SourceError, Told};
+use super::{NfsSource, reply};
 use crate::rpc::{CallWriter, NFS, Reader};
+use crate::source::{Queue, SourceError, Told};
 
 /// Octets of a READ reply beside its data: RPC head with the longest verifier, status, attributes.
 const REPLY_HEAD_BYTES: usize = 1024;
@@ -56,34 +56,20 @@ impl<'a> NfsQueue<'a> {
         SourceError::server(self.source.name(), why)
     }
 
-    /// The bytes of the first whole record: where it begins and ends in the buffer.
-    fn record(&self, from: usize) -> Result<Option<(usize, usize)>, SourceError> {
+    /// Where the first whole record behind `from` lies in the buffer.
+    fn record(&self, from: usize) -> Result<Option<Range<usize>>, SourceError> {
         let rest = self.buffer.get(from..self.filled).unwrap_or(&[]);
-        let Some((mark, _)) = rest.split_first_chunk::<4>() else {
-            return Ok(None);
-        };
-        let mark = u32::from_be_bytes(*mark);
-        let length = (mark & 0x7fff_ffff) as usize;
-        if mark >> 31 == 0 || length > self.reply_bytes_max {
-            return Err(self.fault(format!("a reply of {length} octets or in pieces")));
-        }
-        let (start, end) = (from + 4, from + 4 + length);
-        Ok((end <= self.filled).then_some((start, end)))
+        let found = reply::record(rest, self.reply_bytes_max);
+        let found = found.map_err(|error| self.fault(format!("{error:#}")))?;
+        Ok(found.map(|record| from + record.start..from + record.end))
     }
 
-    fn tell(&mut self, start: usize, end: usize, told: &mut Told<'_>) -> Result<(), SourceError> {
-        let message = self.buffer.get(start..end).unwrap_or(&[]);
-        let mut reader = Reader(message);
-        let mut head = || -> anyhow::Result<u32> {
-            let (xid, kind, state) = (reader.number()?, reader.number()?, reader.number()?);
-            let (_flavor, _verifier) = (reader.number()?, reader.opaque()?);
-            let accepted = reader.number()?;
-            anyhow::ensure!((kind, state, accepted) == (1, 0, 0), "the call was refused");
-            Ok(xid)
-        };
-        let xid = head().map_err(|error| self.fault(format!("{error:#}")))?;
-        let reply = read_reply(&mut reader).map_err(|error| self.fault(format!("{error:#}")))?;
-        let (bytes, _) = reply.map_err(|status| self.fault(format!("READ: status {status}")))?;
+    fn tell(&mut self, record: Range<usize>, told: &mut Told<'_>) -> Result<(), SourceError> {
+        let broken = |error: anyhow::Error| self.fault(format!("{error:#}"));
+        let mut reader = Reader(self.buffer.get(record).unwrap_or(&[]));
+        let xid = reader.accepted().map_err(broken)?;
+        let answer = reply::read(&mut reader).map_err(broken)?;
+        let (bytes, _) = answer.map_err(|status| self.fault(format!("READ: status {status}")))?;
         let slot = (xid % self.asked.len().max(1) as u32) as usize;
         let Some(asked) = self.asked.get_mut(slot) else {
             return Ok(());
@@ -140,9 +126,9 @@ impl Queue for NfsQueue<'_> {
                 Err(error) => return Err(SourceError::system(self.source.name(), error)),
             }
             let mut from = 0;
-            while let Some((start, end)) = self.record(from)? {
-                self.tell(start, end, told)?;
-                from = end;
+            while let Some(record) = self.record(from)? {
+                from = record.end;
+                self.tell(record, told)?;
                 any = true;
             }
             self.buffer.copy_within(from..self.filled, 0);

@@ -1,15 +1,16 @@
 //! NFSv3, MOUNT and port mapper calls, one at a time, for setup, names and small files.
 //!
 //! Governed by RFC 1813 (sections 3.3 and 5.2) and RFC 1833 (section 3, PMAPPROC_GETPORT).
-//! Invariant: every reply is read through a bounded reader; a status is told by its name. Not
-//! promised: other procedures, locks, or version 4.
+//! Invariant: one call is under way, and its reply is bounded ([`crate::rpc::exchange`]); a status
+//! is told by its name. Not promised: other procedures, locks, or version 4.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::place::{NfsPlace, address};
-use super::{Entry, SourceError};
+use super::reply::{self, Answer, Attributes};
 use crate::rpc::{CallWriter, Caller, MOUNT, NFS, Reader, connect_reserved, exchange};
+use crate::source::place::{NfsPlace, address};
+use crate::source::{Entry, SourceError};
 
 /// Longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -19,20 +20,6 @@ const PORT_MAPPER_PORT: u16 = 111;
 const PORT_MAPPER: u32 = 100_000;
 /// Most entries of a folder that are listed, as a count: enough for any share's folder of models.
 const ENTRIES_MAX: usize = 100_000;
-/// Type of a plain file (RFC 1813 section 2.5, `NF3REG`).
-const PLAIN_FILE: u32 = 1;
-/// Octets of attributes (RFC 1813 section 2.6, `fattr3`).
-const ATTRIBUTES_BYTES: usize = 84;
-
-/// Attributes that matter here.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Attributes {
-    /// Whether it is a plain file.
-    pub(super) is_file: bool,
-    /// Its length.
-    pub(super) bytes: u64,
-}
-
 /// One connection that makes one call at a time.
 pub(super) struct NfsClient {
     stream: TcpStream,
@@ -95,6 +82,8 @@ impl Server {
             let mount = at(port);
             return Ok(Self { nfs, mount });
         }
+        // Nobody there is another fault than no MOUNT there.
+        reach(nfs)?;
         let both = Self { nfs, mount: nfs };
         if both.answers_mount() {
             return Ok(both);
@@ -105,7 +94,7 @@ impl Server {
                 "neither on port {} nor named by port 111: {error}",
                 place.port
             );
-            SourceError::server(what, format!("{why}. Write ?mountport=N"))
+            SourceError::server(what, format!("{why} Write ?mountport=N"))
         })?;
         let mount = at(port);
         Ok(Self { nfs, mount })
@@ -142,18 +131,10 @@ impl Server {
     fn mount_one(&self, export: &str, caller: Caller) -> Outcome<Vec<u8>> {
         let mut client = NfsClient::connect(self.mount, caller)?;
         // MOUNTPROC3_MNT, RFC 1813 section 5.2.1.
-        let reply = client.call(MOUNT, 1, |call| call.opaque(export.as_bytes()))?;
-        let mut reader = Reader(&reply);
-        let mut read = || -> anyhow::Result<(u32, Vec<u8>)> {
-            match reader.number()? {
-                0 => Ok((0, reader.opaque()?.to_vec())),
-                status => Ok((status, Vec::new())),
-            }
-        };
-        match read().map_err(|error| broken(export, &error))? {
-            (0, root) => Ok(root),
-            (status, _) => Err(SourceError::server(export, status_name(status))),
-        }
+        let mounted = client.call(MOUNT, 1, reply::mount, |call| {
+            call.opaque(export.as_bytes())
+        })?;
+        mounted.map_err(|status| SourceError::server(export, status_name(status)))
     }
 }
 
@@ -168,10 +149,8 @@ fn asked_port(mapper: SocketAddr) -> Outcome<u16> {
     call.end(0);
     let reply = exchange(&mut stream, &call.take());
     let reply = reply.map_err(|error| broken("the port mapper", &error))?;
-    let port = Reader(&reply).number().ok();
-    let port = port.and_then(|port| u16::try_from(port).ok());
-    let none = || SourceError::server("the port mapper", "it knows no MOUNT over TCP");
-    port.filter(|port| *port != 0).ok_or_else(none)
+    let port = reply::port(&mut Reader(&reply)).ok().flatten();
+    port.ok_or_else(|| SourceError::server("the port mapper", "it knows no MOUNT over TCP"))
 }
 
 impl NfsClient {
@@ -184,19 +163,34 @@ impl NfsClient {
         })
     }
 
-    fn call(
+    /// Makes a call and reads its reply.
+    fn call<T>(
         &mut self,
         program: u32,
         procedure: u32,
+        read: impl FnOnce(&mut Reader<'_>) -> Answer<T>,
         arguments: impl FnOnce(&mut CallWriter),
-    ) -> Outcome<Vec<u8>> {
+    ) -> Outcome<Result<T, u32>> {
         self.xid = self.xid.wrapping_add(1);
         let mut call = CallWriter::new();
         call.begin(self.xid, program, procedure, self.caller);
         arguments(&mut call);
         call.end(0);
         let reply = exchange(&mut self.stream, &call.take());
+        let reply = reply.and_then(|reply| read(&mut Reader(&reply)));
         reply.map_err(|error| broken(&self.what, &error))
+    }
+
+    /// Makes an NFS call on `what`; a status is an error.
+    fn must<T>(
+        &mut self,
+        what: &str,
+        procedure: u32,
+        read: impl FnOnce(&mut Reader<'_>) -> Answer<T>,
+        arguments: impl FnOnce(&mut CallWriter),
+    ) -> Outcome<T> {
+        let answer = self.call(NFS, procedure, read, arguments)?;
+        answer.map_err(|status| SourceError::server(what, status_name(status)))
     }
 
     /// LOOKUP (RFC 1813 section 3.3.3): the handle, and its attributes where the server tells.
@@ -205,66 +199,40 @@ impl NfsClient {
         folder: &[u8],
         name: &str,
     ) -> Outcome<(Vec<u8>, Option<Attributes>)> {
-        let reply = self.call(NFS, 3, |call| {
+        self.must(name, 3, reply::lookup, |call| {
             call.opaque(folder);
             call.opaque(name.as_bytes());
-        })?;
-        let mut reader = Reader(&reply);
-        let mut read = || -> anyhow::Result<(u32, Vec<u8>, Option<Attributes>)> {
-            match reader.number()? {
-                0 => Ok((0, reader.opaque()?.to_vec(), maybe_attributes(&mut reader)?)),
-                status => Ok((status, Vec::new(), None)),
-            }
-        };
-        match read().map_err(|error| broken(name, &error))? {
-            (0, handle, attributes) => Ok((handle, attributes)),
-            (status, ..) => Err(SourceError::server(name, status_name(status))),
-        }
+        })
     }
 
     /// GETATTR (RFC 1813 section 3.3.1).
     pub(super) fn attributes(&mut self, handle: &[u8]) -> Outcome<Attributes> {
-        let reply = self.call(NFS, 1, |call| call.opaque(handle))?;
-        let mut reader = Reader(&reply);
-        let mut read = || -> anyhow::Result<Result<Attributes, u32>> {
-            match reader.number()? {
-                0 => Ok(Ok(attributes(&mut reader)?)),
-                status => Ok(Err(status)),
-            }
-        };
-        let found = read().map_err(|error| broken("GETATTR", &error))?;
-        found.map_err(|status| SourceError::server("GETATTR", status_name(status)))
+        self.must("GETATTR", 1, reply::attributes, |call| call.opaque(handle))
     }
 
     /// FSINFO (RFC 1813 section 3.3.19): most bytes of a READ.
     pub(super) fn read_bytes_max(&mut self, handle: &[u8]) -> Outcome<u32> {
-        let reply = self.call(NFS, 19, |call| call.opaque(handle))?;
-        let mut reader = Reader(&reply);
-        let mut read = || -> anyhow::Result<u32> {
-            anyhow::ensure!(reader.number()? == 0, "FSINFO failed");
-            maybe_attributes(&mut reader)?;
-            reader.number()
-        };
-        read().map_err(|error| broken("FSINFO", &error))
+        self.must("FSINFO", 19, reply::read_bytes_max, |call| {
+            call.opaque(handle)
+        })
     }
 
-    /// READ (RFC 1813 section 3.3.6) from `offset`, up to `count` bytes.
+    /// READ (RFC 1813 section 3.3.6) from `offset`, up to `count` bytes; whether the file ends.
     pub(super) fn read(
         &mut self,
         handle: &[u8],
         offset: u64,
         count: u32,
     ) -> Outcome<(Vec<u8>, bool)> {
-        let reply = self.call(NFS, 6, |call| {
+        let owned = |reader: &mut Reader<'_>| {
+            let answer = reply::read(reader)?;
+            Ok(answer.map(|(bytes, is_end)| (bytes.to_vec(), is_end)))
+        };
+        self.must("READ", 6, owned, |call| {
             call.opaque(handle);
             call.long(offset);
             call.number(count);
-        })?;
-        let mut reader = Reader(&reply);
-        let read = read_reply(&mut reader).map_err(|error| broken("READ", &error))?;
-        let (bytes, is_end) =
-            read.map_err(|status| SourceError::server("READ", status_name(status)))?;
-        Ok((bytes.to_vec(), is_end))
+        })
     }
 
     /// READDIRPLUS (RFC 1813 section 3.3.17) until the end.
@@ -272,7 +240,8 @@ impl NfsClient {
         let mut found = Vec::new();
         let (mut cookie, mut verifier) = (0, 0);
         loop {
-            let reply = self.call(NFS, 17, |call| {
+            let names = |reader: &mut Reader<'_>| reply::names(reader, cookie);
+            let page = self.must("READDIRPLUS", 17, names, |call| {
                 call.opaque(folder);
                 call.long(cookie);
                 call.long(verifier);
@@ -280,89 +249,15 @@ impl NfsClient {
                 call.number(8 * 1024);
                 call.number(64 * 1024);
             })?;
-            let before = cookie;
-            let page = page(&mut Reader(&reply), &mut found, &mut cookie, &mut verifier);
-            match page.map_err(|error| broken("READDIRPLUS", &error))? {
-                Ok(true) => return Ok(found),
-                Ok(false) if cookie == before || found.len() > ENTRIES_MAX => {
-                    let why = format!("the folder is longer than {ENTRIES_MAX} or repeats itself");
-                    return Err(SourceError::server("READDIRPLUS", why));
-                }
-                Ok(false) => {}
-                Err(status) => {
-                    return Err(SourceError::server("READDIRPLUS", status_name(status)));
-                }
+            found.extend(page.entries);
+            if page.is_end {
+                return Ok(found);
             }
+            if page.cookie == cookie || found.len() > ENTRIES_MAX {
+                let why = format!("the folder is longer than {ENTRIES_MAX} or repeats itself");
+                return Err(SourceError::server("READDIRPLUS", why));
+            }
+            (cookie, verifier) = (page.cookie, page.verifier);
         }
     }
-}
-
-/// One page of names; true at the end of the folder.
-fn page(
-    reader: &mut Reader<'_>,
-    found: &mut Vec<Entry>,
-    cookie: &mut u64,
-    verifier: &mut u64,
-) -> anyhow::Result<Result<bool, u32>> {
-    let status = reader.number()?;
-    if status != 0 {
-        return Ok(Err(status));
-    }
-    maybe_attributes(reader)?;
-    *verifier = long(reader)?;
-    while reader.number()? == 1 {
-        let _file_id = long(reader)?;
-        let name = String::from_utf8_lossy(reader.opaque()?).into_owned();
-        *cookie = long(reader)?;
-        let attributes = maybe_attributes(reader)?;
-        if reader.number()? == 1 {
-            reader.opaque()?;
-        }
-        if name != "." && name != ".." {
-            let bytes = attributes.filter(|attributes| attributes.is_file);
-            let bytes = bytes.map(|attributes| attributes.bytes);
-            found.push(Entry { name, bytes });
-        }
-    }
-    Ok(Ok(reader.number()? == 1))
-}
-
-fn long(reader: &mut Reader<'_>) -> anyhow::Result<u64> {
-    Ok(u64::from(reader.number()?) << 32 | u64::from(reader.number()?))
-}
-
-fn attributes(reader: &mut Reader<'_>) -> anyhow::Result<Attributes> {
-    let whole = reader.0.get(..ATTRIBUTES_BYTES);
-    let mut inner = Reader(whole.ok_or_else(|| anyhow::anyhow!("attributes cut short"))?);
-    reader.0 = reader.0.get(ATTRIBUTES_BYTES..).unwrap_or(&[]);
-    let is_file = inner.number()? == PLAIN_FILE;
-    // Mode, links, uid and gid come before the size.
-    for _ in 0..4 {
-        inner.number()?;
-    }
-    let bytes = long(&mut inner)?;
-    Ok(Attributes { is_file, bytes })
-}
-
-fn maybe_attributes(reader: &mut Reader<'_>) -> anyhow::Result<Option<Attributes>> {
-    match reader.number()? {
-        0 => Ok(None),
-        _ => attributes(reader).map(Some),
-    }
-}
-
-/// The data of a READ reply and whether the file ends there, or the status.
-pub(super) fn read_reply<'a>(
-    reader: &mut Reader<'a>,
-) -> anyhow::Result<Result<(&'a [u8], bool), u32>> {
-    let status = reader.number()?;
-    if status != 0 {
-        return Ok(Err(status));
-    }
-    maybe_attributes(reader)?;
-    let count = reader.number()? as usize;
-    let is_end = reader.number()? == 1;
-    let bytes = reader.opaque()?;
-    anyhow::ensure!(bytes.len() == count, "the count is not that of the data");
-    Ok(Ok((bytes, is_end)))
 }

@@ -5,26 +5,26 @@
 //! be counted. Not promised: chunked bodies; they are refused by name.
 
 /// Longest head, in octets: servers in use send some hundred.
-pub(super) const HEAD_BYTES_MAX: usize = 16 * 1024;
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// What a head says.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Head {
+pub struct Head {
     /// Octets of the head itself.
-    pub(super) head_bytes: usize,
+    pub head_bytes: usize,
     /// Status code.
-    pub(super) status: u16,
+    pub status: u16,
     /// Octets of the body.
-    pub(super) body_bytes: u64,
+    pub body_bytes: u64,
     /// Whether the connection ends with this response.
-    pub(super) closes: bool,
+    pub closes: bool,
 }
 
 /// Reads a head from the first octets of a connection; `None` when more must come.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, String> {
+pub fn parse(bytes: &[u8]) -> Result<Option<Head>, String> {
     let seen = bytes.get(..HEAD_BYTES_MAX).unwrap_or(bytes);
     let Some(end) = seen.windows(4).position(|four| four == b"\r\n\r\n") else {
         return match bytes.len() >= HEAD_BYTES_MAX {
@@ -37,7 +37,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, String> {
     let first = lines.next().unwrap_or("");
     let status = first
         .strip_prefix("HTTP/1.")
-        .and_then(|rest| rest.get(2..5)?.parse().ok())
+        .and_then(|rest| status_of(rest.get(1..)?))
         .ok_or_else(|| format!("no HTTP/1 answer: {}", shown(first)))?;
     let mut head = Head {
         head_bytes: end + 4,
@@ -52,7 +52,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, String> {
         };
         let value = value.trim();
         match name.to_ascii_lowercase().as_str() {
-            "content-length" => length = Some(value.parse().map_err(|_| shown(line))?),
+            "content-length" => length = Some(agreed(length, value).ok_or_else(|| shown(line))?),
             "connection" => head.closes |= value.eq_ignore_ascii_case("close"),
             "transfer-encoding" => {
                 return Err("the server sends it in chunks without a length".to_owned());
@@ -66,6 +66,23 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, String> {
         (None, _) => return Err(format!("status {status} without a Content-Length")),
     }
     Ok(Some(head))
+}
+
+/// The status behind the version, ` 206 Partial Content`: three digits (RFC 9112 section 4).
+fn status_of(rest: &str) -> Option<u16> {
+    let (code, reason) = rest.strip_prefix(' ')?.split_at_checked(3)?;
+    let is_code = code.bytes().all(|byte| byte.is_ascii_digit());
+    let ends = reason.is_empty() || reason.starts_with(' ');
+    code.parse().ok().filter(|_| is_code && ends)
+}
+
+/// A length of digits alone that contradicts none before it (RFC 9112 section 6.3).
+fn agreed(before: Option<u64>, value: &str) -> Option<u64> {
+    let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+    let length = value.parse().ok().filter(|_| is_number)?;
+    before
+        .is_none_or(|before| before == length)
+        .then_some(length)
 }
 
 fn shown(line: &str) -> String {
@@ -99,6 +116,8 @@ mod tests {
             "SSH-2.0-x\r\n\r\n",
             "HTTP/1.1 200 OK\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             "HTTP/1.1 2\r\n\r\n",
         ] {
