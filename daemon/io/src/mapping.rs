@@ -72,7 +72,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: `start` and `bytes` are those of mmap, and no piece is left: each holds the `Arc`.
+        // SAFETY: `start` and `bytes` are mmap's, and no span is left: each holds the `Arc`.
         if unsafe { libc::munmap(self.start.as_ptr(), self.bytes) } != 0 {
             tracing::debug!(error = %last_errno(), "a mapping stays");
         }

@@ -1,9 +1,9 @@
 //! Staging: turning what a core put out into pieces to send, jobs to run and cold reads.
 //!
 //! Short framed spans are read straight into the reply when they are in memory, or sent from where
-//! they lie if their file lives there; longer ones are sent as files; cold ones go aside and come back when they have been read, so that other replies
-//! pass them. Invariant: a framed reply's head is sent only with its bytes secured. Not promised:
-//! the order of framed replies.
+//! they lie if their file lives there; longer ones are sent as files; cold ones go aside and come
+//! back when they have been read, so that other replies pass them. Invariant: a framed reply's head
+//! is sent only with its bytes secured. Not promised: the order of framed replies.
 
 use std::os::fd::AsFd;
 
