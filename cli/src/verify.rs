@@ -21,7 +21,8 @@ Examples:
   towline verify --look-only --json
 
 What is wrong is healed from where the model came, if that answers; else it is taken out
-of sight and kept in .towline/quarantine of the volume.
+of sight and kept in .towline/quarantine of the volume. Signatures are checked as well: one
+that does not hold is set aside, and what models.require_signature demands must be there.
 
 Exit codes: 0 sound, or sound again; 1 something could not be healed; 64 usage, 65 refused,
 69 no node, 74 storage.";

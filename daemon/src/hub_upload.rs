@@ -174,7 +174,7 @@ impl UploadDesk {
             Some(organisation) => (organisation, name),
             None => name.split_once('/').unwrap_or(("", name)),
         };
-        let repo = repo(&sight, one, other)?;
+        let repo = repo(sight, one, other)?;
         let answer = good(json!({ "url": format!("{url}{repo}"), "name": repo.as_str() }));
         let seen = self.uploads.models().seen(sight.clone());
         if seen.repo(&repo).is_none() {
