@@ -234,8 +234,8 @@ impl Inner {
         Ok(())
     }
 
-    /// After a failed write the index takes no other until it is opened again; what it knows then is
-    /// what counts.
+    /// After a failed write the index takes no other until it is opened again; what it knows then
+    /// is what counts.
     fn reopen_index(&self, state: &mut State) {
         if !self.index.is_stuck() {
             return;
@@ -246,7 +246,8 @@ impl Inner {
                 state.books = books;
             }
             Ok((.., damaged)) => {
-                tracing::error!(count = damaged, "the index has damaged rows; run verify");
+                let error = format!("{damaged} damaged rows");
+                tracing::error!(error, "the index cannot be used again; run verify");
             }
             Err(error) => {
                 tracing::error!(%error, "the index cannot be opened again; restart the node");

@@ -29,7 +29,15 @@ main=/mnt/models/acme/tiny-llama/main
 for change in "echo x > $main/config.json" "echo x >> $main/new" "rm $main/config.json" \
     "mv $main/config.json $main/other" "mkdir $main/sub" "ln $main/config.json $main/link" \
     "chmod 644 $main/config.json" "rm $snapshot/config.json" "echo x > /mnt/models/new"; do
-    refused "Read-only file system" "$change"
+    if text=$(sh -c "$change" 2>&1); then
+        fail "succeeded: $change"
+    fi
+    # Where the mode alone forbids it to a squashed root, the client asks no further.
+    case $text in
+        *"Read-only file system"*) echo "EROFS: $change" ;;
+        *"Permission denied"*) echo "EACCES: $change" ;;
+        *) fail "'$change' said '$text'" ;;
+    esac
 done
 check "$main"
 passed "nothing can be changed"

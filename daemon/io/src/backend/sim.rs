@@ -44,6 +44,8 @@ enum Change {
     Names(Names),
     SyncDirectory(Inode),
     SyncEverything,
+    /// One that was counted and refused: it keeps the log in step with the count.
+    Refused,
 }
 
 /// A change of names, with the directories that it touches.
@@ -190,9 +192,12 @@ impl State {
 
     fn names(&mut self, names: Names) -> Result<()> {
         self.change()?;
-        self.disk.apply(&names)?;
-        self.log.push(Change::Names(names));
-        Ok(())
+        let outcome = self.disk.apply(&names);
+        self.log.push(match outcome {
+            Ok(()) => Change::Names(names),
+            Err(_) => Change::Refused,
+        });
+        outcome
     }
 
     fn place(&self, path: &str) -> Result<(Inode, String)> {

@@ -61,16 +61,17 @@ impl ArrivingFile {
     ) -> Result<Vec<Option<Known>>> {
         let mut files = Vec::new();
         for (number, file) in plan.files.iter().enumerate() {
-            if let Some(done) = record::done(&inner.disk, directory, number)
-                && let Some(hold) = inner.hold_known(&done.id)?
-            {
-                let arrived = true;
-                files.push(Some(Known {
-                    done,
-                    hold,
-                    arrived,
-                }));
-                continue;
+            if let Some(done) = record::done(&inner.disk, directory, number) {
+                if let Some(hold) = inner.hold_known(&done.id)? {
+                    let arrived = true;
+                    files.push(Some(Known {
+                        done,
+                        hold,
+                        arrived,
+                    }));
+                    continue;
+                }
+                take_back(inner, &done.id, &own_path(directory, number))?;
             }
             files.push(match file.sha256 {
                 Some(sha256) => known_by(inner, file, sha256)?,
@@ -100,7 +101,7 @@ impl ArrivingFile {
     }
 
     pub(super) fn own_path(&self) -> String {
-        format!("{}/{}.data", self.directory, self.number)
+        own_path(&self.directory, self.number)
     }
 
     /// Whether it is worth a map of its own. A file of one block is hashed again after a crash, or
@@ -378,6 +379,24 @@ impl FileState {
             .unwrap_or(0);
         word >> (block % 64) & 1 == 1
     }
+}
+
+fn own_path(directory: &str, number: usize) -> String {
+    format!("{directory}/{number}.data")
+}
+
+/// A file that had its place, though the index never learnt of it, becomes the arrival's again.
+fn take_back(inner: &Inner, id: &FileId, own: &str) -> Result<()> {
+    let (disk, data) = (&inner.disk, layout::data(id));
+    if disk.exists(own) || inner.is_held(id) || !disk.exists(&data) {
+        return Ok(());
+    }
+    disk.backend.rename(&data, own).map_err(io("rename", own))?;
+    // It is read-only by now. Who is not root cannot write it again: it is fetched again then.
+    if disk.backend.open(own, Open::Write).is_err() {
+        disk.remove_all(own)?;
+    }
+    Ok(())
 }
 
 fn known_by(

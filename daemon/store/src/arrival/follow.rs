@@ -116,9 +116,11 @@ fn cut(shared: &Shared, hasher: &Hasher, number: usize, progress: &Progress) -> 
 /// Gives a complete file its place in the store, and lets the index know of it at once.
 fn settle(shared: &Arc<Shared>, hasher: &Hasher, number: usize) -> Result<()> {
     let cut = cut(shared, hasher, number, &shared.hashed)?;
-    let sha256 = cut.sha256;
+    let (inner, sha256) = (&shared.inner, cut.sha256);
+    // Said before the file moves: whoever is killed in between finds it where it went.
+    let done = done_of(&cut);
+    set_done(&inner.disk, &shared.directory, number, &done)?;
     let placed = place(shared, number, cut)?;
-    let inner = &shared.inner;
     let id = placed.done.id;
     if let Some(table) = placed.table.clone() {
         inner.sync_files(std::iter::once(&id))?;
@@ -133,9 +135,17 @@ fn settle(shared: &Arc<Shared>, hasher: &Hasher, number: usize) -> Result<()> {
         let mut state = inner.state();
         inner.commit(&mut state, &changes)?;
     }
-    let done = placed.done;
     shared.file(number)?.become_known(placed.known());
-    set_done(&inner.disk, &shared.directory, number, &done)
+    Ok(())
+}
+
+fn done_of(cut: &Cut) -> Done {
+    Done {
+        id: cut.table.id(),
+        sha256: cut.sha256,
+        git_oid: cut.git_oid,
+        format: cut.format,
+    }
 }
 
 /// A file that has got its place.
@@ -161,13 +171,8 @@ fn place(shared: &Shared, number: usize, cut: Cut) -> Result<Placed> {
     let inner = &shared.inner;
     let file = shared.file(number)?;
     let encoded = cut.table.encode();
-    let id = ChunkTable::id_of(&encoded);
-    let done = Done {
-        id,
-        sha256: cut.sha256,
-        git_oid: cut.git_oid,
-        format: cut.format,
-    };
+    let done = done_of(&cut);
+    let id = done.id;
     if let Some(hold) = inner.hold_known(&id)? {
         // Its own bytes go with the arrival: until then the folder that shows it links to them.
         let table = None;

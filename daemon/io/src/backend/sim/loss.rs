@@ -69,6 +69,7 @@ impl Crashes {
                     all.iter()
                         .for_each(|change| keep(&mut self.durable, change));
                 }
+                Change::Refused => {}
                 other => self.pending.push(other),
             }
         }
@@ -114,7 +115,8 @@ impl Crashes {
                 Change::Names(_)
                 | Change::SyncFile(_)
                 | Change::SyncDirectory(_)
-                | Change::SyncEverything => false,
+                | Change::SyncEverything
+                | Change::Refused => false,
             });
         self.pending = left;
         let done: Vec<Change> = done;
@@ -187,7 +189,10 @@ fn keep(disk: &mut Disk, change: &Change) {
             // A change whose ground is missing did not reach the disk either.
             let _ = disk.apply(names);
         }
-        Change::SyncFile(_) | Change::SyncDirectory(_) | Change::SyncEverything => {}
+        Change::SyncFile(_)
+        | Change::SyncDirectory(_)
+        | Change::SyncEverything
+        | Change::Refused => {}
     }
 }
 
