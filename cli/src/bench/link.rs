@@ -169,6 +169,15 @@ impl From<ReceiveName> for Receive {
 }
 
 impl TestOptions {
+    fn check_zerocopy(&self) -> Result<(), Failure> {
+        match self.udp && !matches!(self.zerocopy, ZerocopyName::Off) {
+            true => Err(Failure::usage(
+                "--zerocopy is for TCP: leave it out, or leave out -u",
+            )),
+            false => Ok(()),
+        }
+    }
+
     fn window(&self) -> Result<u32, Failure> {
         let bytes = u32::try_from(self.window.unwrap_or(0)).ok();
         let bytes = bytes.filter(|bytes| *bytes <= 512 << 20);
@@ -191,10 +200,7 @@ impl TestOptions {
             let (least, most) = (range.start(), range.end());
             Failure::usage(format!("--len {len}: write {least} to {most} bytes"))
         })?;
-        if self.udp && !matches!(self.zerocopy, ZerocopyName::Off) {
-            let text = "--zerocopy is for TCP: leave it out, or leave out -u";
-            return Err(Failure::usage(text));
-        }
+        self.check_zerocopy()?;
         let default_rate = match transport {
             Transport::Tcp => 0,
             Transport::Udp => UDP_RATE_DEFAULT,
