@@ -13,6 +13,8 @@ use crate::process::{command, must_run};
 
 /// Address of the server's end.
 pub const SERVER: &str = "10.77.2.2";
+/// Address of the router towards the client.
+pub const ROUTER: &str = "10.77.1.1";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -41,7 +43,7 @@ impl Row {
             ip(&["netns", "add", name])?;
             ip(&["-n", name, "link", "set", "lo", "up"])?;
         }
-        row.connect(&row.client, "10.77.1.2", "left", "10.77.1.1")?;
+        row.connect(&row.client, "10.77.1.2", "left", ROUTER)?;
         row.connect(&row.server, SERVER, "right", "10.77.2.1")?;
         let forward = "net.ipv4.ip_forward=1";
         row.run_in_router(&["sysctl", "-qw", forward])?;
@@ -95,6 +97,18 @@ impl Row {
     #[must_use]
     pub fn at_client(&self, words: &[&str]) -> Command {
         inside(&self.client, words)
+    }
+
+    /// A command that runs at the router's place.
+    #[must_use]
+    pub fn at_router(&self, words: &[&str]) -> Command {
+        inside(&self.router, words)
+    }
+
+    /// Names of the namespaces: client, router, server.
+    #[must_use]
+    pub fn names(&self) -> [&str; 3] {
+        [&self.client, &self.router, &self.server]
     }
 
     /// A command that runs at the server's place.

@@ -1,11 +1,16 @@
 //! `towline bench mesh HOSTS...`: the links from this host to several others, as one table.
 //!
-//! A host is measured both ways, one after the other, so that no test disturbs another. This is
-//! one row of the mesh: run it with `--json` on each host and `--merge` the files for all pairs.
-//! Nodes are not asked to measure each other: nobody should be able to make them load a network.
+//! A host is measured both ways, one after the other, so that no test disturbs another. That is one
+//! row of the mesh; for all pairs the other hosts measure theirs, asked through a remote shell
+//! (`--via ssh`), or by hand: `--json` on each host, then `--merge`. Nodes do not measure each other
+//! for whoever asks: nobody should be able to make them load a network.
+
+mod via;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use serde_json::json;
@@ -25,7 +30,8 @@ use crate::{output, table};
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   towline bench mesh 10.0.0.2 10.0.0.3 10.0.0.4          from here to each, and back
-  towline bench mesh 10.0.0.2 10.0.0.3 --json > a.json   the same on each host, then
+  towline bench mesh 10.0.0.2 10.0.0.3 --via ssh         all pairs: each measures its own too
+  towline bench mesh 10.0.0.2 10.0.0.3 --json > a.json   or by hand on each host, then
   towline bench mesh --merge a.json b.json c.json        all pairs as one table
   towline bench mesh --merge a.json b.json --html m.html and as a page with a heat map
 
@@ -56,6 +62,10 @@ pub(crate) struct Options {
     /// What this host is called in the table [default: its host name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Let every host measure its links too, all pairs: a command that runs words on the host which
+    /// is its next word, such as ssh. towline must be on the PATH there.
+    #[arg(long, value_name = "COMMAND", conflicts_with = "merge")]
+    via: Option<String>,
     /// Show rows that were made before instead of measuring; any number of files.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "hosts")]
     merge: Vec<PathBuf>,
@@ -66,7 +76,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     options.form.check()?;
     let rows = match options.merge.as_slice() {
-        [] => vec![measure(options)?],
+        [] => measure_all(options)?,
         files => files.iter().map(read).collect::<Result<_, _>>()?,
     };
     options.form.write_page(|| html::mesh_page(&rows))?;
@@ -84,8 +94,25 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     })
 }
 
-fn measure(options: &Options) -> Result<Row, Failure> {
+fn measure_all(options: &Options) -> Result<Vec<Row>, Failure> {
+    if options.via.is_some() {
+        via::check(options)?;
+    }
     let stop = stopping::flag()?;
+    let mut rows = vec![measure(options, &stop)?];
+    if let Some(shell) = &options.via {
+        for host in options.hosts.iter().filter(|_| options.hosts.len() > 1) {
+            let row = via::row(options, shell, host, &stop);
+            for link in &row.links {
+                told(options, &format!("{host} to {}", link.to), link)?;
+            }
+            rows.push(row);
+        }
+    }
+    Ok(rows)
+}
+
+fn measure(options: &Options, stop: &Arc<AtomicBool>) -> Result<Row, Failure> {
     let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let from = options
         .name
@@ -101,7 +128,7 @@ fn measure(options: &Options) -> Result<Row, Failure> {
             if link.error.is_some() {
                 continue;
             }
-            match client::run(&test(options, host, direction), &stop, |_| {}) {
+            match client::run(&test(options, host, direction), stop, |_| {}) {
                 Ok(run) => {
                     let report = report::of(&run);
                     let rate = report.figure("link").map(|figure| figure.value);
@@ -118,17 +145,22 @@ fn measure(options: &Options) -> Result<Row, Failure> {
                 Err(error) => link.error = Some(error.to_string()),
             }
         }
-        match options.form.form() {
-            Form::Text => {
-                let line = link.error.clone().or_else(|| link.verdict.clone());
-                output::print(&format!("{host}: {}\n", line.unwrap_or_default()))?;
-            }
-            Form::JsonStream => output::print(&event("link", &json!(link)))?,
-            Form::Json | Form::Csv => {}
-        }
+        told(options, host, &link)?;
         links.push(link);
     }
     Ok(Row { from, links })
+}
+
+/// Progress: a link that has been measured.
+fn told(options: &Options, what: &str, link: &Link) -> Result<(), Failure> {
+    match options.form.form() {
+        Form::Text => {
+            let line = link.error.as_ref().or(link.verdict.as_ref());
+            output::print(&format!("{what}: {}\n", line.map_or("", String::as_str)))
+        }
+        Form::JsonStream => output::print(&event("link", &json!(link))),
+        Form::Json | Form::Csv => Ok(()),
+    }
 }
 
 fn test(options: &Options, host: &str, direction: Direction) -> client::Options {
