@@ -135,8 +135,9 @@ fn five_mebibytes(value: &Value) -> Result<()> {
     ensure!(number(value, "/start/test_start/duration")? == 0.0);
     let (sent, received) = moved(value, "")?;
     ensure!(sent >= 5.0 * 1024.0 * 1024.0, "{sent}");
-    // What is moved after the end does not count, and the end comes at once.
-    ensure!(received < 9.0 * 1024.0 * 1024.0, "{received}");
+    // The end comes at once. Towards the one who counts, the sender fills the sockets until it
+    // hears of it: some MiB on an idle machine, more where the client waits for a processor.
+    ensure!(received < 32.0 * 1024.0 * 1024.0, "{received}");
     let seconds = number(value, "/end/sum_received/seconds")?;
     ensure!(seconds < 0.9, "{seconds} s");
     Ok(())
