@@ -9,6 +9,7 @@ mod compare;
 mod disk;
 mod goals;
 mod link;
+mod measured;
 mod mesh;
 mod model;
 mod outcome;
@@ -36,19 +37,19 @@ pub(crate) enum BenchVerb {
     Serve(serve::Options),
     /// Measure the round trips of small messages to a host that runs `towline bench serve`.
     #[command(after_help = rr::EXAMPLES)]
-    Rr(rr::Options),
+    Rr(measured::Options<rr::What>),
     /// Measure from this host to several others and show all as a table.
     #[command(after_help = mesh::EXAMPLES)]
     Mesh(Box<mesh::Options>),
     /// Measure a share as its clients read it: a path, NFS or HTTP.
     #[command(after_help = share::EXAMPLES)]
-    Share(Box<share::Options>),
+    Share(Box<measured::Options<share::What>>),
     /// Measure what a disk gives: the ceiling of the shares on it.
     #[command(after_help = disk::EXAMPLES)]
-    Disk(Box<disk::Options>),
+    Disk(Box<measured::Options<disk::What>>),
     /// Measure how long a model takes to load: safetensors or GGUF, by path, NFS or HTTP.
     #[command(after_help = model::EXAMPLES)]
-    Model(Box<model::Options>),
+    Model(Box<measured::Options<model::What>>),
     /// Run a measurement several times and keep the results under a name.
     #[command(after_help = save::EXAMPLES)]
     Save(Box<save::Options>),
@@ -68,11 +69,11 @@ pub(crate) fn run(verb: &BenchVerb) -> Result<ExitCode, Failure> {
     match verb {
         BenchVerb::Link(options) => link::run(options),
         BenchVerb::Serve(options) => serve::run(options),
-        BenchVerb::Rr(options) => rr::run(options),
+        BenchVerb::Rr(options) => measured::run(options),
         BenchVerb::Mesh(options) => mesh::run(options),
-        BenchVerb::Share(options) => share::run(options),
-        BenchVerb::Disk(options) => disk::run(options),
-        BenchVerb::Model(options) => model::run(options),
+        BenchVerb::Share(options) => measured::run(options),
+        BenchVerb::Disk(options) => measured::run(options),
+        BenchVerb::Model(options) => measured::run(options),
         BenchVerb::Save(options) => save::run(options),
         BenchVerb::Compare(options) => compare::run(options),
     }

@@ -11,9 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rustix::process::geteuid;
 use serde_json::Value;
-use towline_tests::bench::{parsed, told, towline};
+use towline_tests::bench::{parsed, towline};
 use towline_tests::netns::{ROUTER, Row, SERVER};
-use towline_tests::process::{Running, run};
+use towline_tests::process::{Finished, Running, run};
 use towline_tests::skip::{impossible, unless_installed};
 
 /// Longest wait for a server.
@@ -74,6 +74,46 @@ fn serve(row: &Row) -> Result<[Running; 2]> {
     anyhow::bail!("the servers do not listen")
 }
 
+/// Three hosts, two of which answer, and a shell to them.
+struct Lab {
+    row: Row,
+    shell: String,
+    _servers: [Running; 2],
+    _directory: tempfile::TempDir,
+}
+
+impl Lab {
+    fn new() -> Result<Self> {
+        let row = Row::new()?;
+        let directory = tempfile::tempdir()?;
+        let shell = shell(&row, directory.path())?;
+        Ok(Self {
+            _servers: serve(&row)?,
+            _directory: directory,
+            row,
+            shell,
+        })
+    }
+
+    /// The mesh of the client with the server and another host.
+    fn mesh(&self, other: &str) -> Result<Finished> {
+        let towline = towline()?;
+        let words = [
+            towline.as_str(),
+            "bench",
+            "mesh",
+            SERVER,
+            other,
+            "--via",
+            &self.shell,
+            "-t",
+            "1",
+            "--json",
+        ];
+        run(self.row.at_client(&words), Duration::from_secs(120))
+    }
+}
+
 fn rows(value: &Value) -> Result<&Vec<Value>> {
     value
         .as_array()
@@ -85,15 +125,7 @@ fn every_host_measures_every_other_through_a_remote_shell() -> Result<()> {
     if !can_run()? {
         return Ok(());
     }
-    let row = Row::new()?;
-    let directory = tempfile::tempdir()?;
-    let shell = shell(&row, directory.path())?;
-    let _servers = serve(&row)?;
-    let towline = towline()?;
-    let words = [
-        &towline, "bench", "mesh", SERVER, ROUTER, "--via", &shell, "-t", "1", "--json",
-    ];
-    let value = told(row.at_client(&words))?;
+    let value = parsed(&Lab::new()?.mesh(ROUTER)?)?;
     let all = rows(&value)?;
     ensure!(all.len() == 3, "{value:#}");
     for (row, links) in all.iter().zip([2, 1, 1]) {
@@ -120,15 +152,7 @@ fn a_host_that_cannot_be_asked_is_named_and_the_others_go_on() -> Result<()> {
     if !can_run()? {
         return Ok(());
     }
-    let row = Row::new()?;
-    let directory = tempfile::tempdir()?;
-    let shell = shell(&row, directory.path())?;
-    let _servers = serve(&row)?;
-    let towline = towline()?;
-    let words = [
-        &towline, "bench", "mesh", SERVER, NOBODY, "--via", &shell, "-t", "1", "--json",
-    ];
-    let finished = run(row.at_client(&words), Duration::from_secs(120))?;
+    let finished = Lab::new()?.mesh(NOBODY)?;
     ensure!(finished.status.code() == Some(2), "{}", finished.errors);
     let value = parsed(&finished)?;
     let error = value.pointer("/2/links/0/error").and_then(Value::as_str);

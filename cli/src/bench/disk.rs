@@ -3,7 +3,6 @@
 //! The work is in `towline_bench::disk`; here are its options.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -11,8 +10,9 @@ use clap::Args;
 use towline_bench::disk;
 use towline_bench::result::{Kind, Report};
 
-use super::outcome::{Form, OutcomeOptions, tell};
-use super::{amount, stopping};
+use super::amount;
+use super::measured::Measure;
+use super::outcome::{Form, tell};
 use crate::failure::Failure;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -27,15 +27,6 @@ Reads go through io_uring (one thread per request where that is forbidden; a not
 the fastest sequential figure: no share on this disk can be faster, except from memory.
 
 Exit codes: 0 done and every goal met, 1 a goal missed, 2 could not run or wrong content.";
-
-/// Options of `disk`.
-#[derive(Args, Debug)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    what: What,
-    #[command(flatten)]
-    outcome: OutcomeOptions,
-}
 
 /// What is measured.
 #[derive(Args, Clone, Debug)]
@@ -60,16 +51,10 @@ pub(crate) struct What {
     size: u64,
 }
 
-pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let outcome = options.outcome.check(Kind::Disk)?;
-    let stop = stopping::flag()?;
-    let report = options.what.measure(&stop, outcome.form())?;
-    outcome.finish(report)
-}
+impl Measure for What {
+    const KIND: Kind = Kind::Disk;
 
-impl What {
-    /// Measures, and tells what begins and ends.
-    pub(super) fn measure(&self, stop: &AtomicBool, form: Form) -> Result<Report, Failure> {
+    fn measure(&self, stop: &AtomicBool, form: Form) -> Result<Report, Failure> {
         let asked = disk::Options {
             path: self.path.clone(),
             depths: self.depths.clone(),

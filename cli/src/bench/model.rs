@@ -2,7 +2,6 @@
 //!
 //! The work is in `towline_bench::model`; here are its options.
 
-use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
@@ -10,8 +9,9 @@ use towline_bench::model;
 use towline_bench::result::{Kind, Report};
 use towline_bench::source::Place;
 
-use super::outcome::{Form, OutcomeOptions, tell};
-use super::{amount, stopping};
+use super::amount;
+use super::measured::Measure;
+use super::outcome::{Form, tell};
 use crate::failure::Failure;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -29,15 +29,6 @@ first, where that can be done; a server's memory may still hold it.
 
 Exit codes: 0 done and every goal met, 1 a goal missed, 2 could not run or wrong content.";
 
-/// Options of `model`.
-#[derive(Args, Debug)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    what: What,
-    #[command(flatten)]
-    outcome: OutcomeOptions,
-}
-
 /// What is measured.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct What {
@@ -53,16 +44,10 @@ pub(crate) struct What {
     size: u64,
 }
 
-pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let outcome = options.outcome.check(Kind::Model)?;
-    let stop = stopping::flag()?;
-    let report = options.what.measure(&stop, outcome.form())?;
-    outcome.finish(report)
-}
+impl Measure for What {
+    const KIND: Kind = Kind::Model;
 
-impl What {
-    /// Measures, and tells what begins and ends.
-    pub(super) fn measure(&self, stop: &AtomicBool, form: Form) -> Result<Report, Failure> {
+    fn measure(&self, stop: &AtomicBool, form: Form) -> Result<Report, Failure> {
         let place = Place::parse(&self.place).map_err(|error| Failure::usage(error.to_string()))?;
         let asked = model::Options {
             name: self.place.clone(),

@@ -11,6 +11,7 @@ use towline_bench::history::{RUNS_MAX, RUNS_MIN};
 use towline_bench::result::{Kind, Report};
 
 use super::goals::GoalOptions;
+use super::measured::Measure;
 use super::outcome::Form;
 use super::{disk, link, model, rr, share, stopping};
 use crate::failure::Failure;
@@ -75,10 +76,10 @@ impl Measurement {
     fn kind(&self) -> Kind {
         match &self.0 {
             Verb::Link(_) => Kind::Link,
-            Verb::Rr(_) => Kind::RequestResponse,
-            Verb::Share(_) => Kind::Share,
-            Verb::Disk(_) => Kind::Disk,
-            Verb::Model(_) => Kind::Model,
+            Verb::Rr(_) => rr::What::KIND,
+            Verb::Share(_) => share::What::KIND,
+            Verb::Disk(_) => disk::What::KIND,
+            Verb::Model(_) => model::What::KIND,
         }
     }
 

@@ -2,7 +2,6 @@
 //!
 //! The other end must be towline: `towline bench serve`, or a node with `[bench] iperf3 = true`.
 
-use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use serde_json::json;
 use towline_bench::result::{Kind, Report, Unit};
 use towline_bench::rr::{self, MESSAGE_BYTES_MAX};
 
-use super::outcome::{Form, OutcomeOptions, event};
-use super::stopping;
+use super::measured::Measure;
+use super::outcome::{Form, event};
 use crate::failure::Failure;
 use crate::output;
 
@@ -25,15 +24,6 @@ Examples:
 The other end must be towline ('towline bench serve' there); an iperf3 server answers no requests.
 
 Exit codes: 0 done and every goal met, 1 a goal missed, 2 could not run.";
-
-/// Options of `rr`.
-#[derive(Args, Debug)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    what: What,
-    #[command(flatten)]
-    outcome: OutcomeOptions,
-}
 
 /// What is measured.
 #[derive(Args, Clone, Debug)]
@@ -57,16 +47,10 @@ pub(crate) struct What {
     reply: u32,
 }
 
-pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let outcome = options.outcome.check(Kind::RequestResponse)?;
-    let stop = stopping::flag()?;
-    let report = options.what.measure(&stop, outcome.form())?;
-    outcome.finish(report)
-}
+impl Measure for What {
+    const KIND: Kind = Kind::RequestResponse;
 
-impl What {
-    /// Measures, and tells each second.
-    pub(super) fn measure(&self, stop: &AtomicBool, form: Form) -> Result<Report, Failure> {
+    fn measure(&self, stop: &AtomicBool, form: Form) -> Result<Report, Failure> {
         let asked = rr::Options {
             host: self.host.clone(),
             port: self.port,

@@ -2,7 +2,6 @@
 //!
 //! The work is in `towline_bench::share`; here are its options and the lines that tell progress.
 
-use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -11,8 +10,9 @@ use towline_bench::result::{Kind, Report};
 use towline_bench::share;
 use towline_bench::source::Place;
 
-use super::outcome::{Form, OutcomeOptions, tell};
-use super::{amount, stopping};
+use super::amount;
+use super::measured::Measure;
+use super::outcome::{Form, tell};
 use crate::failure::Failure;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -31,15 +31,6 @@ the file from this host's memory first; over NFS and HTTP the first read of all 
 because a server's memory cannot be emptied from here. HTTP folders must be a towline node's.
 
 Exit codes: 0 done and every goal met, 1 a goal missed, 2 could not run or wrong content.";
-
-/// Options of `share`.
-#[derive(Args, Debug)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    what: What,
-    #[command(flatten)]
-    outcome: OutcomeOptions,
-}
 
 /// What is measured.
 #[derive(Args, Clone, Debug)]
@@ -70,16 +61,10 @@ pub(crate) struct What {
     read_only: bool,
 }
 
-pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let outcome = options.outcome.check(Kind::Share)?;
-    let stop = stopping::flag()?;
-    let report = options.what.measure(&stop, outcome.form())?;
-    outcome.finish(report)
-}
+impl Measure for What {
+    const KIND: Kind = Kind::Share;
 
-impl What {
-    /// Measures, and tells what begins and ends.
-    pub(super) fn measure(&self, stop: &AtomicBool, form: Form) -> Result<Report, Failure> {
+    fn measure(&self, stop: &AtomicBool, form: Form) -> Result<Report, Failure> {
         let place = Place::parse(&self.place).map_err(|error| Failure::usage(error.to_string()))?;
         let asked = share::Options {
             name: self.place.clone(),

@@ -15,6 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::books::RevisionRow;
 use crate::catalog::CatalogRevision;
 use crate::error::Result;
 use crate::layout;
@@ -193,6 +194,15 @@ impl Pass<'_> {
     fn concerns(&self, repo: &RepoName, rev: &RevisionId) -> bool {
         self.options.repo.is_none_or(|wanted| wanted == repo)
             && self.options.rev.is_none_or(|wanted| wanted == rev)
+    }
+
+    /// Rows of all revisions that concern this pass, shown or not.
+    fn rows(&self) -> Vec<RevisionRow> {
+        let state = self.inner.state();
+        let rows = state.books.revisions();
+        rows.filter(|row| self.concerns(&row.repo, &row.rev))
+            .cloned()
+            .collect()
     }
 
     /// Revisions that are shown and concern this pass.

@@ -13,14 +13,7 @@ use crate::sign::{self, PublicKey, SIGNATURE_BYTES, SIGNATURES_MAX};
 impl Pass<'_> {
     /// Checks the signatures of every revision that concerns this pass.
     pub(super) fn signatures(&mut self) -> Result<()> {
-        let rows: Vec<RevisionRow> = {
-            let state = self.inner.state();
-            let rows = state.books.revisions();
-            rows.filter(|row| self.concerns(&row.repo, &row.rev))
-                .cloned()
-                .collect()
-        };
-        for row in rows {
+        for row in self.rows() {
             self.kept(&row)?;
             self.demanded(&row)?;
         }

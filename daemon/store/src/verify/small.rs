@@ -100,14 +100,7 @@ impl Pass<'_> {
 
     /// Checks every manifest, on the disk and in the index.
     pub(super) fn manifests(&mut self) -> Result<()> {
-        let rows: Vec<_> = {
-            let state = self.inner.state();
-            let rows = state.books.revisions();
-            rows.filter(|row| self.concerns(&row.repo, &row.rev))
-                .cloned()
-                .collect()
-        };
-        for row in rows {
+        for row in self.rows() {
             self.report.revisions += 1;
             let id = row.manifest;
             let path = layout::manifest(&id);
