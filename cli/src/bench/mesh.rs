@@ -1,9 +1,9 @@
 //! `towline bench mesh HOSTS...`: the links from this host to several others, as one table.
 //!
-//! A host is measured both ways, one after the other, so that no test disturbs another. That is one
-//! row of the mesh; for all pairs the other hosts measure theirs, asked through a remote shell
-//! (`--via ssh`), or by hand: `--json` on each host, then `--merge`. Nodes do not measure each other
-//! for whoever asks: nobody should be able to make them load a network.
+//! A host is measured both ways, one after the other, so that no test disturbs another. That is
+//! one row of the mesh; for all pairs the other hosts measure theirs, asked through a remote shell
+//! (`--via ssh`), or by hand: `--json` on each host, then `--merge`. Nodes do not measure each
+//! other for whoever asks: nobody should be able to make them load a network.
 
 mod via;
 

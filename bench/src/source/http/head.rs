@@ -33,6 +33,10 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Head>, String> {
         };
     };
     let text = String::from_utf8_lossy(seen.get(..end).unwrap_or(&[])).into_owned();
+    // A line end of another kind would be read differently by others (RFC 9112 section 2.2).
+    if text.split("\r\n").any(has_control) {
+        return Err("a control character in the head of its answer".to_owned());
+    }
     let mut lines = text.split("\r\n");
     let first = lines.next().unwrap_or("");
     let status = first
@@ -85,6 +89,11 @@ fn agreed(before: Option<u64>, value: &str) -> Option<u64> {
         .then_some(length)
 }
 
+fn has_control(line: &str) -> bool {
+    line.bytes()
+        .any(|byte| byte.is_ascii_control() && byte != b'\t')
+}
+
 fn shown(line: &str) -> String {
     line.chars()
         .take(80)
@@ -120,6 +129,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             "HTTP/1.1 2\r\n\r\n",
+            "HTTP/1.1 206 x\nContent-Length: 11\r\nContent-Length: 70\r\n\r\n",
         ] {
             assert!(parse(wrong.as_bytes()).is_err(), "{wrong}");
         }
