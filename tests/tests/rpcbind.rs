@@ -16,7 +16,7 @@ use towline_tests::skip;
 const SCRIPT: &str = r#"
 set -eu
 rpcbind= node=
-trap 'kill $rpcbind $node 2> /dev/null' EXIT
+trap 'kill $rpcbind $node 2> /dev/null || true' EXIT
 ip link set lo up
 mount -t tmpfs tmpfs /run
 mkdir -p /run/rpcbind /run/data
