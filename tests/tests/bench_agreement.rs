@@ -15,6 +15,7 @@ use rustix::process::geteuid;
 use towline_tests::bench::{LIMIT, agree, bench, figure, parsed, told, towline};
 use towline_tests::content;
 use towline_tests::netns::{Row, SERVER};
+use towline_tests::paths::target;
 use towline_tests::process::{command, run};
 use towline_tests::share::serve;
 use towline_tests::skip::{impossible, unless_installed};
@@ -62,7 +63,7 @@ fn figures_of_a_path_agree_with_fio() -> Result<()> {
     if !unless_installed("fio", "fio")? {
         return Ok(());
     }
-    let folder = tempfile::tempdir_in(".")?;
+    let folder = tempfile::tempdir_in(target())?;
     let path = large_file(folder.path())?;
     let Some(throttle) = Throttle::new(folder.path(), DISK_BYTES_PER_S) else {
         return impossible("a slow disk needs root and the block controller of cgroups");
@@ -98,7 +99,7 @@ fn figures_from_memory_are_near_those_of_fio() -> Result<()> {
     if !unless_installed("fio", "fio")? {
         return Ok(());
     }
-    let folder = tempfile::tempdir_in(".")?;
+    let folder = tempfile::tempdir_in(target())?;
     let path = large_file(folder.path())?;
     let mut ratios = Vec::new();
     for _ in 0..5 {

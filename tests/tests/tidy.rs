@@ -1,10 +1,15 @@
-//! Style as a test: every rule a program can check, over every Rust source of the workspace.
+//! Style as a test: every rule a program can check, over every Rust source of the workspace; and no
+//! file is kept that a test has left behind.
 //!
 //! The rules are in `towline_tests::tidy`. Invariant: all findings are shown at once. Not promised:
 //! that tidy code is good code.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use towline_tests::paths::workspace;
+use towline_tests::process::{command, run};
+use towline_tests::skip::impossible;
 use towline_tests::tidy::{Finding, Ratchet, check, read_sources};
 
 #[test]
@@ -26,5 +31,30 @@ fn the_source_is_tidy() -> Result<()> {
         text.len(),
         text.join("\n")
     );
+    Ok(())
+}
+
+/// Largest file that is kept, in bytes: what a test leaves behind is larger, or has the name of a temporary folder.
+const KEPT_BYTES_MAX: u64 = 512 << 10;
+
+#[test]
+fn nothing_that_a_test_left_behind_is_kept() -> Result<()> {
+    let root = workspace();
+    let listed = run(
+        command("git", &["-C", &root.to_string_lossy(), "ls-files", "-z"]),
+        Duration::from_secs(20),
+    )?;
+    if !listed.status.success() {
+        return impossible("what is kept is known in a git checkout only");
+    }
+    let names = String::from_utf8(listed.output)?;
+    let names: Vec<&str> = names.split('\0').filter(|name| !name.is_empty()).collect();
+    assert!(names.len() > 20, "the list lost the files");
+    let is_stray = |name: &&&str| {
+        let length = std::fs::symlink_metadata(root.join(name)).map_or(0, |data| data.len());
+        length > KEPT_BYTES_MAX || name.split('/').any(|part| part.starts_with(".tmp"))
+    };
+    let stray: Vec<_> = names.iter().filter(is_stray).collect();
+    assert!(stray.is_empty(), "remove from the index: {stray:?}");
     Ok(())
 }
