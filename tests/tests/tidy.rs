@@ -34,7 +34,8 @@ fn the_source_is_tidy() -> Result<()> {
     Ok(())
 }
 
-/// Largest file that is kept, in bytes: what a test leaves behind is larger, or has the name of a temporary folder.
+/// Largest file that is kept, in bytes: what tests leave behind is larger, or lies in a temporary
+/// folder.
 const KEPT_BYTES_MAX: u64 = 512 << 10;
 
 #[test]
