@@ -2,7 +2,8 @@
 //!
 //! Invariant: no call leaves the directory or follows a symbolic link, whatever stands on the
 //! disk (`RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`). A file is changed as the daemon itself, not
-//! as the caller that a thread has served before. Not promised: a kernel before 5.6.
+//! as the caller that a thread has served before. Not promised: a kernel before 5.8, which has no
+//! openat2(2) or whose syncfs(2) tells nobody of lost writes.
 
 use std::any::Any;
 use std::ffi::CStr;
