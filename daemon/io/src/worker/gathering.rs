@@ -1,7 +1,7 @@
 //! Letting a long payload come together in the socket before it is taken out in one piece.
 //!
-//! A file system spends work on every call and on every large folio that a call touches: written
-//! in halves, 1 MiB took 0.47 of nfs-ganesha's CPU, in six pieces as they happened to come 0.52.
+//! A file system spends work on every call and on every large folio that a call touches: 1 MiB
+//! written in halves takes less than in six pieces as they happen to come.
 //! The socket is told to wake us when the rest of the payload waits in it (SO_RCVLOWAT,
 //! socket(7)); the kernel does so earlier when the receive window is full or the peer is gone.
 //! Invariant: a peer that is slow loses nothing by it: after [`GATHER_MAX`] every byte counts
