@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::cutting::{Sink, cut_file};
+use crate::cutting::{Nowhere, cut_file};
 use crate::error::{ClientFault, Result, StorageFault};
 use crate::git;
 use crate::hasher::Hasher;
@@ -17,7 +17,6 @@ use crate::manifest::{Manifest, ManifestFile};
 use crate::name::{RepoName, RevisionId};
 use crate::progress::Progress;
 use crate::source::{Source, SourceEntry};
-use crate::table::Chunk;
 
 /// Most files that are read at once.
 const WORKERS_MAX: usize = 8;
@@ -85,15 +84,6 @@ impl Outline<'_> {
             })
         })?;
         self.manifest(files)
-    }
-}
-
-/// Nothing is done with a chunk but naming it.
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn chunk(&mut self, _: &Chunk, _: &[u8]) -> Result<()> {
-        Ok(())
     }
 }
 

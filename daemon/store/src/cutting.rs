@@ -22,6 +22,15 @@ pub(crate) trait Sink {
     fn chunk(&mut self, chunk: &Chunk, bytes: &[u8]) -> Result<()>;
 }
 
+/// Nothing is done with a chunk but naming it.
+pub(crate) struct Nowhere;
+
+impl Sink for Nowhere {
+    fn chunk(&mut self, _: &Chunk, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// What a whole file turned out to be.
 #[derive(Debug)]
 pub(crate) struct Cut {

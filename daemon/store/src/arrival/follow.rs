@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use super::file::Known;
 use super::record::{Done, set_done};
 use super::{EARLY_BYTES_MIN, Shared, thread_fault};
-use crate::cutting::{Cut, Sink, cut_file};
+use crate::cutting::{Cut, Nowhere, cut_file};
 use crate::error::{PeerFault, Result, StorageFault, StoreError, io};
 use crate::hasher::Hasher;
 use crate::hold::Hold;
@@ -21,19 +21,10 @@ use crate::index::{Changes, IndexedFile};
 use crate::ingest::{Ingested, Stored};
 use crate::progress::Progress;
 use crate::source::SourceEntry;
-use crate::table::{Chunk, ChunkTable};
+use crate::table::ChunkTable;
 
 /// Most files of one arrival that are hashed at once.
 const FOLLOWERS_MAX: usize = 4;
-
-/// Nothing is done with a chunk but naming it.
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn chunk(&mut self, _: &Chunk, _: &[u8]) -> Result<()> {
-        Ok(())
-    }
-}
 
 /// Starts the threads.
 pub(super) fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>> {
@@ -118,9 +109,9 @@ fn settle(shared: &Arc<Shared>, hasher: &Hasher, number: usize) -> Result<()> {
     let cut = cut(shared, hasher, number, &shared.hashed)?;
     let (inner, sha256) = (&shared.inner, cut.sha256);
     // Said before the file moves: whoever is killed in between finds it where it went.
-    let done = done_of(&cut);
-    set_done(&inner.disk, &shared.directory, number, &done)?;
-    let placed = place(shared, number, cut)?;
+    let ready = Ready::of(cut);
+    set_done(&inner.disk, &shared.directory, number, &ready.done)?;
+    let placed = place(shared, number, ready)?;
     let id = placed.done.id;
     if let Some(table) = placed.table.clone() {
         inner.sync_files(std::iter::once(&id))?;
@@ -139,12 +130,26 @@ fn settle(shared: &Arc<Shared>, hasher: &Hasher, number: usize) -> Result<()> {
     Ok(())
 }
 
-fn done_of(cut: &Cut) -> Done {
-    Done {
-        id: cut.table.id(),
-        sha256: cut.sha256,
-        git_oid: cut.git_oid,
-        format: cut.format,
+/// A file that has been cut, with the bytes of its table: they are made, and named, once.
+struct Ready {
+    done: Done,
+    encoded: Vec<u8>,
+    table: ChunkTable,
+}
+
+impl Ready {
+    fn of(cut: Cut) -> Self {
+        let encoded = cut.table.encode();
+        Self {
+            done: Done {
+                id: ChunkTable::id_of(&encoded),
+                sha256: cut.sha256,
+                git_oid: cut.git_oid,
+                format: cut.format,
+            },
+            encoded,
+            table: cut.table,
+        }
     }
 }
 
@@ -167,12 +172,10 @@ impl Placed {
 }
 
 /// Moves the bytes of a file to their place. They are not durable there yet.
-fn place(shared: &Shared, number: usize, cut: Cut) -> Result<Placed> {
+fn place(shared: &Shared, number: usize, ready: Ready) -> Result<Placed> {
     let inner = &shared.inner;
     let file = shared.file(number)?;
-    let encoded = cut.table.encode();
-    let done = done_of(&cut);
-    let id = done.id;
+    let (done, id) = (ready.done, ready.done.id);
     if let Some(hold) = inner.hold_known(&id)? {
         // Its own bytes go with the arrival: until then the folder that shows it links to them.
         let table = None;
@@ -183,8 +186,8 @@ fn place(shared: &Shared, number: usize, cut: Cut) -> Result<Placed> {
         .map_err(io("set the length of", &file.own_path()))?;
     let data = inner.disk.existing(&file.own_path(), data);
     let room = inner.space.reserve(0, u64::MAX).ok_or_else(thread_fault)?;
-    let hold = inner.place_file(&id, &encoded, data, room)?;
-    let table = Some(Arc::new(cut.table));
+    let hold = inner.place_file(&id, &ready.encoded, data, room)?;
+    let table = Some(Arc::new(ready.table));
     Ok(Placed { done, hold, table })
 }
 
@@ -211,7 +214,7 @@ pub(super) fn finish(
     }
     let mut tables = HashMap::new();
     for (number, cut) in cuts {
-        let placed = place(shared, number, cut)?;
+        let placed = place(shared, number, Ready::of(cut))?;
         tables.extend(placed.table.clone().map(|table| (number, table)));
         shared.file(number)?.become_known(placed.known());
     }

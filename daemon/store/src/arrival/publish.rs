@@ -4,9 +4,10 @@
 //! which fails has moved nothing; what is good is found again by the next one.
 
 use super::{Arrival, follow};
+use crate::compose::Outline;
 use crate::error::{ClientFault, Result};
-use crate::manifest::{Manifest, ManifestFile};
-use crate::name::{RevisionId, TagName};
+use crate::manifest::ManifestFile;
+use crate::name::TagName;
 use crate::publish::{Complete, Parent, Published, commit};
 use crate::sign::Signer;
 
@@ -45,27 +46,18 @@ impl Arrival {
                 format: file.format,
                 table: file.id,
             });
-        let message = if plan.message.is_empty() {
-            "pull"
-        } else {
-            &plan.message
-        };
-        let mut manifest = Manifest {
-            repo: plan.repo.clone(),
-            rev: RevisionId([0; 20]),
+        let outline = Outline {
+            repo: &plan.repo,
             parent: plan.parent,
             created: plan.created.unwrap_or_else(|| shared.inner.now()),
-            message: message.to_owned(),
-            files: manifest_files.collect(),
+            message: match plan.message.as_str() {
+                "" => "pull",
+                message => message,
+            },
         };
-        manifest.arrange()?;
-        let computed = crate::git::commit_id(
-            &manifest.trees().root(),
-            manifest.parent.as_ref(),
-            manifest.created,
-            &manifest.message,
-        );
-        manifest.rev = plan.rev.unwrap_or(computed);
+        let mut manifest = outline.manifest(manifest_files.collect())?;
+        // What a source names a revision stays its name.
+        manifest.rev = plan.rev.unwrap_or(manifest.rev);
         let complete = Complete {
             manifest,
             files,
