@@ -30,7 +30,7 @@ use crate::tuning_peer::TuningPeer;
 use crate::uploads::{Staging, Uploads};
 use crate::volumes::Volumes;
 use crate::workers::{Plant, Workers};
-use crate::{control, datagrams, eviction, key_file, process, relay, volumes};
+use crate::{control, datagrams, eviction, key_file, process, tls, volumes};
 
 /// Most jobs that wait for the pool; beyond it the workers stop reading from those who ask.
 const JOBS_WAITING_MAX: usize = 4096;
@@ -50,6 +50,7 @@ pub(crate) struct Facts {
     pub(crate) uploads: Option<Arc<UploadDesk>>,
     pub(crate) tuning_peer: Arc<towline_tuning::peer::tally::Tally>,
     pub(crate) bench: Arc<towline_bench::link::server::Counters>,
+    pub(crate) tls: Option<Arc<tls::Tally>>,
     status: Status,
 }
 
@@ -95,9 +96,7 @@ struct Node {
     handed_off: tokio::sync::mpsc::Receiver<towline_io::HandOff>,
     ended: tokio::sync::mpsc::Receiver<Result<(), rustix::io::Errno>>,
     udp: Vec<std::net::UdpSocket>,
-    tls: Vec<std::net::TcpListener>,
-    tls_config: Option<Arc<rustls::ServerConfig>>,
-    http_listener: usize,
+    tls: Option<(tls::Terms, tls::Threads)>,
     caches: Vec<(String, std::path::PathBuf, towline_volume::evict::Bounds)>,
     registration: Option<Registration>,
     tuning_peer: TuningPeer,
@@ -106,10 +105,7 @@ struct Node {
 
 impl Node {
     fn build(effective: &Effective, mut notes: Vec<String>) -> Result<Self, NodeError> {
-        let tls_config = match &effective.tls {
-            Some(tls) => Some(relay::load(&tls.certificate.value, &tls.key.value)?),
-            None => None,
-        };
+        let terms = effective.tls.as_ref().map(tls::Terms::load).transpose()?;
         let congestion = congestion(&effective.io.congestion_control.value)?;
         let data: &Path = &effective.node.data.value;
         let key = key_file::load_or_make(data)?;
@@ -138,6 +134,13 @@ impl Node {
         listeners.extend(measuring.listeners());
         let http_listener = doors.iter().position(|door| door.speaks == Speaks::Http);
         let workers = Workers::start(&plant, spread(doors, workers, &congestion, limits))?;
+        let target = (workers.handles(), http_listener.unwrap_or(0));
+        let tls = terms
+            .map(|terms| {
+                tls::Threads::start(tls, &terms, target, &congestion)
+                    .map(|threads| (terms, threads))
+            })
+            .transpose()?;
         let mut status = status(effective, &workers, listeners, notes);
         status.portmap |= registration.is_some();
         status.tune = tuning_peer.addresses().to_vec();
@@ -156,6 +159,7 @@ impl Node {
             models,
             tuning_peer: tuning_peer.tally().clone(),
             bench: measuring.counters(),
+            tls: tls.as_ref().map(|(terms, _)| terms.tally.clone()),
             status,
         });
         Ok(Self {
@@ -165,8 +169,6 @@ impl Node {
             ended,
             udp,
             tls,
-            tls_config,
-            http_listener: http_listener.unwrap_or(0),
             caches: eviction::bounded(effective),
             registration,
             tuning_peer,
@@ -182,12 +184,8 @@ impl Node {
         for socket in self.udp {
             tokio::spawn(datagrams::serve(socket, self.facts.nfs.clone()));
         }
-        if let Some(config) = &self.tls_config {
-            for listener in self.tls {
-                let handles = self.workers.handles().to_vec();
-                let http = self.http_listener;
-                tokio::spawn(relay::serve(listener, config.clone(), handles, http));
-            }
+        if let Some((terms, _)) = &self.tls {
+            tokio::spawn(terms.clone().renew());
         }
         self.tuning_peer.start()?;
         let answering = self.measuring.start()?;
@@ -200,16 +198,22 @@ impl Node {
         drop(self.registration.take());
         tracing::info!("stopping: requests under way may finish");
         self.workers.drain();
+        if let Some((_, threads)) = &self.tls {
+            threads.stop();
+        }
         if let Some(models) = &self.facts.models {
             models.stop();
             models.note_uses();
         }
         let mut workers = self.workers;
-        let tuning_peer = self.tuning_peer;
+        let (tuning_peer, tls) = (self.tuning_peer, self.tls);
         let joined = tokio::task::spawn_blocking(move || {
             tuning_peer.stop();
             answering.stop();
             workers.join();
+            if let Some((_, threads)) = tls {
+                threads.join();
+            }
         });
         tokio::select! {
             _ = joined => {}

@@ -10,7 +10,7 @@ use crate::checker::{Checker, networks};
 use crate::effective::{
     BENCH_PORT_DEFAULT, Bench, CongestionControl, Effective, Engine, HTTP_PORT_DEFAULT, Io, Listen,
     LocalPorts, Log, LogFormat, NFS_PORT_DEFAULT, Node, Origin, Overrides, Portmap, Setting,
-    TLS_PORT_DEFAULT, TUNE_PORT_DEFAULT, Tls, Tune,
+    TUNE_PORT_DEFAULT, Tune,
 };
 use crate::error::{ConfigError, Problem};
 use crate::file::{self, At, File, Text};
@@ -18,6 +18,7 @@ use crate::limits::{self, Limits};
 use crate::models_check;
 use crate::s3_check;
 use crate::surroundings::Surroundings;
+use crate::tls_check;
 use crate::volume_check;
 
 /// Longest node name, in bytes: a DNS label.
@@ -59,7 +60,7 @@ pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effec
     let effective = Effective {
         io: io(check, &file.io),
         limits: limits(check, &file.limits),
-        tls: tls(check, &file.tls),
+        tls: tls_check::tls(check, &file.tls),
         log: log(check, &file.log),
         tune: tune(check, &file.tune, &listen),
         local_ports: check.word(
@@ -208,7 +209,7 @@ fn listen(check: &mut Checker<'_>, file: &file::Listen, overrides: &Overrides) -
     }
 }
 
-fn port(check: &mut Checker<'_>, at: &At<i64>, key: &str, default: u16) -> Setting<u16> {
+pub(crate) fn port(check: &mut Checker<'_>, at: &At<i64>, key: &str, default: u16) -> Setting<u16> {
     check.number(at, key, default, 0..=u16::MAX)
 }
 
@@ -334,35 +335,6 @@ fn limits(check: &mut Checker<'_>, file: &file::Limits) -> Limits {
             Duration::ZERO..=HOUR,
         ),
     }
-}
-
-fn tls(check: &mut Checker<'_>, file: &At<file::Tls>) -> Option<Tls> {
-    let table = file.as_ref()?;
-    let start = table.span().start;
-    let (certificate, key) = match (&table.get_ref().certificate, &table.get_ref().key) {
-        (Some(certificate), Some(key)) => (certificate, key),
-        _ => {
-            check.refuse(
-                start,
-                "tls",
-                "certificate and key belong together",
-                "write both as paths of PEM files, or leave the table out",
-            );
-            return None;
-        }
-    };
-    for (at, name) in [(certificate, "tls.certificate"), (key, "tls.key")] {
-        let path = check.path(at).value;
-        if !path.is_file() {
-            let what = format!("{} is not a file", path.display());
-            check.refuse(at.span().start, name, what, "name a PEM file");
-        }
-    }
-    Some(Tls {
-        certificate: check.path(certificate),
-        key: check.path(key),
-        port: port(check, &table.get_ref().port, "tls.port", TLS_PORT_DEFAULT),
-    })
 }
 
 fn tune(check: &mut Checker<'_>, file: &file::Tune, listen: &Listen) -> Tune {

@@ -294,6 +294,17 @@ pub struct Tls {
     pub key: Setting<PathBuf>,
     /// Port; 0 is any free port.
     pub port: Setting<u16>,
+    /// Pairs for clients that name a host which they are valid for (SNI).
+    pub more: Vec<TlsPair>,
+}
+
+/// `[[tls.more]]`
+#[derive(Clone, Debug)]
+pub struct TlsPair {
+    /// PEM file with the certificate and its chain.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
 }
 
 /// `[tune]`

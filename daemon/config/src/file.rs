@@ -92,6 +92,14 @@ pub(crate) struct Tls {
     pub(crate) certificate: At<PathBuf>,
     pub(crate) key: At<PathBuf>,
     pub(crate) port: At<i64>,
+    pub(crate) more: Option<Vec<Spanned<TlsPair>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsPair {
+    pub(crate) certificate: At<PathBuf>,
+    pub(crate) key: At<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

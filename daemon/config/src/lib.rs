@@ -23,12 +23,13 @@ pub mod secret;
 pub mod show;
 pub mod status;
 pub mod surroundings;
+mod tls_check;
 mod volume_check;
 
 pub use effective::{
     Bench, CongestionControl, Effective, Engine, LocalPorts, LogFormat, ModelRights, ModelToken,
-    Models, Origin, Overrides, Portmap, S3Key, Setting, Squash, Tls, TokenReach, TrustedKey, Tune,
-    Volume, VolumeKind,
+    Models, Origin, Overrides, Portmap, S3Key, Setting, Squash, Tls, TlsPair, TokenReach,
+    TrustedKey, Tune, Volume, VolumeKind,
 };
 pub use error::{ConfigError, Problem};
 pub use limits::Limits;

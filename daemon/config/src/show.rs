@@ -80,6 +80,14 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
         table.path("tls.certificate", &tls.certificate);
         table.path("tls.key", &tls.key);
         table.plain("tls.port", &tls.port);
+        for pair in &tls.more {
+            let written = |path: &std::path::Path| Setting {
+                value: path.to_owned(),
+                origin: tls.certificate.origin.clone(),
+            };
+            table.path("tls.more.certificate", &written(&pair.certificate));
+            table.path("tls.more.key", &written(&pair.key));
+        }
     }
     table.word("log.format", &effective.log.format, |value| match value {
         LogFormat::Text => "text",
