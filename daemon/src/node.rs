@@ -37,7 +37,6 @@ const JOBS_WAITING_MAX: usize = 4096;
 
 /// What the control plane knows of the running node.
 pub(crate) struct Facts {
-    pub(crate) node: String,
     pub(crate) started: u64,
     pub(crate) exports: Arc<Exports>,
     pub(crate) workers: Vec<Arc<WorkerMetrics>>,
@@ -146,7 +145,6 @@ impl Node {
         status.tune = tuning_peer.addresses().to_vec();
         let (uploads, models) = desks(effective, volumes)?;
         let facts = Arc::new(Facts {
-            node: effective.node.name.value.clone(),
             started: status.started,
             workers: workers.metrics().to_vec(),
             exports: plant.exports,
@@ -261,7 +259,9 @@ fn plant(
             towline_http::Server::new(exports.clone(), http_limits)
                 .with_models(volumes.models.clone())
                 .with_keyring(volumes.keyring.clone())
-                .with_s3_keys(s3_keys(effective)),
+                .with_s3_keys(s3_keys(effective))
+                .with_doors(doors(effective))
+                .with_spool(&effective.node.data.value),
         ),
         exports,
         nfs,
@@ -285,6 +285,13 @@ fn desks(effective: &Effective, volumes: Volumes) -> Result<Desks, NodeError> {
     let desk = UploadDesk::new(uploads.clone(), keyring.clone());
     let models = ModelDesk::new(uploads, keyring, signing.trusted, volumes.arriving);
     Ok((Some(Arc::new(desk)), Some(models)))
+}
+
+/// Which names and pages the node answers to.
+fn doors(effective: &Effective) -> towline_http::Doors {
+    let listen = &effective.listen;
+    let (names, origins) = (listen.names.value.clone(), listen.origins.value.clone());
+    towline_http::Doors::new(&effective.node.name.value, names, origins)
 }
 
 /// Who may read over S3.

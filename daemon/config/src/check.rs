@@ -15,6 +15,7 @@ use crate::effective::{
 use crate::error::{ConfigError, Problem};
 use crate::file::{self, At, File, Text};
 use crate::limits::{self, Limits};
+use crate::listen_check;
 use crate::models_check;
 use crate::s3_check;
 use crate::surroundings::Surroundings;
@@ -50,7 +51,7 @@ pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effec
         None => File::default(),
         Some(text) => text.parse().map_err(alone)?,
     };
-    let mut checker = Checker::new(text.as_ref());
+    let mut checker = Checker::new(text.as_ref(), around.home.clone());
     let check = &mut checker;
     let node = node(check, &file.node, overrides, around);
     let mut volumes = volume_check::volumes(check, file.volumes.as_ref(), &node.data.value);
@@ -206,6 +207,8 @@ fn listen(check: &mut Checker<'_>, file: &file::Listen, overrides: &Overrides) -
         http_port,
         nfs_port,
         portmap: check.word(&file.portmap, "listen.portmap", Portmap::Auto, &words),
+        names: listen_check::names(check, &file.names),
+        origins: listen_check::origins(check, &file.origins),
     }
 }
 

@@ -188,6 +188,10 @@ pub struct Listen {
     pub s3_port: Setting<Option<u16>>,
     /// The portmapper.
     pub portmap: Setting<Portmap>,
+    /// Names under which the node is asked besides its own, in lower case.
+    pub names: Setting<Vec<String>>,
+    /// Web pages that may use it: scheme, host and port, as browsers send them.
+    pub origins: Setting<Vec<String>>,
 }
 
 /// `[models]`

@@ -56,6 +56,8 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
         Portmap::Auto => "auto",
         Portmap::Off => "off",
     });
+    table.list("listen.names", &listen.names);
+    table.list("listen.origins", &listen.origins);
     table.word("io.engine", &io.engine, |value| match value {
         Engine::Auto => "auto",
         Engine::Uring => "uring",
