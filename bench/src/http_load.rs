@@ -180,7 +180,9 @@ impl Client {
             } => {
                 let first = self.random.below(file_bytes / range_bytes) * range_bytes;
                 let last = first + range_bytes - 1;
-                format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nRange: bytes={first}-{last}\r\n\r\n")
+                format!(
+                    "GET {path} HTTP/1.1\r\nHost: localhost\r\nRange: bytes={first}-{last}\r\n\r\n"
+                )
             }
         };
         self.asked_at = Instant::now();

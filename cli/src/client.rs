@@ -179,15 +179,21 @@ pub(crate) fn put(
 }
 
 fn unreachable_node(base: &str, error: &ureq::Error) -> Failure {
-    if base.starts_with("https://") && matches!(error, ureq::Error::Rustls(_) | ureq::Error::Tls(_))
-    {
+    let said = error.to_string();
+    if said.contains("CaUsedAsEndEntity") {
         return Failure::Unreachable(format!(
-            "{base}: TLS failed: {error}. Name the certificate of the node or of its authority \
-             with --ca-file FILE or TOWLINE_CA_FILE, and the node as its certificate does"
+            "{base}: its certificate is that of an authority, which must not be a server's own. Make \
+             one with: openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE"
+        ));
+    }
+    if said.contains("invalid peer certificate") {
+        return Failure::Unreachable(format!(
+            "{base}: {said}. Name the certificate of the node or of its authority with --ca-file FILE \
+             or TOWLINE_CA_FILE, and the node as its certificate does"
         ));
     }
     Failure::Unreachable(format!(
-        "{base} does not answer: {error}. Start a node there with 'towline up', or name another \
+        "{base} does not answer: {said}. Start a node there with 'towline up', or name another \
          with --node URL or TOWLINE_URL"
     ))
 }

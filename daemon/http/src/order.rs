@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn folders_come_first_whatever_is_sorted_by() {
-        let mut list = vec![
+        let mut list = [
             entry("small", FileKind::Regular, 1),
             entry("large", FileKind::Regular, 9),
             entry("z", FileKind::Directory, 4096),

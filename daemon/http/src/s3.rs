@@ -210,8 +210,7 @@ fn judge(connection: &Connection, head: &Head<'_>) -> Result<Answer, Fault> {
     let is_known = |name: &[u8]| {
         let starts = name.get(..6).unwrap_or(&[]);
         let mut named = known.iter().chain(&ALWAYS);
-        named.any(|own| own.as_bytes() == name)
-            || starts.eq_ignore_ascii_case(b"x-amz-")
+        named.any(|own| own.as_bytes() == name) || starts.eq_ignore_ascii_case(b"x-amz-")
     };
     if !Query(head.query).names().all(is_known) {
         return Err(OTHER_QUESTION);
