@@ -172,10 +172,14 @@ pub(crate) fn put(
     }
     let said: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
     let said = said.get("error").and_then(|why| why.as_str()).unwrap_or("");
-    Err(Failure::Temporary(format!(
-        "{base} answered {code}: {}",
-        said.escape_debug()
-    )))
+    let said = format!("{base} answered {code}: {}", said.escape_debug());
+    Err(match code {
+        // Too slow, too many at once, or gone on with by another: asking again may help.
+        408 | 409 | 425 | 429 => Failure::Temporary(said),
+        400..500 => Failure::Refused(said),
+        507 => Failure::Storage(said),
+        _ => Failure::Temporary(said),
+    })
 }
 
 fn unreachable_node(base: &str, error: &ureq::Error) -> Failure {

@@ -10,6 +10,7 @@
 
 mod control;
 mod control_metrics;
+mod data_lock;
 mod datagrams;
 mod description;
 mod error;

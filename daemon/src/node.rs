@@ -30,7 +30,7 @@ use crate::tuning_peer::TuningPeer;
 use crate::uploads::{Staging, Uploads};
 use crate::volumes::Volumes;
 use crate::workers::{Plant, Workers};
-use crate::{control, datagrams, eviction, key_file, process, tls, volumes};
+use crate::{control, data_lock, datagrams, eviction, key_file, process, tls, volumes};
 
 /// Most jobs that wait for the pool; beyond it the workers stop reading from those who ask.
 const JOBS_WAITING_MAX: usize = 4096;
@@ -100,6 +100,8 @@ struct Node {
     registration: Option<Registration>,
     tuning_peer: TuningPeer,
     measuring: Measuring,
+    /// Of the data directory.
+    _lock: std::fs::File,
 }
 
 impl Node {
@@ -107,6 +109,7 @@ impl Node {
         let terms = effective.tls.as_ref().map(tls::Terms::load).transpose()?;
         let congestion = congestion(&effective.io.congestion_control.value)?;
         let data: &Path = &effective.node.data.value;
+        let lock = data_lock::take(data)?;
         let key = key_file::load_or_make(data)?;
         let mut effective = effective.clone();
         let volumes = volumes::open(&mut effective, key, &mut notes)?;
@@ -171,6 +174,7 @@ impl Node {
             registration,
             tuning_peer,
             measuring,
+            _lock: lock,
         })
     }
 

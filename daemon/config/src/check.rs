@@ -21,6 +21,7 @@ use crate::s3_check;
 use crate::surroundings::Surroundings;
 use crate::tls_check;
 use crate::volume_check;
+use crate::whole;
 
 /// Longest node name, in bytes: a DNS label.
 const NAME_BYTES_MAX: usize = 63;
@@ -47,11 +48,12 @@ pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effec
         None => None,
         Some(path) => Some(Text::read(path).map_err(alone)?),
     };
-    let file = match &text {
-        None => File::default(),
-        Some(text) => text.parse().map_err(alone)?,
+    let (file, problems) = match &text {
+        None => (File::default(), Vec::new()),
+        Some(text) => whole::parse(text),
     };
     let mut checker = Checker::new(text.as_ref(), around.home.clone());
+    checker.problems = problems;
     let check = &mut checker;
     let node = node(check, &file.node, overrides, around);
     let mut volumes = volume_check::volumes(check, file.volumes.as_ref(), &node.data.value);
@@ -84,7 +86,8 @@ pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effec
         let notes = checker.notes;
         Ok(Effective { notes, ..effective })
     } else {
-        let problems = checker.problems;
+        let mut problems = checker.problems;
+        problems.sort_by_key(|problem| problem.place.line());
         Err(ConfigError { problems })
     }
 }
@@ -413,6 +416,17 @@ fn allow(check: &mut Checker<'_>, volumes: &mut [crate::effective::Volume], opti
 
 /// Tells where listeners and allow lists do not fit together.
 fn reach_notes(check: &mut Checker<'_>, effective: &Effective) {
+    let is_own = |net: &ipnet::IpNet| net.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST));
+    for volume in &effective.volumes {
+        let mut lists = volume.allow.value.iter().chain(&volume.allow_write.value);
+        if !lists.any(is_own) {
+            check.notes.push(format!(
+                "volume '{}' is not open to this very host: add \"127.0.0.0/8\" to its allow if \
+                 programs here should reach it",
+                volume.name
+            ));
+        }
+    }
     let is_outside = |address: &IpAddr| !address.to_canonical().is_loopback();
     let listens = effective.listen.addresses.value.iter().any(is_outside);
     let allows = effective.volumes.iter().any(|volume| {

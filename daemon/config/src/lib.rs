@@ -26,6 +26,7 @@ pub mod status;
 pub mod surroundings;
 mod tls_check;
 mod volume_check;
+mod whole;
 
 pub use effective::{
     Bench, CongestionControl, Effective, Engine, LocalPorts, LogFormat, ModelRights, ModelToken,
