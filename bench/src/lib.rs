@@ -19,6 +19,7 @@ pub mod goals;
 pub mod history;
 pub mod html;
 pub mod http_load;
+pub mod https_load;
 pub mod ingest;
 pub mod iperf3;
 pub mod link;

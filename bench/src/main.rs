@@ -89,6 +89,9 @@ struct PeersArguments {
     /// Print JSON instead of the table
     #[arg(long)]
     json: bool,
+    /// The rows over HTTPS (http only)
+    #[arg(long)]
+    tls: bool,
     /// MOUNT port of the kernel's server
     #[arg(long, default_value_t = 20048)]
     mount_port: u16,
@@ -182,6 +185,7 @@ fn compare(arguments: &PeersArguments) -> Result<bool> {
     };
     let directory = tempfile::tempdir()?;
     let rows = match arguments.peer {
+        Peer::Http if arguments.tls => peers::https::compare(&settings, directory.path())?,
         Peer::Http => peers::http::compare(&settings, directory.path())?,
         Peer::Nfs => peers::nfs::compare(&settings, directory.path())?,
         Peer::Iperf3 => peers::iperf3::compare(&settings, directory.path())?,

@@ -14,6 +14,7 @@ use crate::servers::TowlineChoice;
 use crate::table::Row;
 
 pub mod http;
+pub mod https;
 pub mod iperf3;
 pub mod knfsd;
 pub mod nfs;

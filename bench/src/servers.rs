@@ -20,7 +20,7 @@ mod nginx;
 mod towline;
 
 pub use ganesha::ganesha;
-pub use nginx::{NginxBodies, nginx};
+pub use nginx::{NginxBodies, NginxTls, nginx, nginx_tls};
 pub use towline::{TowlineChoice, towline};
 
 /// How long a server may take to accept its first connection.

@@ -212,7 +212,7 @@ fn start_subject(settings: &Settings, data: &Data, base: &Path) -> Result<Option
         Subject::SamePeer => start_nginx(8083, data, base, NginxBodies::Sendfile).map(Some),
         Subject::Towline(choice) => {
             let address = local(8420);
-            let server = towline(choice, address, local(2049), &data.directory, base)?;
+            let server = towline(choice, (address, local(2049)), &data.directory, base, "")?;
             Ok(Some(Listening { server, address }))
         }
     }

@@ -234,7 +234,7 @@ pub(super) fn start_subject(
         Subject::Towline(choice) => {
             let endpoint = at(20049, 20049);
             let http = SocketAddr::from(([127, 0, 0, 1], 8420));
-            let server = towline(choice, http, endpoint.nfs, &data.directory, base)?;
+            let server = towline(choice, (http, endpoint.nfs), &data.directory, base, "")?;
             Ok(Some((server, endpoint)))
         }
     }

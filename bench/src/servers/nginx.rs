@@ -4,7 +4,7 @@
 //! nginx; this is what its manual recommends for files, without `open_file_cache`.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -30,6 +30,45 @@ pub fn nginx(
     directory: &Path,
     bodies: NginxBodies,
 ) -> Result<Server> {
+    start((address, ""), data, directory, bodies, "")
+}
+
+/// A certificate with its key.
+#[derive(Clone, Debug)]
+pub struct NginxTls {
+    /// PEM.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
+}
+
+/// The same over HTTPS, TLS 1.3 with the library's own settings.
+///
+/// # Errors
+/// As [`nginx`].
+pub fn nginx_tls(
+    address: SocketAddr,
+    data: &Path,
+    directory: &Path,
+    pair: &NginxTls,
+) -> Result<Server> {
+    let settings = format!(
+        "ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.3; ssl_conf_command Options \
+         KTLS;",
+        pair.certificate.display(),
+        pair.key.display()
+    );
+    let bodies = NginxBodies::Sendfile;
+    start((address, "ssl"), data, directory, bodies, &settings)
+}
+
+fn start(
+    (address, kind): (SocketAddr, &str),
+    data: &Path,
+    directory: &Path,
+    bodies: NginxBodies,
+    more: &str,
+) -> Result<Server> {
     let (name, aio) = match bodies {
         NginxBodies::Sendfile => ("nginx sendfile", "off"),
         NginxBodies::AioThreads => ("nginx aio", "threads"),
@@ -48,7 +87,7 @@ http {{
   client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
   fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi;
   scgi_temp_path {directory}/scgi;
-  server {{ listen {address}; location /files/ {{ alias {data}/; }} }}
+  server {{ listen {address} {kind}; {more} location /files/ {{ alias {data}/; }} }}
 }}
 ",
         directory = directory.display(),

@@ -20,20 +20,21 @@ pub struct TowlineChoice {
     pub engine: String,
 }
 
-/// Starts towline for the volumes below `data`, with its files in `directory`.
+/// Starts towline for the volumes below `data`, with its files in `directory` and `more` of a
+/// configuration.
 ///
 /// # Errors
 /// Fails when the program does not exist or does not start.
 pub fn towline(
     choice: &TowlineChoice,
-    http: SocketAddr,
-    nfs: SocketAddr,
+    (http, nfs): (SocketAddr, SocketAddr),
     data: &Path,
     directory: &Path,
+    more: &str,
 ) -> Result<Server> {
     let configuration = format!(
         "[listen]\nportmap = \"off\"\n[io]\nengine = \"{}\"\nworkers = 1\n\
-         congestion_control = \"reno\"\n",
+         congestion_control = \"reno\"\n{more}",
         choice.engine
     );
     let file = directory.join("towline.toml");
