@@ -288,6 +288,7 @@ impl Incoming {
         Some(PayloadSink {
             file: upload.file.clone(),
             offset: self.offset,
+            who: self.target.export.anonymous,
         })
     }
 

@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use towline_io::{
-    Admission, Congestion, Demand, EngineChoice, FileSpan, Framed, Gate, HandOff, Listening,
-    OpenFile, Output, Passage, Patience, Payload, PayloadFault, PayloadSink, Peer, Pool,
+    Admission, Congestion, Demand, EngineChoice, FileSpan, Framed, Gate, HandOff, Identity,
+    Listening, OpenFile, Output, Passage, Patience, Payload, PayloadFault, PayloadSink, Peer, Pool,
     PoolLimits, Protocol, Service, SpanFault, Worker, WorkerHandle, WorkerLimits, WorkerMetrics,
     WorkerParts, listen_all,
 };
@@ -63,6 +63,10 @@ impl Toy {
                 let sink = PayloadSink {
                     file: self.sink.clone(),
                     offset: number(1),
+                    who: match words.len() {
+                        5 => Identity::new(number(3) as u32, number(4) as u32, &[]),
+                        _ => Identity::new(65_534, 65_534, &[]),
+                    },
                 };
                 return Some(Demand::Payload(Payload {
                     sink: Some(sink),
@@ -305,6 +309,39 @@ fn spans_come_in_order_hot_and_cold() {
             server.metrics.cold_reads.get() > 0 || server.file.lives_in_memory(),
             "a cold file must have been read aside"
         );
+    });
+}
+
+/// A write takes set-id bits away as the kernel does for that very writer: set-user-id always,
+/// set-group-id where the group may execute, or where the writer is not of the group
+/// (xfstests generic/193). Once all payloads were written as nobody, who is in no group.
+#[test]
+fn a_payload_takes_set_id_bits_away_for_the_one_who_writes() {
+    use std::os::unix::fs::PermissionsExt;
+    const GROUP: u32 = 2_001;
+    if !towline_io::identity::can_switch() {
+        return;
+    }
+    on_both_engines(|server| {
+        let file: &File = &server.sink;
+        rustix::fs::fchown(file, None, Some(rustix::fs::Gid::from_raw(GROUP))).unwrap();
+        for length in [10, 300_000] {
+            for (uid, gid, before, after) in [
+                (1_001, GROUP, 0o2664, 0o2664),
+                (1_001, GROUP, 0o2674, 0o674),
+                (1_001, GROUP, 0o6664, 0o2664),
+                (1_001, 2_009, 0o2666, 0o666),
+                (0, 0, 0o6775, 0o6775),
+            ] {
+                let mode = std::fs::Permissions::from_mode(before);
+                file.set_permissions(mode).unwrap();
+                let mut request = format!("put 0 {length} {uid} {gid}\n").into_bytes();
+                request.resize(request.len() + length, b'x');
+                ask(server, &request);
+                let mode = file.metadata().unwrap().permissions().mode() & 0o7777;
+                assert_eq!(mode, after, "{before:o} of {length} bytes by {uid}:{gid}");
+            }
+        }
     });
 }
 
