@@ -7,6 +7,7 @@
 //! a volume of its own.
 
 mod changes;
+mod condemned;
 mod creating;
 mod ground;
 mod index;
@@ -339,11 +340,6 @@ fn open_for_sync(node: &Node) -> Result<Arc<OpenFile>> {
     let opened = rustix::fs::open(path, flags, rustix::fs::Mode::empty())?;
     let file = Arc::new(OpenFile::new(File::from(opened)));
     Ok(node.syncer.get_or_init(|| file).clone())
-}
-
-/// Whether an errno of fsync(2) only says that this kind of file has nothing to sync.
-fn is_nothing_to_sync(error: Errno) -> bool {
-    matches!(error, Errno::INVAL | Errno::ROFS)
 }
 
 fn statx_at(dir: impl AsFd, name: &[u8], flags: AtFlags) -> Result<Attributes> {

@@ -4,10 +4,9 @@
 //! after it belong together (RFC 1813 section 2.6, weak cache consistency), and is synced before
 //! it is acknowledged if the tree is synchronous: the directory always, because a file whose name
 //! is lost is lost. Invariant: a file whose fsync failed once never syncs successfully again
-//! while the node runs (its dirty pages are marked clean by then, threat S4). Not promised: that
+//! while the node runs ([`super::condemned`]). Not promised: that
 //! other programs of the host do not change a directory between before and after.
 
-use std::collections::HashSet;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,19 +17,16 @@ use towline_io::identity::{Identity, assume};
 
 use crate::attributes::{Attributes, FileKind, Guard, SetAttributes, Wcc};
 use crate::error::VolumeError;
-use crate::node::{FileIdentity, Node};
+use crate::node::Node;
 use crate::volume::{Created, How, Pace, Result, Special, Upload, WritableVolume};
 
+use super::condemned::Condemned;
 use super::ground::{Ground, attributes_at, proc_path};
-use super::{creating, is_nothing_to_sync, open_file, open_for_sync, setting, upload};
+use super::{creating, open_file, open_for_sync, setting, upload};
 
 /// Locks for directories, chosen by inode number. More would only cost memory: two changes that
 /// meet on one lock wait some microseconds for each other.
 const LOCKS: usize = 256;
-
-/// Most files whose fsync has failed that are remembered one by one; past it every sync of the
-/// volume fails, because a disk that loses so many is not to be trusted.
-const CONDEMNED_MAX: usize = 10_000;
 
 const DIR_MODE_DEFAULT: u32 = 0o755;
 
@@ -40,7 +36,7 @@ pub(super) struct Changes {
     pub(super) ground: Arc<Ground>,
     is_synchronous: bool,
     locks: Box<[Mutex<()>]>,
-    condemned: Mutex<HashSet<FileIdentity>>,
+    condemned: Condemned,
 }
 
 impl Changes {
@@ -50,7 +46,7 @@ impl Changes {
             ground,
             is_synchronous,
             locks,
-            condemned: Mutex::default(),
+            condemned: Condemned::default(),
         }
     }
 
@@ -99,36 +95,26 @@ impl Changes {
 
     /// Syncs whatever the tree's kind is; a first failure is the last word on that file.
     pub(super) fn sync_always(&self, node: &Node) -> Result<()> {
-        let failed = VolumeError::Io(rustix::io::Errno::IO);
-        if self.condemned().contains(&node.identity) || self.condemned().len() >= CONDEMNED_MAX {
-            return Err(failed);
-        }
         if !matches!(node.kind, FileKind::Regular | FileKind::Directory) {
             return Ok(());
         }
+        self.condemned.check(&node.identity)?;
         let file = open_for_sync(node)?;
-        match rustix::fs::fsync(&*file) {
-            Ok(()) => Ok(()),
-            Err(error) if is_nothing_to_sync(error) => Ok(()),
-            Err(error) => {
-                let volume = self.ground.id.0;
-                let node_id = node.identity.file_id;
-                tracing::error!(
-                    volume,
-                    node = node_id,
-                    %error,
-                    "fsync failed: the file is condemned; check the disk, then restart the node"
-                );
-                self.condemned().insert(node.identity);
-                Err(failed)
-            }
-        }
+        self.condemned.sync(self.ground.id, node.identity, &*file)
     }
 
-    fn condemned(&self) -> MutexGuard<'_, HashSet<FileIdentity>> {
-        self.condemned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Makes the bytes of an upload durable. One that cannot be loses what has arrived, because
+    /// nobody knows any more which of its bytes the disk has: the client begins anew.
+    fn sync_upload(&self, upload: &Upload, who: &Identity) -> Result<()> {
+        let identity = upload::identity(upload)?;
+        let synced = self.condemned.sync(self.ground.id, identity, &*upload.file);
+        if synced.is_err()
+            && let Err(error) = self.abandon(upload, who)
+        {
+            let volume = self.ground.id.0;
+            tracing::warn!(volume, %error, "an upload that could not be made durable stays");
+        }
+        synced
     }
 
     /// Opens what was just made, gives it its attributes, and syncs it.
@@ -388,6 +374,16 @@ impl WritableVolume for Changes {
         who: &Identity,
         session: Option<&[u8]>,
     ) -> Result<Upload> {
+        let begun = upload::begin(dir, name, who, session)?;
+        let is_lost = |upload: &Upload| -> Result<bool> {
+            Ok(self.condemned.check(&upload::identity(upload)?).is_err())
+        };
+        if !is_lost(&begun)? {
+            return Ok(begun);
+        }
+        // Left over from a sync that failed: nothing of it is to be trusted.
+        self.abandon(&begun, who)?;
+        drop(begun);
         upload::begin(dir, name, who, session)
     }
 
@@ -399,7 +395,7 @@ impl WritableVolume for Changes {
         }
         if self.is_synchronous {
             // Data before name: a name must never lead to bytes that a power cut can take.
-            rustix::fs::fsync(&*upload.file).map_err(VolumeError::from)?;
+            self.sync_upload(upload, who)?;
         }
         self.change(&upload.dir, who, || upload::publish(upload, name))?;
         attributes_at(upload.dir.as_path(), name)
@@ -409,6 +405,9 @@ impl WritableVolume for Changes {
         if !upload.is_named {
             return Ok(());
         }
-        self.remove(&upload.dir, &upload.name, who).map(|_| ())
+        match self.remove(&upload.dir, &upload.name, who) {
+            Ok(_) | Err(VolumeError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }

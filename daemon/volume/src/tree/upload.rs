@@ -18,10 +18,11 @@ use towline_io::identity::{Identity, assume};
 
 use crate::attributes::FileKind;
 use crate::error::VolumeError;
-use crate::node::Node;
+use crate::node::{FileIdentity, Node};
 use crate::volume::{Result, Upload};
 
 use super::ground::{live_attributes, proc_path};
+use super::statx_at;
 
 /// What every temporary name begins with, so that people and scripts can tell.
 const TEMPORARY_PREFIX: &str = ".towline-upload-";
@@ -73,6 +74,12 @@ pub(super) fn publish(upload: &Upload, name: &Name) -> Result<()> {
         return Err(error.into());
     }
     Ok(())
+}
+
+/// Which file an upload writes to.
+pub(super) fn identity(upload: &Upload) -> Result<FileIdentity> {
+    let attributes = statx_at(upload.file.as_fd(), b"", AtFlags::EMPTY_PATH)?;
+    Ok(FileIdentity::of(&attributes))
 }
 
 fn begin_unnamed(dir: &Arc<Node>) -> Result<Upload> {
