@@ -178,6 +178,11 @@ impl From<VolumeError> for Refusal {
                 "the file would be larger than the file system allows",
             ),
             VolumeError::ReadOnly => (Status::FORBIDDEN, "the volume is read-only"),
+            VolumeError::InUse => (
+                Status::CONFLICT,
+                "it is in use on the node itself: a file system is mounted there, or it is a \
+                 program that runs; unmount or stop it on the node first",
+            ),
             VolumeError::CrossDevice | VolumeError::TooManyLinks => {
                 (Status::CONFLICT, "the file system cannot do that there")
             }

@@ -115,6 +115,22 @@ pub fn open_by_handle(mount: BorrowedFd<'_>, handle: &KernelHandle) -> Result<Ow
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// Which mount `name` beneath an open directory lies in, or the directory itself if it is empty:
+/// statx(2) `STATX_MNT_ID`. `None` if the kernel does not tell, or the name is gone.
+#[must_use]
+pub fn mount_of(dir: BorrowedFd<'_>, name: &[u8]) -> Option<u64> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let flags = if name.is_empty() {
+        flags | AtFlags::EMPTY_PATH
+    } else {
+        flags
+    };
+    let seen = statx(dir, name, flags, StatxFlags::MNT_ID).ok()?;
+    let is_told = seen.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+    is_told.then_some(seen.stx_mnt_id)
+}
+
 /// Asks the kernel whether the identity that this thread has assumed may use an open file.
 /// `mode` is an OR of `R_OK`, `W_OK` and `X_OK`.
 ///

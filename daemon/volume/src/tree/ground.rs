@@ -47,6 +47,8 @@ pub(super) struct Ground {
     /// `None`: files are opened by kernel handle.
     index: Option<Index>,
     form: KeyForm,
+    /// The mount that the root lies in; `None` on kernels that do not tell (before 5.8).
+    mount_id: Option<u64>,
     size_max: Option<u64>,
 }
 
@@ -69,6 +71,7 @@ impl Ground {
             },
             Err(_) => (KeyForm::Inode, Some(Index::default())),
         };
+        let mount_id = sys::mount_of(fd.as_fd(), b"");
         let handle = keys.seal(id, &FileKey::root());
         let identity = FileIdentity::of(&attributes);
         let root = Arc::new(Node::new(id, handle, FileKind::Directory, identity, fd));
@@ -79,6 +82,7 @@ impl Ground {
             mount,
             index: form.1,
             form: form.0,
+            mount_id,
             size_max,
         })
     }
@@ -163,6 +167,8 @@ impl Ground {
         self.node(fd)
     }
 
+    /// Climbs until the root or the top of the host; subvolumes of one file system on the way are
+    /// devices of their own.
     fn is_beneath_root(&self, dir: &OwnedFd) -> Result<bool> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut at = rustix::io::dup(dir)?;
@@ -170,9 +176,6 @@ impl Ground {
             let identity = FileIdentity::of(&statx_at(at.as_fd(), b"", AtFlags::EMPTY_PATH)?);
             if identity == self.root.identity {
                 return Ok(true);
-            }
-            if identity.file_system != self.root.identity.file_system {
-                return Ok(false);
             }
             let above = rustix::fs::openat(&at, c"..", flags, Mode::empty())?;
             if FileIdentity::of(&statx_at(above.as_fd(), b"", AtFlags::EMPTY_PATH)?) == identity {
@@ -239,11 +242,14 @@ impl Ground {
         name: &Name,
     ) -> Option<(FileHandle, Attributes)> {
         let attributes = statx_at(dir_fd, name.as_bytes(), AtFlags::empty()).ok()?;
-        if attributes.file_system != self.root.identity.file_system {
+        // Another device is a subvolume, or a mount point that is not to be entered.
+        if attributes.file_system != self.root.identity.file_system
+            && (self.mount_id.is_none() || sys::mount_of(dir_fd, name.as_bytes()) != self.mount_id)
+        {
             return None;
         }
         let key = match self.form {
-            KeyForm::Inode => inode_key(&attributes)?,
+            KeyForm::Inode => self.inode_key(&attributes)?,
             KeyForm::Kernel | KeyForm::Root => self
                 .key_of_fd(dir_fd, &CString::new(name.as_bytes()).ok()?)
                 .ok()?,
@@ -269,7 +275,7 @@ impl Ground {
                     AtFlags::empty()
                 };
                 let attributes = statx_at(fd, name.to_bytes(), flags)?;
-                inode_key(&attributes).ok_or(VolumeError::NotSupported)
+                self.inode_key(&attributes).ok_or(VolumeError::NotSupported)
             }
             KeyForm::Kernel | KeyForm::Root => {
                 let handle = sys::name_to_handle(fd, name)?;
@@ -278,6 +284,21 @@ impl Ground {
                 FileKey::new(KeyForm::Kernel, &bytes).ok_or(VolumeError::NotSupported)
             }
         }
+    }
+
+    /// The key of a file by its number and time of birth, and by its device where that is not the
+    /// root's.
+    fn inode_key(&self, attributes: &Attributes) -> Option<FileKey> {
+        let born = attributes.born;
+        let device = attributes.file_system.to_le_bytes();
+        let is_home = attributes.file_system == self.root.identity.file_system;
+        let bytes = [
+            &attributes.file_id.to_le_bytes()[..],
+            &born.seconds.to_le_bytes(),
+            &born.nanoseconds.to_le_bytes(),
+            if is_home { &[] } else { &device },
+        ];
+        FileKey::new(KeyForm::Inode, &bytes.concat())
     }
 
     /// Tells the index where a node is now.
@@ -341,14 +362,4 @@ fn open_beneath(dir: BorrowedFd<'_>, path: &[u8], pace: Pace) -> Result<OwnedFd>
 fn kernel_handle(key: &FileKey) -> Option<KernelHandle> {
     let (kind, bytes) = key.as_bytes().split_first_chunk::<4>()?;
     KernelHandle::new(i32::from_le_bytes(*kind), bytes)
-}
-
-fn inode_key(attributes: &Attributes) -> Option<FileKey> {
-    let born = attributes.born;
-    let bytes = [
-        &attributes.file_id.to_le_bytes()[..],
-        &born.seconds.to_le_bytes(),
-        &born.nanoseconds.to_le_bytes(),
-    ];
-    FileKey::new(KeyForm::Inode, &bytes.concat())
 }
