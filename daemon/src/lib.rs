@@ -27,6 +27,7 @@ mod registration;
 mod relay;
 pub mod signing_key;
 mod sockets;
+mod standing;
 mod tasks;
 pub mod trace;
 mod tuning_peer;

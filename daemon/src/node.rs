@@ -26,11 +26,12 @@ use crate::models::ModelDesk;
 use crate::registration::Registration;
 use crate::sockets::{self, PortmapState, Sockets};
 
+use crate::standing::Standing;
 use crate::tuning_peer::TuningPeer;
 use crate::uploads::{Staging, Uploads};
 use crate::volumes::Volumes;
 use crate::workers::{Plant, Workers};
-use crate::{control, datagrams, eviction, key_file, process, relay, volumes};
+use crate::{control, datagrams, eviction, key_file, process, relay, standing, volumes};
 
 /// Most jobs that wait for the pool; beyond it the workers stop reading from those who ask.
 const JOBS_WAITING_MAX: usize = 4096;
@@ -49,6 +50,7 @@ pub(crate) struct Facts {
     pub(crate) models: Option<ModelDesk>,
     pub(crate) uploads: Option<Arc<UploadDesk>>,
     pub(crate) tuning_peer: Arc<towline_tuning::peer::tally::Tally>,
+    pub(crate) standing: Arc<Standing>,
     pub(crate) bench: Arc<towline_bench::link::server::Counters>,
     status: Status,
 }
@@ -62,6 +64,11 @@ impl Facts {
                 let export = self.exports.by_name(volume.name.as_bytes());
                 export.is_some_and(|export| export.reach(peer) > Reach::None)
             });
+        }
+        for (volume, fault) in self.standing.faults() {
+            if status.volumes.iter().any(|shown| shown.name == volume) {
+                status.notes.push(fault);
+            }
         }
         status
     }
@@ -155,6 +162,7 @@ impl Node {
             uploads,
             models,
             tuning_peer: tuning_peer.tally().clone(),
+            standing: Arc::new(Standing::new(effective, &exports)),
             bench: measuring.counters(),
             status,
         });
@@ -179,6 +187,7 @@ impl Node {
         tokio::spawn(control::serve(self.handed_off, self.facts.clone()));
         tokio::spawn(eviction::serve(self.caches, self.facts.evicted.clone()));
         tokio::spawn(eviction::note_uses(self.facts.clone()));
+        tokio::spawn(standing::serve(self.facts.standing.clone()));
         for socket in self.udp {
             tokio::spawn(datagrams::serve(socket, self.facts.nfs.clone()));
         }

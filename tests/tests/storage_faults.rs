@@ -214,3 +214,68 @@ fn a_mount_point_is_refused_for_good() -> Result<()> {
     );
     Ok(())
 }
+
+/// Waits until the node says in `/healthz` what is expected.
+fn await_health(node: &Node, expected: &str) -> Result<()> {
+    const LOOKS: usize = 300;
+    let url = format!("http://{}/healthz", node.http());
+    for _look in 0..LOOKS {
+        if curl(&[&url])? == expected {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    anyhow::bail!("health is not {expected}\n{}", node.log())
+}
+
+/// A disk that is mounted late, or a folder that is moved away: the node went on serving what the
+/// path did not lead to any more, and nothing said so.
+#[test]
+fn a_disk_that_is_mounted_late_is_noticed_and_can_be_waited_for() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return impossible("only root can mount");
+    }
+    let scratch = tempfile::tempdir()?;
+    let place = scratch.path().join("disk");
+    std::fs::create_dir(&place)?;
+    let volume = format!(
+        "[volumes.v]\nkind = \"project\"\npath = \"{}\"\n",
+        place.display()
+    );
+    let node = node(&volume)?;
+    await_health(&node, "200")?;
+    let late = Mounted::new(&["-t", "tmpfs", "none"], &place)?;
+    await_health(&node, "503")?;
+    ensure!(
+        node.log().contains("was mounted or unmounted"),
+        "{}",
+        node.log()
+    );
+    let towline = towline_tests::paths::program("towline")?;
+    let url = format!("http://{}", node.http());
+    let mut status = command(
+        towline.to_str().context("path")?,
+        &["status", "--node", &url],
+    );
+    status.stdin(std::process::Stdio::null());
+    let shown = run(status, CLIENT_LIMIT)?;
+    let shown = String::from_utf8_lossy(&shown.output).into_owned();
+    ensure!(shown.contains("restart the node"), "{shown}");
+
+    let file = scratch.path().join("waiting.toml");
+    std::fs::write(&file, format!("{volume}require_mount = true\n"))?;
+    let check = || -> Result<(bool, String)> {
+        let file = file.to_str().context("path")?;
+        let program = towline.to_str().context("path")?;
+        let checked = run(command(program, &["config", "check", file]), CLIENT_LIMIT)?;
+        Ok((checked.status.success(), checked.errors))
+    };
+    ensure!(check()?.0, "a mounted disk is refused: {}", check()?.1);
+    drop(late);
+    let (is_accepted, why) = check()?;
+    ensure!(
+        !is_accepted && why.contains("no file system is mounted"),
+        "{why}"
+    );
+    await_health(&node, "200")
+}

@@ -160,6 +160,7 @@ pub(crate) struct S3Key {
 pub(crate) struct Volume {
     pub(crate) kind: At<String>,
     pub(crate) path: At<PathBuf>,
+    pub(crate) require_mount: At<bool>,
     pub(crate) read_only: At<bool>,
     pub(crate) allow: At<Vec<Spanned<String>>>,
     pub(crate) allow_write: At<Vec<Spanned<String>>>,

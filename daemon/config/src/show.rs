@@ -179,6 +179,7 @@ fn volume(table: &mut Table, volume: &Volume) {
     let key = |key: &str| format!("volumes.{}.{key}", volume.name);
     table.word(&key("kind"), &volume.kind, |value| value.as_str());
     table.path(&key("path"), &volume.path);
+    table.plain(&key("require_mount"), &volume.require_mount);
     table.plain(&key("read_only"), &volume.read_only);
     table.list(&key("allow"), &volume.allow);
     if !volume.read_only.value {
