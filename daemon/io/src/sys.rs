@@ -5,7 +5,7 @@
 //! [`Errno`]. Sources: open_by_handle_at(2), faccessat2(2), fcntl(2). Not promised: that a file
 //! system supports a call (`Errno::OPNOTSUPP`).
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -136,13 +136,13 @@ pub fn mount_of(dir: BorrowedFd<'_>, name: &[u8]) -> Option<u64> {
 ///
 /// # Errors
 /// `ACCESS` if not; `ROFS` for writing on a read-only file system.
-pub fn access(file: BorrowedFd<'_>, mode: i32) -> Result<(), Errno> {
+pub fn access(file: impl AsFd, mode: i32) -> Result<(), Errno> {
     let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
     // SAFETY: the path is a static C string; the call touches no other memory.
     let result = unsafe {
         libc::syscall(
             libc::SYS_faccessat2,
-            file.as_raw_fd(),
+            file.as_fd().as_raw_fd(),
             c"".as_ptr(),
             mode,
             flags,

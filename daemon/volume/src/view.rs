@@ -22,7 +22,7 @@ use crate::attributes::{Attributes, Timestamp};
 use crate::error::VolumeError;
 use crate::export::{Export, Exports};
 use crate::handle::FileHandle;
-use crate::node::{FileIdentity, Node};
+use crate::node::{FileIdentity, Node, Use};
 use crate::volume::Pace;
 
 /// Most nodes that one worker keeps open. Each holds up to three descriptors; with 16 workers
@@ -222,10 +222,10 @@ impl View {
             grant.right == right && grant.who == *who && grant.owned == owned(attributes) && fresh
         });
         let file = match right {
-            Right::Read => entry.node.reader.get(),
-            Right::Write => entry.node.writer.get(),
+            Right::Read => entry.node.kept(Use::Reading),
+            Right::Write => entry.node.kept(Use::Writing),
         };
-        file.filter(|_| granted).cloned()
+        file.filter(|_| granted)
     }
 
     /// Keeps a node that a pool thread opened.
@@ -255,8 +255,8 @@ impl View {
         let (owned, changed, tick) = (owned(seen), seen.changed, self.tick);
         // The node that holds the freshly opened file replaces one that does not.
         let better = |entry: &Entry| match right {
-            Right::Read => entry.node.reader.get().is_none(),
-            Right::Write => entry.node.writer.get().is_none(),
+            Right::Read => entry.node.kept(Use::Reading).is_none(),
+            Right::Write => entry.node.kept(Use::Writing).is_none(),
         };
         if let Some(entry) = self.nodes.get_mut(&handle).filter(|entry| better(entry)) {
             entry.node = located.node.clone();

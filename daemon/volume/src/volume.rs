@@ -282,6 +282,13 @@ pub trait WritableVolume: Send + Sync + std::fmt::Debug {
         session: Option<&[u8]>,
     ) -> Result<Upload>;
 
+    /// Takes the room that an upload of `bytes_total` in all still needs, before more of it comes.
+    /// A bounded volume removes what was not used for longest to make some.
+    ///
+    /// # Errors
+    /// `NoSpace` if the disk or the bound of the volume does not leave so much.
+    fn reserve(&self, upload: &Upload, bytes_total: u64) -> Result<()>;
+
     /// Puts a finished upload under its name, replacing a regular file there, after syncing it
     /// as the volume promises.
     fn publish(&self, upload: &Upload, name: &Name, who: &Identity) -> Result<Attributes>;

@@ -8,9 +8,11 @@
 //! other programs of the host do not change a directory between before and after.
 
 use std::ffi::CString;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, Dev, FileType, Mode, OFlags, makedev};
+use rustix::io::Errno;
 use towline_base::Name;
 use towline_io::OpenFile;
 use towline_io::identity::{Identity, assume};
@@ -22,7 +24,7 @@ use crate::volume::{Created, How, Pace, Result, Special, Upload, WritableVolume}
 
 use super::condemned::Condemned;
 use super::ground::{Ground, attributes_at, proc_path};
-use super::{creating, open_file, open_for_sync, setting, upload};
+use super::{creating, list, open_file, open_for_sync, setting, statx_at, upload};
 
 /// Locks for directories, chosen by inode number. More would only cost memory: two changes that
 /// meet on one lock wait some microseconds for each other.
@@ -202,7 +204,7 @@ impl WritableVolume for Changes {
     ) -> Result<Created> {
         let made = self.change(dir, who, || {
             let mode = Mode::from_raw_mode(set.mode.unwrap_or(DIR_MODE_DEFAULT) & 0o7777);
-            rustix::fs::mkdirat(dir.as_path(), name.as_bytes(), mode)?;
+            rustix::fs::mkdirat(dir.as_path()?, name.as_bytes(), mode)?;
             // mkdir(2) takes no set-gid bit; the others were given at birth.
             let rest = set.mode.filter(|mode| mode & 0o6000 != 0);
             self.finish(
@@ -229,7 +231,7 @@ impl WritableVolume for Changes {
     ) -> Result<Created> {
         let target = CString::new(target).map_err(|_| VolumeError::Invalid)?;
         let made = self.change(dir, who, || {
-            rustix::fs::symlinkat(&target, dir.as_path(), name.as_bytes())?;
+            rustix::fs::symlinkat(&target, dir.as_path()?, name.as_bytes())?;
             self.finish(
                 dir,
                 name,
@@ -261,7 +263,7 @@ impl WritableVolume for Changes {
         let made = self.change(dir, who, || {
             let mode =
                 Mode::from_raw_mode(set.mode.unwrap_or(creating::FILE_MODE_DEFAULT) & 0o7777);
-            rustix::fs::mknodat(dir.as_path(), name.as_bytes(), kind, mode, device)?;
+            rustix::fs::mknodat(dir.as_path()?, name.as_bytes(), kind, mode, device)?;
             self.finish(
                 dir,
                 name,
@@ -278,18 +280,30 @@ impl WritableVolume for Changes {
 
     fn remove(&self, dir: &Node, name: &Name, who: &Identity) -> Result<Wcc> {
         let unlink = || {
-            Ok(rustix::fs::unlinkat(
-                dir.as_path(),
-                name.as_bytes(),
-                AtFlags::empty(),
-            )?)
+            let dir = dir.as_path()?;
+            let gone = attributes_at(dir.as_fd(), name).ok();
+            rustix::fs::unlinkat(&dir, name.as_bytes(), AtFlags::empty())?;
+            Ok(gone)
         };
-        self.change(dir, who, unlink).map(|((), wcc)| wcc)
+        // Before the answer: who removes a file may count on its room.
+        self.change(dir, who, unlink).map(|(gone, wcc)| {
+            self.ground.let_go(gone);
+            wcc
+        })
     }
 
     fn remove_dir(&self, dir: &Node, name: &Name, who: &Identity) -> Result<Wcc> {
         let flags = AtFlags::REMOVEDIR;
-        let unlink = || Ok(rustix::fs::unlinkat(dir.as_path(), name.as_bytes(), flags)?);
+        let unlink = || {
+            let above = dir.as_path()?;
+            match rustix::fs::unlinkat(&above, name.as_bytes(), flags) {
+                // What no listing shows must not keep a directory that its owner sees empty.
+                Err(Errno::NOTEMPTY) if list::remove_leftovers(above.as_fd(), name)? => {
+                    Ok(rustix::fs::unlinkat(&above, name.as_bytes(), flags)?)
+                }
+                other => Ok(other?),
+            }
+        };
         self.change(dir, who, unlink).map(|((), wcc)| wcc)
     }
 
@@ -317,12 +331,14 @@ impl WritableVolume for Changes {
             };
             let before = (from_dir.attributes()?, to_dir.attributes()?);
             assume(who)?;
+            let replaced = attributes_at(to_dir.as_path()?.as_fd(), to_name).ok();
             rustix::fs::renameat(
-                from_dir.as_path(),
+                from_dir.as_path()?,
                 from_name.as_bytes(),
-                to_dir.as_path(),
+                to_dir.as_path()?,
                 to_name.as_bytes(),
             )?;
+            self.ground.let_go(replaced);
             if let Ok(node) = self.ground.enter(to_dir, to_name, Pace::Blocking) {
                 self.ground.moved(&node, to_dir, to_name);
             }
@@ -352,13 +368,14 @@ impl WritableVolume for Changes {
         if node.kind == FileKind::Directory {
             return Err(VolumeError::IsDirectory);
         }
-        let target = proc_path(node.as_path());
+        let path = node.as_path()?;
+        let target = proc_path(&path);
         let flags = AtFlags::SYMLINK_FOLLOW;
         let ((), wcc) = self.change(dir, who, || {
             Ok(rustix::fs::linkat(
                 rustix::fs::CWD,
                 &target,
-                dir.as_path(),
+                dir.as_path()?,
                 name.as_bytes(),
                 flags,
             )?)
@@ -388,9 +405,8 @@ impl WritableVolume for Changes {
     }
 
     fn publish(&self, upload: &Upload, name: &Name, who: &Identity) -> Result<Attributes> {
-        if let Ok(there) = attributes_at(upload.dir.as_path(), name)
-            && there.kind != FileKind::Regular
-        {
+        let replaced = attributes_at(upload.dir.as_path()?.as_fd(), name).ok();
+        if replaced.is_some_and(|there| there.kind != FileKind::Regular) {
             return Err(VolumeError::Exists);
         }
         if self.is_synchronous {
@@ -398,7 +414,15 @@ impl WritableVolume for Changes {
             self.sync_upload(upload, who)?;
         }
         self.change(&upload.dir, who, || upload::publish(upload, name))?;
-        attributes_at(upload.dir.as_path(), name)
+        self.ground.let_go(replaced);
+        attributes_at(upload.dir.as_path()?.as_fd(), name)
+    }
+
+    fn reserve(&self, upload: &Upload, bytes_total: u64) -> Result<()> {
+        let taken = statx_at(upload.file.as_fd(), b"", AtFlags::EMPTY_PATH)?.used;
+        let missing = bytes_total.saturating_sub(taken);
+        self.ground.make_room(missing)?;
+        upload::reserve(upload, bytes_total)
     }
 
     fn abandon(&self, upload: &Upload, who: &Identity) -> Result<()> {

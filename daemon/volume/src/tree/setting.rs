@@ -42,7 +42,7 @@ pub(super) fn apply(node: &Node, who: &Identity, changes: &SetAttributes) -> Res
     if changes.uid.is_some() || changes.gid.is_some() {
         let uid = changes.uid.map(Uid::from_raw);
         let gid = changes.gid.map(Gid::from_raw);
-        rustix::fs::chownat(node.as_path(), c"", uid, gid, AtFlags::EMPTY_PATH)?;
+        rustix::fs::chownat(node.as_path()?, c"", uid, gid, AtFlags::EMPTY_PATH)?;
     }
     if let Some((file, size)) = cut {
         rustix::fs::ftruncate(&*file, size)?;
@@ -91,7 +91,8 @@ fn set_mode(node: &Node, mode: u32) -> Result<()> {
         return Ok(());
     }
     let mode = Mode::from_raw_mode(mode & 0o7777);
-    Ok(rustix::fs::chmod(proc_path(node.as_path()), mode)?)
+    let path = node.as_path()?;
+    Ok(rustix::fs::chmod(proc_path(&path), mode)?)
 }
 
 fn set_times(node: &Node, (accessed, modified): (SetTime, SetTime)) -> Result<()> {
@@ -100,7 +101,7 @@ fn set_times(node: &Node, (accessed, modified): (SetTime, SetTime)) -> Result<()
         last_modification: timespec(modified),
     };
     Ok(rustix::fs::utimensat(
-        node.as_path(),
+        node.as_path()?,
         c"",
         &times,
         AtFlags::EMPTY_PATH,

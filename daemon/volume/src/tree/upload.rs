@@ -25,7 +25,7 @@ use super::ground::{live_attributes, proc_path};
 use super::statx_at;
 
 /// What every temporary name begins with, so that people and scripts can tell.
-const TEMPORARY_PREFIX: &str = ".towline-upload-";
+pub(crate) const TEMPORARY_PREFIX: &str = ".towline-upload-";
 
 /// Mode of uploaded files, before the node's umask (0 where the daemon runs).
 const UPLOAD_MODE: Mode = Mode::from_raw_mode(0o644);
@@ -54,7 +54,7 @@ pub(super) fn begin(
 
 /// Gives a finished upload its name. The caller has assumed an identity and synced the data.
 pub(super) fn publish(upload: &Upload, name: &Name) -> Result<()> {
-    let dir = upload.dir.as_path();
+    let dir = &*upload.dir.as_path()?;
     let temporary = upload.name.as_bytes();
     if !upload.is_named {
         let from = proc_path(upload.file.as_fd());
@@ -82,9 +82,25 @@ pub(super) fn identity(upload: &Upload) -> Result<FileIdentity> {
     Ok(FileIdentity::of(&attributes))
 }
 
+/// Least upload whose room is reserved, in bytes: a smaller one is in before others fill the disk.
+const RESERVED_BYTES_MIN: u64 = 1 << 20;
+
+/// Takes the room of the whole file before its first byte, where the file system can: several
+/// uploads then never share the last gigabyte.
+pub(super) fn reserve(upload: &Upload, bytes_total: u64) -> Result<()> {
+    if bytes_total < RESERVED_BYTES_MIN {
+        return Ok(());
+    }
+    let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
+    match rustix::fs::fallocate(&*upload.file, flags, 0, bytes_total) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn begin_unnamed(dir: &Arc<Node>) -> Result<Upload> {
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(dir.as_path(), c".", flags, UPLOAD_MODE)?;
+    let fd = rustix::fs::openat(dir.as_path()?, c".", flags, UPLOAD_MODE)?;
     Ok(upload(dir, random_name()?, false, fd, 0))
 }
 
@@ -95,7 +111,7 @@ fn begin_named(dir: &Arc<Node>, name: Name, is_new: bool) -> Result<Upload> {
         OFlags::empty()
     };
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | once;
-    let fd = rustix::fs::openat(dir.as_path(), name.as_bytes(), flags, UPLOAD_MODE)?;
+    let fd = rustix::fs::openat(dir.as_path()?, name.as_bytes(), flags, UPLOAD_MODE)?;
     // Two clients that continue one upload at the same time would mix their bytes.
     match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
