@@ -172,6 +172,11 @@ fn eviction(page: &mut String, facts: &Facts) {
             "Files not removed because in use.",
             &evicted.spared,
         ),
+        (
+            "towline_volume_uploads_removed_total",
+            "Unfinished uploads removed because nobody went on with them.",
+            &evicted.uploads,
+        ),
     ];
     for (name, help, counter) in rows {
         head(page, name, "counter", "stable", help);

@@ -106,6 +106,7 @@ struct Node {
     tls_config: Option<Arc<rustls::ServerConfig>>,
     http_listener: usize,
     caches: Vec<(String, std::path::PathBuf, towline_volume::evict::Bounds)>,
+    uploaded: (Vec<(String, std::path::PathBuf)>, std::time::Duration),
     registration: Option<Registration>,
     tuning_peer: TuningPeer,
     measuring: Measuring,
@@ -176,6 +177,7 @@ impl Node {
             tls_config,
             http_listener: http_listener.unwrap_or(0),
             caches: eviction::bounded(effective),
+            uploaded: (eviction::uploaded(effective), limits.upload_age.value),
             registration,
             tuning_peer,
             measuring,
@@ -186,6 +188,9 @@ impl Node {
     async fn serve(mut self, mut signals: Signals) -> Result<(), NodeError> {
         tokio::spawn(control::serve(self.handed_off, self.facts.clone()));
         tokio::spawn(eviction::serve(self.caches, self.facts.evicted.clone()));
+        let (uploaded, age) = self.uploaded;
+        let evicted = self.facts.evicted.clone();
+        tokio::spawn(eviction::serve_uploads(uploaded, age, evicted));
         tokio::spawn(eviction::note_uses(self.facts.clone()));
         tokio::spawn(standing::serve(self.facts.standing.clone()));
         for socket in self.udp {

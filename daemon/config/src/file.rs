@@ -81,8 +81,10 @@ pub(crate) struct Limits {
     pub(crate) head_timeout: At<String>,
     pub(crate) idle_timeout: At<String>,
     pub(crate) nfs_idle_timeout: At<String>,
+    pub(crate) stall_timeout: At<String>,
     pub(crate) progress_per_s: At<toml::Value>,
     pub(crate) upload_size: At<toml::Value>,
+    pub(crate) upload_age: At<String>,
     pub(crate) drain_timeout: At<String>,
 }
 

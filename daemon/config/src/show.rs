@@ -170,8 +170,10 @@ fn limits(table: &mut Table, effective: &Effective) {
     table.period("limits.head_timeout", &limits.head_timeout);
     table.period("limits.idle_timeout", &limits.idle_timeout);
     table.period("limits.nfs_idle_timeout", &limits.nfs_idle_timeout);
+    table.period("limits.stall_timeout", &limits.stall_timeout);
     table.bytes("limits.progress_per_s", &limits.progress_per_s);
     table.bytes("limits.upload_size", &limits.upload_size);
+    table.period("limits.upload_age", &limits.upload_age);
     table.period("limits.drain_timeout", &limits.drain_timeout);
 }
 

@@ -3,8 +3,9 @@
 //! A plain upload has no name until it is complete (`O_TMPFILE`, open(2)), so a crash leaves
 //! nothing behind; where the file system cannot do that it has a temporary name. A resumable one
 //! lies beside its target as `.towline-upload-<hash>` until it is complete or abandoned.
-//! Invariant: a reader of the target sees the old file or the whole new one. Not promised: that
-//! left-over resumable uploads go away by themselves.
+//! Invariant: a reader of the target sees the old file or the whole new one. Left-over resumable
+//! uploads are not listed, and [`crate::evict::sweep_uploads`] removes those that have aged. Not
+//! promised: that a name that begins like theirs is left alone.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
