@@ -96,6 +96,13 @@ const WORKERS: [Row; 11] = [
         read: |worker| worker.span_faults.get(),
     },
     Row {
+        name: "towline_io_timed_out_total",
+        kind: "counter",
+        tier: "stable",
+        help: "Transfers closed because their peer paused too long or was too slow.",
+        read: |worker| worker.timed_out.get(),
+    },
+    Row {
         name: "towline_io_receive_held_bytes",
         kind: "gauge",
         tier: "experimental",

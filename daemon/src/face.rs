@@ -109,6 +109,18 @@ impl Protocol for Connection {
         }
     }
 
+    fn timed_out(&mut self, output: &mut Output<Done>) -> bool {
+        let outputs = &mut *self.outputs.borrow_mut();
+        match &mut self.core {
+            Core::Http(core) => {
+                let has_word = core.timed_out(&mut outputs.http);
+                output.absorb(&mut outputs.http, Done::Http);
+                has_word
+            }
+            Core::Nfs(_) => false,
+        }
+    }
+
     fn is_idle(&self) -> bool {
         match &self.core {
             Core::Http(core) => core.is_idle(),

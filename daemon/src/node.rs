@@ -386,6 +386,7 @@ fn congestion(setting: &CongestionControl) -> Result<Congestion, NodeError> {
 fn worker_limits(limits: &config::Limits, workers: usize) -> WorkerLimits {
     WorkerLimits {
         receive_bytes_max: limits.receive_budget.value as usize / workers.max(1),
+        stall_max: limits.stall_timeout.value,
         progress_bytes_per_s: limits.progress_per_s.value,
         drain_max: limits.drain_timeout.value,
         ..Default::default()

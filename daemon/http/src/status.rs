@@ -46,6 +46,7 @@ statuses! {
     FORBIDDEN 403 "Forbidden";
     NOT_FOUND 404 "Not Found";
     NOT_ALLOWED 405 "Method Not Allowed";
+    TIMEOUT 408 "Request Timeout";
     CONFLICT 409 "Conflict";
     LENGTH_REQUIRED 411 "Length Required";
     PRECONDITION_FAILED 412 "Precondition Failed";

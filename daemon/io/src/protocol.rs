@@ -257,6 +257,12 @@ pub trait Protocol: Sized {
     /// the head and progress timeouts.
     fn is_idle(&self) -> bool;
 
+    /// The peer took too long for what it is sending, and the connection is about to be closed.
+    /// A core that has a word for it puts it out and says so; it is asked nothing more then.
+    fn timed_out(&mut self, _output: &mut Output<Self::Done>) -> bool {
+        false
+    }
+
     /// Bytes of partial messages that the core itself holds, charged to the receive budget.
     fn bytes_held(&self) -> usize {
         0

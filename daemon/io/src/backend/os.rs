@@ -35,12 +35,15 @@ pub struct Directory {
 /// Most files that are remembered one by one; past it everything is condemned.
 const CONDEMNED_MAX: usize = 10_000;
 
+/// Device (major and minor), inode, and when it was made (seconds and nanoseconds), which tells an
+/// inode number that is used again.
+type Identity = (u32, u32, u64, i64, u32);
+
 /// What could not be made durable once. The kernel marks pages clean that it could not write
 /// (fsync(2)), so a second try proves nothing.
 #[derive(Debug, Default)]
 struct Condemned {
-    /// Device, inode, and when it was made, which tells an inode number that is used again.
-    files: Mutex<HashSet<(u32, u32, u64, i64, u32)>>,
+    files: Mutex<HashSet<Identity>>,
     is_everything: AtomicBool,
 }
 
