@@ -31,7 +31,7 @@ use crate::tuning_peer::TuningPeer;
 use crate::uploads::{Staging, Uploads};
 use crate::volumes::Volumes;
 use crate::workers::{Plant, Workers};
-use crate::{control, datagrams, eviction, key_file, process, relay, standing, volumes};
+use crate::{control, datagrams, eviction, key_file, process, relay, standing, trace, volumes};
 
 /// Most jobs that wait for the pool; beyond it the workers stop reading from those who ask.
 const JOBS_WAITING_MAX: usize = 4096;
@@ -192,6 +192,7 @@ impl Node {
         let evicted = self.facts.evicted.clone();
         tokio::spawn(eviction::serve_uploads(uploaded, age, evicted));
         tokio::spawn(eviction::note_uses(self.facts.clone()));
+        tokio::spawn(trace::tell_left_out());
         tokio::spawn(standing::serve(self.facts.standing.clone()));
         for socket in self.udp {
             tokio::spawn(datagrams::serve(socket, self.facts.nfs.clone()));
