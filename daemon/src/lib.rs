@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod budget;
 mod control;
 mod control_metrics;
 mod datagrams;

@@ -16,6 +16,7 @@ use towline_io::{
 };
 use towline_volume::{Exports, Reach};
 
+use crate::budget::Budget;
 use crate::description::{listeners, status};
 use crate::error::NodeError;
 use crate::eviction::Evicted;
@@ -133,7 +134,15 @@ impl Node {
         let (send_off, handed_off) = tokio::sync::mpsc::channel(control::WAITING_MAX);
         let (send_end, ended) = tokio::sync::mpsc::channel(workers);
         let limits = &effective.limits;
-        let plant = plant(effective, workers, &volumes, nfs, send_off, send_end)?;
+        let budget = Budget::new(effective, workers, &mut notes);
+        let plant = plant(
+            effective,
+            (workers, budget),
+            &volumes,
+            nfs,
+            send_off,
+            send_end,
+        )?;
         let Sockets {
             doors,
             tls,
@@ -243,7 +252,7 @@ impl Node {
 /// What all workers share.
 fn plant(
     effective: &Effective,
-    workers: usize,
+    (workers, budget): (usize, Budget),
     volumes: &Volumes,
     nfs: Arc<towline_nfs::Server>,
     handed_off: tokio::sync::mpsc::Sender<towline_io::HandOff>,
@@ -253,19 +262,20 @@ fn plant(
     let limits = &effective.limits;
     let upload_bytes_max = limits.upload_size.value;
     let http_limits = towline_http::Limits { upload_bytes_max };
-    let threads = limits.pool_threads.value as usize;
+    let threads = budget.pool_threads as usize;
     let pool = Pool::new(PoolLimits {
         threads,
         queue_max: JOBS_WAITING_MAX,
     })
     .map_err(|error| system("cannot start the pool", error))?;
     let admission = Admission::new(
-        limits.connections.value as usize,
+        budget.connections as usize,
         limits.connections_per_address.value as usize,
     );
     Ok(Plant {
         engine: engine(effective.io.engine.value),
-        limits: worker_limits(limits, workers),
+        limits: worker_limits(limits, workers, &budget),
+        nodes_max: budget.nodes_per_worker,
         admission: Arc::new(admission),
         pool: Arc::new(pool),
         http: Arc::new(
@@ -384,9 +394,10 @@ fn congestion(setting: &CongestionControl) -> Result<Congestion, NodeError> {
     }
 }
 
-fn worker_limits(limits: &config::Limits, workers: usize) -> WorkerLimits {
+fn worker_limits(limits: &config::Limits, workers: usize, budget: &Budget) -> WorkerLimits {
     WorkerLimits {
-        receive_bytes_max: limits.receive_budget.value as usize / workers.max(1),
+        receive_bytes_max: budget.receive_bytes as usize / workers.max(1),
+        pipes_max: budget.pipes_per_worker,
         stall_max: limits.stall_timeout.value,
         progress_bytes_per_s: limits.progress_per_s.value,
         drain_max: limits.drain_timeout.value,
