@@ -42,6 +42,8 @@ const RECEIVE_BYTES_MIN: u64 = 4 << 20;
 pub(crate) struct Budget {
     /// Connections in all.
     pub(crate) connections: u64,
+    /// Connections from one address: where there are few in all, half of them.
+    pub(crate) connections_per_address: u64,
     /// Files that one worker keeps open.
     pub(crate) nodes_per_worker: usize,
     /// Pipes that one worker has in use.
@@ -107,8 +109,15 @@ impl Budget {
             Some(memory) => receive.min((memory / RECEIVE_PART).max(RECEIVE_BYTES_MIN)),
             None => receive,
         };
+        let connections = limits.connections.value.min((rest / 2).max(8));
+        let per_address = limits.connections_per_address.value;
         Self {
-            connections: limits.connections.value.min((rest / 2).max(8)),
+            connections,
+            connections_per_address: if connections < limits.connections.value {
+                per_address.min(connections / 2)
+            } else {
+                per_address
+            },
             nodes_per_worker: per_worker(4, NODE_DESCRIPTORS, NODES_MAX as u64),
             pipes_per_worker: per_worker(8, 2, PIPES_MAX),
             pool_threads,

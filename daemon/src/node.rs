@@ -270,7 +270,7 @@ fn plant(
     .map_err(|error| system("cannot start the pool", error))?;
     let admission = Admission::new(
         budget.connections as usize,
-        limits.connections_per_address.value as usize,
+        budget.connections_per_address as usize,
     );
     Ok(Plant {
         engine: engine(effective.io.engine.value),

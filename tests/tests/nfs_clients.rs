@@ -8,12 +8,12 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use nfs3_types::nfs3::{
     self, COMMIT3args, CREATE3args, LINK3args, LOOKUP3args, MKDIR3args, MKNOD3args, Nfs3Option,
     Nfs3Result, READ3args, READDIR3args, READDIRPLUS3args, REMOVE3args, RENAME3args, RMDIR3args,
-    SETATTR3args, SYMLINK3args, WRITE3args, cookieverf3, createhow3, diropargs3, filename3,
-    mknoddata3, nfs_fh3, nfsstat3, sattr3, stable_how, symlinkdata3,
+    SETATTR3args, SYMLINK3args, WRITE3args, cookieverf3, createhow3, mknoddata3, nfs_fh3, nfsstat3,
+    sattr3, stable_how, symlinkdata3,
 };
 use nfs3_types::xdr_codec::Opaque;
 use towline_tests::content;

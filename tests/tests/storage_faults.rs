@@ -279,3 +279,63 @@ fn a_disk_that_is_mounted_late_is_noticed_and_can_be_waited_for() -> Result<()> 
     );
     await_health(&node, "200")
 }
+
+/// The node itself kept what it had open of a removed file: its room came back seconds later. And
+/// an upload larger than the disk was taken until the disk was full.
+#[test]
+fn the_room_of_a_removed_file_is_free_when_its_removal_is_answered() -> Result<()> {
+    const FILE_BYTES: usize = 32 << 20;
+    const SLACK: u64 = 1 << 20;
+    if !rustix::process::geteuid().is_root() {
+        return impossible("only root can mount");
+    }
+    let scratch = tempfile::tempdir()?;
+    let place = scratch.path().join("disk");
+    let disk = Mounted::new(&["-t", "tmpfs", "-o", "size=64m,mode=777", "none"], &place)?;
+    let free = || -> Result<u64> {
+        let stat = rustix::fs::statvfs(disk.path())?;
+        Ok(stat.f_bavail * stat.f_frsize)
+    };
+    let node = node(&format!(
+        "[volumes.v]\nkind = \"project\"\npath = \"{}\"\n",
+        disk.path().display()
+    ))?;
+    let source = scratch.path().join("source");
+    std::fs::write(&source, vec![7; FILE_BYTES])?;
+    let source = source.to_string_lossy().into_owned();
+    let before = free()?;
+    for is_removed_over_nfs in [false, true] {
+        let url = node.url("v", "f");
+        ensure!(curl(&["-T", &source, &url])? == "201", "{}", node.log());
+        // Many connections, so that several workers keep the file open.
+        for _reader in 0..8 {
+            ensure!(curl(&["--range", "0-99", &url])? == "206", "{}", node.log());
+        }
+        ensure!(free()? + SLACK < before, "the file takes no room");
+        if is_removed_over_nfs {
+            block_on(async {
+                let mut client = mount_as(&node, "/v", (65_534, 65_534)).await?;
+                let root = client.root_nfs_fh3();
+                look_up(&mut client, &root, "f").await?;
+                let object = at(&root, "f");
+                let removed = client.remove(&REMOVE3args { object }).await?;
+                ensure!(refusal(removed).is_none(), "REMOVE is refused");
+                Ok(())
+            })?;
+        } else {
+            ensure!(curl(&["-X", "DELETE", &url])? == "204", "{}", node.log());
+        }
+        let after = free()?;
+        ensure!(after + SLACK > before, "{after} of {before} bytes are free");
+    }
+    let large = scratch.path().join("large");
+    std::fs::File::create(&large)?.set_len(100 << 20)?;
+    let large = large.to_string_lossy().into_owned();
+    let status = curl(&["-T", &large, &node.url("v", "large")])?;
+    ensure!(status == "507", "an upload larger than the disk: {status}");
+    let first = format!("Content-Range: bytes 0-{}/{}", FILE_BYTES - 1, 100 << 20);
+    let status = curl(&["-H", &first, "-T", &source, &node.url("v", "large")])?;
+    ensure!(status == "507", "the first piece of it: {status}");
+    ensure!(free()? + SLACK > before, "what was refused takes room");
+    Ok(())
+}

@@ -136,8 +136,14 @@ impl<S: Service> Worker<S> {
             connection.moved_at = self.now;
             return Fate::Wait;
         }
-        let (window, stall_max) = (self.limits.progress_window, self.limits.stall_max);
-        let window = window.min(stall_max);
+        let window = self.limits.progress_window.min(self.limits.stall_max);
+        // Who keeps unfinished messages in memory may not pause while others lack it.
+        let is_scarce = self.charged >= self.limits.receive_bytes_max / 2;
+        let stall_max = if is_scarce && connection.charged > 0 {
+            window
+        } else {
+            self.limits.stall_max
+        };
         if self.now - connection.watched_since < window {
             return Fate::Wait;
         }
