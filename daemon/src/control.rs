@@ -282,7 +282,12 @@ fn page<B>(request: &Request<B>, peer: SocketAddr, facts: &Facts) -> Reply {
         return reply;
     }
     match path {
-        "/healthz" => text(StatusCode::OK, "ok\n".into()),
+        "/healthz" if facts.standing.faults().is_empty() => text(StatusCode::OK, "ok\n".into()),
+        "/healthz" => {
+            let why = "the folder of a volume is not the one that is served; towline status on \
+                       the node and its log say which\n";
+            text(StatusCode::SERVICE_UNAVAILABLE, why.into())
+        }
         "/" => {
             let mut reply = text(StatusCode::FOUND, "the volumes are at /files/\n".into());
             reply

@@ -24,7 +24,7 @@ struct Row {
 }
 
 /// Counters and gauges of the workers, summed over them.
-const WORKERS: [Row; 11] = [
+const WORKERS: [Row; 12] = [
     Row {
         name: "towline_io_connections_accepted_total",
         kind: "counter",
@@ -96,6 +96,13 @@ const WORKERS: [Row; 11] = [
         read: |worker| worker.span_faults.get(),
     },
     Row {
+        name: "towline_io_timed_out_total",
+        kind: "counter",
+        tier: "stable",
+        help: "Transfers closed because their peer paused too long or was too slow.",
+        read: |worker| worker.timed_out.get(),
+    },
+    Row {
         name: "towline_io_receive_held_bytes",
         kind: "gauge",
         tier: "experimental",
@@ -120,6 +127,24 @@ pub(crate) fn render(facts: &Facts) -> String {
         "",
         facts.started,
     );
+    let own = [
+        (
+            "towline_node_log_lines_left_out_total",
+            "counter",
+            "Log lines left out because peers caused more than ten a second.",
+            crate::trace::left_out(),
+        ),
+        (
+            "towline_node_volumes_displaced",
+            "gauge",
+            "Volumes whose folder is not the one that is served.",
+            facts.standing.faults().len() as u64,
+        ),
+    ];
+    for (name, kind, help, value) in own {
+        head(&mut page, name, kind, "stable", help);
+        line(&mut page, name, "", value);
+    }
     for row in WORKERS {
         head(&mut page, row.name, row.kind, row.tier, row.help);
         line(
@@ -172,6 +197,11 @@ fn eviction(page: &mut String, facts: &Facts) {
             "towline_volume_spared_files_total",
             "Files not removed because in use.",
             &evicted.spared,
+        ),
+        (
+            "towline_volume_uploads_removed_total",
+            "Unfinished uploads removed because nobody went on with them.",
+            &evicted.uploads,
         ),
     ];
     for (name, help, counter) in rows {

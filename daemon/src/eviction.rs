@@ -1,5 +1,6 @@
 //! The clock behind bounded caches and models: sweeps caches every now and then, one at a time,
-//! and writes down when models were used, so that the store knows which to evict.
+//! removes uploads that nobody goes on with, and writes down when models were used, so that the
+//! store knows which to evict.
 //!
 //! Invariant: a cache without bounds is never touched. Not promised: that a cache never passes
 //! its size between two sweeps; a quota of the file system does that.
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use towline_base::ByteCount;
 use towline_config::{Effective, VolumeKind};
-use towline_volume::evict::{Bounds, sweep};
+use towline_volume::evict::{Bounds, sweep, sweep_uploads};
 
 use crate::models::ModelDesk;
 use crate::node::Facts;
@@ -25,6 +26,8 @@ pub(crate) struct Evicted {
     pub(crate) files: AtomicU64,
     pub(crate) bytes: AtomicU64,
     pub(crate) spared: AtomicU64,
+    /// Unfinished uploads that nobody went on with.
+    pub(crate) uploads: AtomicU64,
 }
 
 /// The caches that have bounds.
@@ -73,6 +76,51 @@ pub(crate) async fn serve(caches: Vec<(String, PathBuf, Bounds)>, evicted: Arc<E
                     }
                 }
                 Ok(Err(error)) => tracing::warn!(volume, %error, "a cache could not be swept"),
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Longest time between two looks for unfinished uploads: each walks over the whole volume.
+const UPLOADS_INTERVAL_MAX: Duration = Duration::from_secs(6 * 3_600);
+
+/// Parts of an upload's age after which is looked again: it is removed a quarter late at most.
+const UPLOADS_LOOKS: u32 = 4;
+
+/// The volumes that uploads come into.
+pub(crate) fn uploaded(effective: &Effective) -> Vec<(String, PathBuf)> {
+    let is_writable = |volume: &&towline_config::Volume| {
+        volume.kind.value != VolumeKind::Model && !volume.read_only.value
+    };
+    let volumes = effective.volumes.iter().filter(is_writable);
+    volumes
+        .map(|volume| (volume.name.clone(), volume.path.value.clone()))
+        .collect()
+}
+
+/// Removes uploads that nobody has gone on with for `age_max`, until the runtime ends.
+pub(crate) async fn serve_uploads(
+    volumes: Vec<(String, PathBuf)>,
+    age_max: Duration,
+    evicted: Arc<Evicted>,
+) {
+    let interval = (age_max / UPLOADS_LOOKS).min(UPLOADS_INTERVAL_MAX);
+    let mut timer = tokio::time::interval(interval);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        timer.tick().await;
+        for (volume, path) in &volumes {
+            let path = path.clone();
+            match tokio::task::spawn_blocking(move || sweep_uploads(&path, age_max)).await {
+                Ok(Ok(0)) => {}
+                Ok(Ok(uploads)) => {
+                    evicted.uploads.fetch_add(uploads, Ordering::Relaxed);
+                    tracing::info!(volume, uploads, "removed uploads that nobody went on with");
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(volume, %error, "unfinished uploads could not be looked for");
+                }
                 Err(_) => return,
             }
         }

@@ -109,6 +109,18 @@ impl Protocol for Connection {
         }
     }
 
+    fn timed_out(&mut self, output: &mut Output<Done>) -> bool {
+        let outputs = &mut *self.outputs.borrow_mut();
+        match &mut self.core {
+            Core::Http(core) => {
+                let has_word = core.timed_out(&mut outputs.http);
+                output.absorb(&mut outputs.http, Done::Http);
+                has_word
+            }
+            Core::Nfs(_) => false,
+        }
+    }
+
     fn is_idle(&self) -> bool {
         match &self.core {
             Core::Http(core) => core.is_idle(),
@@ -135,15 +147,16 @@ pub(crate) struct Faces {
 }
 
 impl Faces {
-    /// The protocols for listeners that speak `speaks`, in their order.
+    /// The protocols for listeners that speak `speaks`, in their order, with a view that keeps at
+    /// most `nodes_max` files open.
     pub(crate) fn new(
         speaks: Vec<Speaks>,
-        exports: &Arc<Exports>,
+        (exports, nodes_max): (&Arc<Exports>, usize),
         http: &Arc<http::Server>,
         nfs: &Arc<nfs::Server>,
         handed_off: tokio::sync::mpsc::Sender<HandOff>,
     ) -> Self {
-        let view = Rc::new(RefCell::new(View::new(exports.clone())));
+        let view = Rc::new(RefCell::new(View::new(exports.clone()).holding(nodes_max)));
         let http = http::Factory::new(http.clone(), view.clone());
         let nfs = nfs::Desk::new(nfs.clone(), view.clone());
         Self {

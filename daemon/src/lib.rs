@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod budget;
 mod control;
 mod control_metrics;
 mod data_lock;
@@ -27,6 +28,7 @@ mod pull;
 mod registration;
 pub mod signing_key;
 mod sockets;
+mod standing;
 mod tasks;
 mod tls;
 pub mod trace;

@@ -16,6 +16,7 @@ use towline_io::{
 };
 use towline_volume::{Exports, Reach};
 
+use crate::budget::Budget;
 use crate::description::{listeners, status};
 use crate::error::NodeError;
 use crate::eviction::Evicted;
@@ -26,11 +27,14 @@ use crate::models::ModelDesk;
 use crate::registration::Registration;
 use crate::sockets::{self, PortmapState, Sockets};
 
+use crate::standing::Standing;
 use crate::tuning_peer::TuningPeer;
 use crate::uploads::{Staging, Uploads};
 use crate::volumes::Volumes;
 use crate::workers::{Plant, Workers};
-use crate::{control, data_lock, datagrams, eviction, key_file, process, tls, volumes};
+use crate::{
+    control, data_lock, datagrams, eviction, key_file, process, standing, tls, trace, volumes,
+};
 
 /// Most jobs that wait for the pool; beyond it the workers stop reading from those who ask.
 const JOBS_WAITING_MAX: usize = 4096;
@@ -48,6 +52,7 @@ pub(crate) struct Facts {
     pub(crate) models: Option<ModelDesk>,
     pub(crate) uploads: Option<Arc<UploadDesk>>,
     pub(crate) tuning_peer: Arc<towline_tuning::peer::tally::Tally>,
+    pub(crate) standing: Arc<Standing>,
     pub(crate) bench: Arc<towline_bench::link::server::Counters>,
     pub(crate) tls: Option<Arc<tls::Tally>>,
     status: Status,
@@ -62,6 +67,11 @@ impl Facts {
                 let export = self.exports.by_name(volume.name.as_bytes());
                 export.is_some_and(|export| export.reach(peer) > Reach::None)
             });
+        }
+        for (volume, fault) in self.standing.faults() {
+            if status.volumes.iter().any(|shown| shown.name == volume) {
+                status.notes.push(fault);
+            }
         }
         status
     }
@@ -97,6 +107,7 @@ struct Node {
     udp: Vec<std::net::UdpSocket>,
     tls: Option<(tls::Terms, tls::Threads)>,
     caches: Vec<(String, std::path::PathBuf, towline_volume::evict::Bounds)>,
+    uploaded: (Vec<(String, std::path::PathBuf)>, std::time::Duration),
     registration: Option<Registration>,
     tuning_peer: TuningPeer,
     measuring: Measuring,
@@ -123,7 +134,15 @@ impl Node {
         let (send_off, handed_off) = tokio::sync::mpsc::channel(control::WAITING_MAX);
         let (send_end, ended) = tokio::sync::mpsc::channel(workers);
         let limits = &effective.limits;
-        let plant = plant(effective, workers, &volumes, nfs, send_off, send_end)?;
+        let budget = Budget::new(effective, workers, &mut notes);
+        let plant = plant(
+            effective,
+            (workers, budget),
+            &volumes,
+            nfs,
+            send_off,
+            send_end,
+        )?;
         let Sockets {
             doors,
             tls,
@@ -159,6 +178,7 @@ impl Node {
             uploads,
             models,
             tuning_peer: tuning_peer.tally().clone(),
+            standing: Arc::new(Standing::new(effective, &exports)),
             bench: measuring.counters(),
             tls: tls.as_ref().map(|(terms, _)| terms.tally.clone()),
             status,
@@ -171,6 +191,7 @@ impl Node {
             udp,
             tls,
             caches: eviction::bounded(effective),
+            uploaded: (eviction::uploaded(effective), limits.upload_age.value),
             registration,
             tuning_peer,
             measuring,
@@ -182,7 +203,12 @@ impl Node {
     async fn serve(mut self, mut signals: Signals) -> Result<(), NodeError> {
         tokio::spawn(control::serve(self.handed_off, self.facts.clone()));
         tokio::spawn(eviction::serve(self.caches, self.facts.evicted.clone()));
+        let (uploaded, age) = self.uploaded;
+        let evicted = self.facts.evicted.clone();
+        tokio::spawn(eviction::serve_uploads(uploaded, age, evicted));
         tokio::spawn(eviction::note_uses(self.facts.clone()));
+        tokio::spawn(trace::tell_left_out());
+        tokio::spawn(standing::serve(self.facts.standing.clone()));
         for socket in self.udp {
             tokio::spawn(datagrams::serve(socket, self.facts.nfs.clone()));
         }
@@ -234,7 +260,7 @@ impl Node {
 /// What all workers share.
 fn plant(
     effective: &Effective,
-    workers: usize,
+    (workers, budget): (usize, Budget),
     volumes: &Volumes,
     nfs: Arc<towline_nfs::Server>,
     handed_off: tokio::sync::mpsc::Sender<towline_io::HandOff>,
@@ -244,19 +270,20 @@ fn plant(
     let limits = &effective.limits;
     let upload_bytes_max = limits.upload_size.value;
     let http_limits = towline_http::Limits { upload_bytes_max };
-    let threads = limits.pool_threads.value as usize;
+    let threads = budget.pool_threads as usize;
     let pool = Pool::new(PoolLimits {
         threads,
         queue_max: JOBS_WAITING_MAX,
     })
     .map_err(|error| system("cannot start the pool", error))?;
     let admission = Admission::new(
-        limits.connections.value as usize,
-        limits.connections_per_address.value as usize,
+        budget.connections as usize,
+        budget.connections_per_address as usize,
     );
     Ok(Plant {
         engine: engine(effective.io.engine.value),
-        limits: worker_limits(limits, workers),
+        limits: worker_limits(limits, workers, &budget),
+        nodes_max: budget.nodes_per_worker,
         admission: Arc::new(admission),
         pool: Arc::new(pool),
         http: Arc::new(
@@ -384,9 +411,11 @@ fn congestion(setting: &CongestionControl) -> Result<Congestion, NodeError> {
     }
 }
 
-fn worker_limits(limits: &config::Limits, workers: usize) -> WorkerLimits {
+fn worker_limits(limits: &config::Limits, workers: usize, budget: &Budget) -> WorkerLimits {
     WorkerLimits {
-        receive_bytes_max: limits.receive_budget.value as usize / workers.max(1),
+        receive_bytes_max: budget.receive_bytes as usize / workers.max(1),
+        pipes_max: budget.pipes_per_worker,
+        stall_max: limits.stall_timeout.value,
         progress_bytes_per_s: limits.progress_per_s.value,
         drain_max: limits.drain_timeout.value,
         ..Default::default()

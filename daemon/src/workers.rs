@@ -21,6 +21,8 @@ use crate::face::{Done, Faces, Speaks};
 pub(crate) struct Plant {
     pub(crate) engine: EngineChoice,
     pub(crate) limits: WorkerLimits,
+    /// Files that each worker keeps open.
+    pub(crate) nodes_max: usize,
     pub(crate) admission: Arc<Admission>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) exports: Arc<towline_volume::Exports>,
@@ -82,6 +84,7 @@ impl Workers {
         let plant = plant.clone();
         let body = move || {
             let Plant {
+                nodes_max,
                 exports,
                 http,
                 nfs,
@@ -89,7 +92,7 @@ impl Workers {
                 ended,
                 ..
             } = plant;
-            let faces = Faces::new(speaks, &exports, &http, &nfs, handed_off);
+            let faces = Faces::new(speaks, (&exports, nodes_max), &http, &nfs, handed_off);
             // The receiver waits for exactly this message; a node that is gone needs no worker.
             let worker = match Worker::new(parts, faces) {
                 Ok((worker, handle, engine)) => {

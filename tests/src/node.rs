@@ -42,6 +42,8 @@ pub struct Settings {
     pub configuration: String,
     /// More command line arguments.
     pub arguments: Vec<String>,
+    /// A program with its arguments that starts the node in its own place, such as `prlimit`.
+    pub wrapper: Vec<String>,
     /// Variables of its environment.
     pub environment: Vec<(String, String)>,
 }
@@ -232,7 +234,15 @@ fn spawn(
     http: SocketAddr,
     nfs: SocketAddr,
 ) -> Result<Running> {
-    let mut command = Command::new(paths::program("towline")?);
+    let towline = paths::program("towline")?;
+    let mut command = match settings.wrapper.split_first() {
+        None => Command::new(towline),
+        Some((wrapper, arguments)) => {
+            let mut command = Command::new(wrapper);
+            command.args(arguments).arg(towline);
+            command
+        }
+    };
     command
         .arg("up")
         .arg("--data")

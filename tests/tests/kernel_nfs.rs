@@ -106,6 +106,15 @@ fn the_callers_rights_decide() -> Result<()> {
     fs::write(projects.join("team-only"), "for the team\n")?;
     chown(projects.join("team-only"), Some(0), Some(2000))?;
     fs::set_permissions(projects.join("team-only"), Permissions::from_mode(0o640))?;
+    for (name, mode) in [
+        ("team-writes", 0o664),
+        ("sgid-plain", 0o2664),
+        ("sgid-program", 0o2775),
+    ] {
+        fs::write(projects.join(name), "for the team\n")?;
+        chown(projects.join(name), Some(0), Some(2000))?;
+        fs::set_permissions(projects.join(name), Permissions::from_mode(mode))?;
+    }
     pass(&mut node, "rights.sh", "")?;
     let by_root = fs::metadata(projects.join("by-root"))?;
     assert_eq!(

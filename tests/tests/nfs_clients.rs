@@ -8,41 +8,22 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use nfs3_client::tokio::{TokioConnector, TokioIo};
-use nfs3_client::{Nfs3Connection, Nfs3ConnectionBuilder};
+use anyhow::{Result, bail, ensure};
 use nfs3_types::nfs3::{
     self, COMMIT3args, CREATE3args, LINK3args, LOOKUP3args, MKDIR3args, MKNOD3args, Nfs3Option,
     Nfs3Result, READ3args, READDIR3args, READDIRPLUS3args, REMOVE3args, RENAME3args, RMDIR3args,
-    SETATTR3args, SYMLINK3args, WRITE3args, cookieverf3, createhow3, diropargs3, filename3,
-    mknoddata3, nfs_fh3, nfsstat3, sattr3, stable_how, symlinkdata3,
+    SETATTR3args, SYMLINK3args, WRITE3args, cookieverf3, createhow3, mknoddata3, nfs_fh3, nfsstat3,
+    sattr3, stable_how, symlinkdata3,
 };
-use nfs3_types::rpc::{auth_unix, opaque_auth};
 use nfs3_types::xdr_codec::Opaque;
-use tokio::net::TcpStream;
 use towline_tests::content;
+use towline_tests::nfs::{Connection, at, block_on, mount_as};
 use towline_tests::node::Node;
 use towline_tests::process::{command, must_run};
 use towline_tests::skip::unless_installed;
 
-type Connection = Nfs3Connection<TokioIo<TcpStream>>;
-
 async fn mount(node: &Node, export: &str) -> Result<Connection> {
-    let user = auth_unix {
-        uid: 1000,
-        gid: 1000,
-        ..auth_unix::default()
-    };
-    let port = node.nfs().port();
-    let builder = Nfs3ConnectionBuilder::new(TokioConnector, "127.0.0.1", export)
-        .connect_from_privileged_port(rustix::process::geteuid().is_root())
-        .mount_port(port)
-        .nfs3_port(port)
-        .credential(opaque_auth::auth_unix(&user));
-    builder
-        .mount()
-        .await
-        .with_context(|| format!("mount of {export}"))
+    mount_as(node, export, (1000, 1000)).await
 }
 
 fn ok<T, E: std::fmt::Debug>(what: &str, result: Nfs3Result<T, E>) -> Result<T> {
@@ -65,13 +46,6 @@ fn refused<T, E>(what: &str, result: Nfs3Result<T, E>, wanted: nfsstat3) -> Resu
     }
 }
 
-fn at(dir: &nfs_fh3, name: &str) -> diropargs3<'static> {
-    diropargs3 {
-        dir: dir.clone(),
-        name: filename3::from(name.as_bytes().to_vec()),
-    }
-}
-
 fn mode(value: u32) -> sattr3 {
     sattr3 {
         mode: Nfs3Option::Some(value),
@@ -84,14 +58,6 @@ fn handle(object: nfs3::post_op_fh3) -> Result<nfs_fh3> {
         Nfs3Option::Some(handle) => Ok(handle),
         Nfs3Option::None => bail!("no handle in the reply"),
     }
-}
-
-fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let limit = Duration::from_secs(60);
-    runtime.block_on(async { tokio::time::timeout(limit, future).await.context("hung")? })
 }
 
 #[test]

@@ -13,7 +13,9 @@ pub mod escape;
 pub mod mac;
 pub mod name;
 pub mod rand;
+pub mod recent;
 
 pub use bytes::ByteCount;
 pub use mac::{Mac, MacKey};
 pub use name::{Name, NameError};
+pub use recent::Recent;

@@ -304,6 +304,25 @@ fn limits(check: &mut Checker<'_>, file: &file::Limits) -> Limits {
             limits::POOL_THREADS_DEFAULT,
             1..=1_024,
         ),
+        progress_per_s: check.bytes(
+            &file.progress_per_s,
+            "limits.progress_per_s",
+            limits::PROGRESS_BYTES_PER_S_DEFAULT,
+            1..=1 << 30,
+        ),
+        upload_size: check.bytes(
+            &file.upload_size,
+            "limits.upload_size",
+            limits::UPLOAD_BYTES_DEFAULT,
+            1..=i64::MAX as u64,
+        ),
+        ..limits_of_time(check, file)
+    }
+}
+
+/// Those that are periods.
+fn limits_of_time(check: &mut Checker<'_>, file: &file::Limits) -> Limits {
+    Limits {
         head_timeout: check.period(
             &file.head_timeout,
             "limits.head_timeout",
@@ -322,17 +341,17 @@ fn limits(check: &mut Checker<'_>, file: &file::Limits) -> Limits {
             limits::NFS_IDLE_TIMEOUT_DEFAULT,
             60 * SECOND..=30 * DAY,
         ),
-        progress_per_s: check.bytes(
-            &file.progress_per_s,
-            "limits.progress_per_s",
-            limits::PROGRESS_BYTES_PER_S_DEFAULT,
-            1..=1 << 30,
+        stall_timeout: check.period(
+            &file.stall_timeout,
+            "limits.stall_timeout",
+            limits::STALL_TIMEOUT_DEFAULT,
+            SECOND..=DAY,
         ),
-        upload_size: check.bytes(
-            &file.upload_size,
-            "limits.upload_size",
-            limits::UPLOAD_BYTES_DEFAULT,
-            1..=i64::MAX as u64,
+        upload_age: check.period(
+            &file.upload_age,
+            "limits.upload_age",
+            limits::UPLOAD_AGE_DEFAULT,
+            60 * SECOND..=365 * DAY,
         ),
         drain_timeout: check.period(
             &file.drain_timeout,
@@ -340,6 +359,7 @@ fn limits(check: &mut Checker<'_>, file: &file::Limits) -> Limits {
             limits::DRAIN_TIMEOUT_DEFAULT,
             Duration::ZERO..=HOUR,
         ),
+        ..Limits::default()
     }
 }
 

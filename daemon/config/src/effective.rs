@@ -341,6 +341,8 @@ pub struct Volume {
     pub kind: Setting<VolumeKind>,
     /// Its directory. A default one is made when the node starts; a named one exists.
     pub path: Setting<PathBuf>,
+    /// Whether the path must be a mount point: nothing is served before its disk is there.
+    pub require_mount: Setting<bool>,
     /// No writing at all.
     pub read_only: Setting<bool>,
     /// Who may read.

@@ -83,8 +83,10 @@ pub(crate) struct Limits {
     pub(crate) head_timeout: At<String>,
     pub(crate) idle_timeout: At<String>,
     pub(crate) nfs_idle_timeout: At<String>,
+    pub(crate) stall_timeout: At<String>,
     pub(crate) progress_per_s: At<toml::Value>,
     pub(crate) upload_size: At<toml::Value>,
+    pub(crate) upload_age: At<String>,
     pub(crate) drain_timeout: At<String>,
 }
 
@@ -170,6 +172,7 @@ pub(crate) struct S3Key {
 pub(crate) struct Volume {
     pub(crate) kind: At<String>,
     pub(crate) path: At<PathBuf>,
+    pub(crate) require_mount: At<bool>,
     pub(crate) read_only: At<bool>,
     pub(crate) allow: At<Vec<Spanned<String>>>,
     pub(crate) allow_write: At<Vec<Spanned<String>>>,

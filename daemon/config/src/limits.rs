@@ -34,12 +34,21 @@ pub const IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 /// one closes only connections whose client is gone.
 pub const NFS_IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
 
-/// Bytes per second below which a transfer counts as stuck and is closed (threats N7, H5): a
-/// modem was faster.
+/// Time for which the peer of a transfer may move nothing at all: a pipe whose reader works, a
+/// paused player, a dump that thinks. A pause of a minute passes with as much again to spare; what
+/// a peer holds meanwhile is one connection of its share, and no pipe, thread or buffer.
+pub const STALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(120);
+
+/// Bytes per second below which what moves counts as stuck and is closed (threats N7, H5): a
+/// modem was faster. Pauses are no part of it.
 pub const PROGRESS_BYTES_PER_S_DEFAULT: u64 = 1_024;
 
 /// Largest file that an HTTP upload may make, in bytes; by default the disk decides.
 pub const UPLOAD_BYTES_DEFAULT: u64 = i64::MAX as u64;
+
+/// Time after which a resumable upload that nobody goes on with is removed: over a night and a day
+/// of work.
+pub const UPLOAD_AGE_DEFAULT: Duration = Duration::from_secs(86_400);
 
 /// Time that a stopping node gives replies under way before it closes their connections.
 pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
@@ -61,10 +70,14 @@ pub struct Limits {
     pub idle_timeout: Setting<Duration>,
     /// See [`NFS_IDLE_TIMEOUT_DEFAULT`]; 1 min to 30 d.
     pub nfs_idle_timeout: Setting<Duration>,
+    /// See [`STALL_TIMEOUT_DEFAULT`]; 1 s to 1 d.
+    pub stall_timeout: Setting<Duration>,
     /// See [`PROGRESS_BYTES_PER_S_DEFAULT`]; bytes per second, 1 to 1 GiB.
     pub progress_per_s: Setting<u64>,
     /// See [`UPLOAD_BYTES_DEFAULT`]; bytes, 1 to 2^63-1.
     pub upload_size: Setting<u64>,
+    /// See [`UPLOAD_AGE_DEFAULT`]; 1 min to 365 d.
+    pub upload_age: Setting<Duration>,
     /// See [`DRAIN_TIMEOUT_DEFAULT`]; 0 s to 1 h.
     pub drain_timeout: Setting<Duration>,
 }
@@ -79,8 +92,10 @@ impl Default for Limits {
             head_timeout: Setting::default_of(HEAD_TIMEOUT_DEFAULT),
             idle_timeout: Setting::default_of(IDLE_TIMEOUT_DEFAULT),
             nfs_idle_timeout: Setting::default_of(NFS_IDLE_TIMEOUT_DEFAULT),
+            stall_timeout: Setting::default_of(STALL_TIMEOUT_DEFAULT),
             progress_per_s: Setting::default_of(PROGRESS_BYTES_PER_S_DEFAULT),
             upload_size: Setting::default_of(UPLOAD_BYTES_DEFAULT),
+            upload_age: Setting::default_of(UPLOAD_AGE_DEFAULT),
             drain_timeout: Setting::default_of(DRAIN_TIMEOUT_DEFAULT),
         }
     }

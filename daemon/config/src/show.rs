@@ -180,8 +180,10 @@ fn limits(table: &mut Table, effective: &Effective) {
     table.period("limits.head_timeout", &limits.head_timeout);
     table.period("limits.idle_timeout", &limits.idle_timeout);
     table.period("limits.nfs_idle_timeout", &limits.nfs_idle_timeout);
+    table.period("limits.stall_timeout", &limits.stall_timeout);
     table.bytes("limits.progress_per_s", &limits.progress_per_s);
     table.bytes("limits.upload_size", &limits.upload_size);
+    table.period("limits.upload_age", &limits.upload_age);
     table.period("limits.drain_timeout", &limits.drain_timeout);
 }
 
@@ -189,6 +191,7 @@ fn volume(table: &mut Table, volume: &Volume) {
     let key = |key: &str| format!("volumes.{}.{key}", volume.name);
     table.word(&key("kind"), &volume.kind, |value| value.as_str());
     table.path(&key("path"), &volume.path);
+    table.plain(&key("require_mount"), &volume.require_mount);
     table.plain(&key("read_only"), &volume.read_only);
     table.list(&key("allow"), &volume.allow);
     if !volume.read_only.value {

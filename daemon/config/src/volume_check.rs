@@ -149,13 +149,16 @@ fn volume(
         ("none", Squash::None),
     ];
     let ids = 0..=u32::MAX - 1;
+    let path = path(check, name, table, data);
+    let require_mount = require_mount(check, &key("require_mount"), table, &path.value);
     Volume {
         name: name.to_owned(),
         line: header.and_then(|at| match check.here(at, ()).origin {
             crate::effective::Origin::File(line) => Some(line),
             crate::effective::Origin::Default | crate::effective::Origin::CommandLine(_) => None,
         }),
-        path: path(check, name, table, data),
+        path,
+        require_mount,
         read_only,
         allow,
         allow_write,
@@ -232,6 +235,58 @@ fn path(
         );
     }
     path
+}
+
+/// A folder that waits for its disk must have it: an empty mount point looks like a volume that
+/// has lost everything, and what is written to it is hidden once the disk is there.
+fn require_mount(
+    check: &mut Checker<'_>,
+    key: &str,
+    table: &file::Volume,
+    path: &Path,
+) -> Setting<bool> {
+    let required = check.any(&table.require_mount, false);
+    if let Some(at) = &table.require_mount
+        && required.value
+        && path.is_dir()
+        && !is_mount_point(path)
+    {
+        check.refuse(
+            at.span().start,
+            key,
+            format!("no file system is mounted at {}", path.display()),
+            "mount its disk first (a line in /etc/fstab, RequiresMountsFor= in the systemd unit), \
+             or remove the key",
+        );
+    }
+    required
+}
+
+/// Whether a directory is where a file system is mounted: what is above it is another mount.
+fn is_mount_point(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(path) = path.canonicalize() else {
+        return false;
+    };
+    let Some(above) = path.parent() else {
+        return true;
+    };
+    let device = |path: &Path| std::fs::metadata(path).map(|data| (data.dev(), data.ino()));
+    match (device(&path), device(above)) {
+        (Ok(own), Ok(above)) if own.0 != above.0 => true,
+        // A bind mount of the same file system has the same device: the kernel's table tells.
+        (Ok(_), Ok(_)) => mounted_at(&path),
+        _ => false,
+    }
+}
+
+/// Whether the kernel's table of mounts names a directory (proc(5), `mountinfo`, fifth field).
+fn mounted_at(path: &Path) -> bool {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let shown = path.to_string_lossy().replace(' ', "\\040");
+    table
+        .lines()
+        .any(|line| line.split(' ').nth(4) == Some(&shown))
 }
 
 /// What to write instead of a directory that is not there.

@@ -456,6 +456,20 @@ impl Protocol for Connection {
         }
     }
 
+    fn timed_out(&mut self, output: &mut Output<Done>) -> bool {
+        if !matches!(self.phase, Phase::Upload(_)) {
+            return false;
+        }
+        self.phase = Phase::Head;
+        let refusal = Refusal::new(
+            Status::TIMEOUT,
+            "the upload stood still for too long; with Content-Range it can go on where it ended, \
+             and limits.stall_timeout on the node allows longer pauses",
+        );
+        self.refuse(&refusal, Tone::UNREADABLE, output);
+        true
+    }
+
     fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Head) && self.scanned == 0
     }

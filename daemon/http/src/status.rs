@@ -46,6 +46,7 @@ statuses! {
     FORBIDDEN 403 "Forbidden";
     NOT_FOUND 404 "Not Found";
     NOT_ALLOWED 405 "Method Not Allowed";
+    TIMEOUT 408 "Request Timeout";
     CONFLICT 409 "Conflict";
     LENGTH_REQUIRED 411 "Length Required";
     PRECONDITION_FAILED 412 "Precondition Failed";
@@ -179,6 +180,11 @@ impl From<VolumeError> for Refusal {
                 "the file would be larger than the file system allows",
             ),
             VolumeError::ReadOnly => (Status::FORBIDDEN, "the volume is read-only"),
+            VolumeError::InUse => (
+                Status::CONFLICT,
+                "it is in use on the node itself: a file system is mounted there, or it is a \
+                 program that runs; unmount or stop it on the node first",
+            ),
             VolumeError::CrossDevice | VolumeError::TooManyLinks => {
                 (Status::CONFLICT, "the file system cannot do that there")
             }

@@ -66,7 +66,12 @@ pub(crate) fn answer(
         None => {
             let peer = connection.address();
             let session = piece.map(|piece| format!("{} {peer}", piece.total()).into_bytes());
-            output.defer(move || Done::Begun(begin(&target, piece, session.as_deref())));
+            let announced = match request.head.body {
+                Body::Length(length) => length,
+                Body::Absent | Body::Chunked => 0,
+            };
+            let comes = (piece, announced);
+            output.defer(move || Done::Begun(begin(&target, comes, session.as_deref())));
             Ok(Flow::Wait)
         }
         Some(Done::Begun(begun)) => match begun? {
@@ -155,7 +160,11 @@ fn too_large() -> Refusal {
 }
 
 /// Opens the upload. Runs on a pool thread.
-fn begin(target: &Target, piece: Option<Piece>, session: Option<&[u8]>) -> Result<Begun, Refusal> {
+fn begin(
+    target: &Target,
+    (piece, announced): (Option<Piece>, u64),
+    session: Option<&[u8]>,
+) -> Result<Begun, Refusal> {
     let ground = target.open()?;
     if ground
         .current
@@ -171,6 +180,13 @@ fn begin(target: &Target, piece: Option<Piece>, session: Option<&[u8]>) -> Resul
         .writable
         .begin_upload(&ground.dir, &target.name, who, session)?;
     let held = upload.bytes_held;
+    let announced = piece.map_or(announced, |piece| piece.total());
+    if let Err(error) = ground.writable.reserve(&upload, announced) {
+        if held == 0 {
+            abandon(target, &upload);
+        }
+        return Err(error.into());
+    }
     let (wanted, total) = match piece {
         None => return Ok(Begun::Receive(upload)),
         Some(Piece::Bytes { start, total, .. }) => (Some(start), total),
@@ -288,6 +304,7 @@ impl Incoming {
         Some(PayloadSink {
             file: upload.file.clone(),
             offset: self.offset,
+            who: self.target.export.anonymous,
         })
     }
 

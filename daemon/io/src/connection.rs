@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use crate::outbox::Outbox;
+use crate::outbox::{Item, Outbox};
 use crate::pool::Pool;
 use crate::protocol::{Demand, Payload, PayloadSink, Peer, Protocol};
 use crate::span::PayloadFault;
@@ -84,6 +84,10 @@ pub(crate) struct Connection<P: Protocol> {
     /// How the present payload is let come together in the socket.
     pub(crate) gathering: Gathering,
     pub(crate) is_write_blocked: bool,
+    /// Waits for a pipe, so for this node.
+    pub(crate) awaits_pipe: bool,
+    /// Is in the list of those whose pipes others may have.
+    pub(crate) is_holder: bool,
     /// The peer has sent all that it will.
     pub(crate) has_ended: bool,
     /// Bytes still to be thrown away before the socket is closed; `None` unless lingering.
@@ -98,6 +102,10 @@ pub(crate) struct Connection<P: Protocol> {
     /// Bytes moved since `watched_since`, for the progress rule.
     pub(crate) moved: u64,
     pub(crate) watched_since: Instant,
+    /// When anything moved last, or the peer waited for this node.
+    pub(crate) moved_at: Instant,
+    /// Windows of late in which something moved, but too little.
+    pub(crate) slow_windows: u32,
     pub(crate) unsent_before: u64,
     pub(crate) active_at: Instant,
 }
@@ -131,6 +139,8 @@ impl<P: Protocol> Connection<P> {
             is_last_edge: false,
             gathering: Gathering::Untried,
             is_write_blocked: false,
+            awaits_pipe: false,
+            is_holder: false,
             has_ended: false,
             linger: None,
             is_queued: false,
@@ -139,6 +149,8 @@ impl<P: Protocol> Connection<P> {
             partial_since: None,
             moved: 0,
             watched_since: now,
+            moved_at: now,
+            slow_windows: 0,
             unsent_before: 0,
             active_at: now,
         }
@@ -151,6 +163,12 @@ impl<P: Protocol> Connection<P> {
             && self.under_way == 0
             && self.outbox.is_empty()
             && self.input.is_empty()
+    }
+
+    /// Whether this node is what the connection waits for: a job or a read, memory, a pipe, a turn.
+    pub(crate) fn awaits_node(&self) -> bool {
+        let is_read_for = matches!(self.outbox.items.front(), Some(Item::Filling(_)));
+        self.under_way > 0 || self.is_starved || self.is_queued || self.awaits_pipe || is_read_for
     }
 
     /// Takes note of what the core wants next.

@@ -112,10 +112,32 @@ pub fn assume_daemon() -> Result<(), Errno> {
     assume(&Identity::DAEMON)
 }
 
+/// Whether the kernel takes `who` for the owner of a file that belongs to `uid`, or for somebody
+/// who may do what only owners may (`CAP_FOWNER`, capabilities(7)). A node that cannot switch is
+/// asked as its own user; as root without that right it gets the kernel's word only.
+#[must_use]
+pub fn is_owner(who: &Identity, uid: u32) -> bool {
+    let acting = if can_switch() {
+        who.uid
+    } else {
+        rustix::process::geteuid().as_raw()
+    };
+    acting == 0 || acting == uid
+}
+
+/// Makes this thread act as whoever writes, for bytes that go into a file that is already open:
+/// the right was checked when it was opened. The kernel then clears the set-id bits that this
+/// writer must not leave behind, and keeps the blocks that are reserved for root.
+pub(crate) fn assume_writer(who: &Identity) {
+    if assume(who).is_err() {
+        assume_nobody();
+    }
+}
+
 /// Makes this thread act as an unprivileged user for writing bytes into files that are already
 /// open: the right was checked when they were opened, and the kernel then clears set-id bits and
 /// keeps the blocks that are reserved for root, as it does for any user.
-pub(crate) fn assume_nobody() {
+fn assume_nobody() {
     const NOBODY: u32 = 65_534;
     if let Err(error) = assume(&Identity::new(NOBODY, NOBODY, &[])) {
         tracing::warn!(%error, "payload is written as the daemon itself");

@@ -11,11 +11,16 @@ pub struct WorkerLimits {
     /// Bytes of unfinished requests that all connections of the worker may hold together. Past
     /// it connections wait, except the one whose request is the oldest.
     pub receive_bytes_max: usize,
-    /// A request or reply under way must move [`WorkerLimits::progress_bytes_per_s`] over this
-    /// time.
+    /// The time over which it is judged whether a request or reply under way moves fast enough.
     pub progress_window: Duration,
-    /// Slowest transfer that is not closed, in bytes per second.
+    /// Slowest transfer that is not closed, in bytes per second: in windows in which anything
+    /// moves at all.
     pub progress_bytes_per_s: u64,
+    /// Time for which the peer of a request or reply under way may move nothing at all.
+    pub stall_max: Duration,
+    /// Most pipes of the worker in use: cold reads under way. An ordinary user may have 64 MiB of
+    /// pipes, each takes two descriptors and up to 1 MiB.
+    pub pipes_max: usize,
     /// How long connections may go on after the node was told to stop.
     pub drain_max: Duration,
 }
@@ -26,6 +31,8 @@ impl Default for WorkerLimits {
             receive_bytes_max: 64 << 20,
             progress_window: Duration::from_secs(10),
             progress_bytes_per_s: 1024,
+            stall_max: Duration::from_secs(120),
+            pipes_max: 32,
             drain_max: Duration::from_secs(10),
         }
     }

@@ -56,6 +56,8 @@ pub struct WorkerMetrics {
     pub jobs: Gauge,
     /// Replies that ended early because their file failed.
     pub span_faults: Gauge,
+    /// Transfers closed because their peer paused too long or was too slow.
+    pub timed_out: Gauge,
     /// Bytes of unfinished requests held now.
     pub receive_bytes_held: Gauge,
 }

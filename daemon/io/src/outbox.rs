@@ -28,8 +28,8 @@ pub(crate) enum Item {
     Span(FileSpan, Seen),
     /// A span whose beginning is being read into a pipe.
     Filling(FileSpan),
-    /// A pipe that holds so many bytes.
-    Piped(Pipe, usize),
+    /// A pipe that holds the bytes of this span.
+    Piped(Pipe, FileSpan),
 }
 
 /// What is known of a span's bytes.
@@ -187,7 +187,7 @@ impl Outbox {
     fn wants_cork(&self, front: &Item) -> bool {
         let is_long = |item: &Item| match item {
             Item::Span(span, _) | Item::Filling(span) => span.length >= CORK_BYTES_MIN,
-            Item::Piped(_, bytes) => *bytes as u64 >= CORK_BYTES_MIN,
+            Item::Piped(_, span) => span.length >= CORK_BYTES_MIN,
             Item::Bytes(..) | Item::Mapped(_) => false,
         };
         is_long(front) || self.items.get(1).is_some_and(is_long)
@@ -373,19 +373,21 @@ impl Outbox {
         let Some(Item::Piped(pipe, left)) = self.items.front_mut() else {
             return Ok(Step::Next);
         };
+        let count = left.length as usize;
         let more = if has_more {
             SpliceFlags::MORE
         } else {
             SpliceFlags::empty()
         };
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK | more;
-        match splice(&pipe.reader, None, fd, None, *left, flags) {
+        match splice(&pipe.reader, None, fd, None, count, flags) {
             Ok(0) => Err(SendFault::Socket),
             Ok(sent) => {
-                *left -= sent;
+                left.offset += sent as u64;
+                left.length -= sent as u64;
                 *budget = budget.saturating_sub(sent);
                 moved.by_splice += sent as u64;
-                if *left == 0
+                if left.length == 0
                     && let Some(Item::Piped(pipe, _)) = self.items.pop_front()
                 {
                     pipes.give_back(pipe);
@@ -395,6 +397,27 @@ impl Outbox {
             Err(Errno::AGAIN) => Ok(Step::Stop(Flushed::Blocked)),
             Err(Errno::INTR) => Ok(Step::Next),
             Err(_) => Err(SendFault::Socket),
+        }
+    }
+
+    /// Whether it keeps a pipe.
+    pub(crate) fn holds_pipe(&self) -> bool {
+        self.items
+            .iter()
+            .any(|item| matches!(item, Item::Piped(..)))
+    }
+
+    /// Gives every pipe up: what it holds lies in the page cache since it was read, and is sent
+    /// from there, or read once more if the host needed the memory.
+    pub(crate) fn spill(&mut self, pipes: &mut Pipes) {
+        for item in &mut self.items {
+            let Item::Piped(_, span) = item else {
+                continue;
+            };
+            let span = Item::Span(span.clone(), Seen::behind_cold());
+            if let Item::Piped(pipe, _) = std::mem::replace(item, span) {
+                pipes.discard(pipe);
+            }
         }
     }
 

@@ -55,6 +55,8 @@ pub struct PayloadSink {
     pub file: std::sync::Arc<crate::span::OpenFile>,
     /// Bytes from the start of the file, at most 2^63-1.
     pub offset: u64,
+    /// Who writes: decides which set-id bits the file keeps.
+    pub who: crate::identity::Identity,
 }
 
 /// One reply whose head promises the bytes of a span: both go out, or neither.
@@ -254,6 +256,12 @@ pub trait Protocol: Sized {
     /// Whether the connection stands between requests: then the idle timeout counts, otherwise
     /// the head and progress timeouts.
     fn is_idle(&self) -> bool;
+
+    /// The peer took too long for what it is sending, and the connection is about to be closed.
+    /// A core that has a word for it puts it out and says so; it is asked nothing more then.
+    fn timed_out(&mut self, _output: &mut Output<Self::Done>) -> bool {
+        false
+    }
 
     /// Bytes of partial messages that the core itself holds, charged to the receive budget.
     fn bytes_held(&self) -> usize {

@@ -5,7 +5,7 @@
 //! [`Errno`]. Sources: open_by_handle_at(2), faccessat2(2), fcntl(2). Not promised: that a file
 //! system supports a call (`Errno::OPNOTSUPP`).
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -115,18 +115,34 @@ pub fn open_by_handle(mount: BorrowedFd<'_>, handle: &KernelHandle) -> Result<Ow
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// Which mount `name` beneath an open directory lies in, or the directory itself if it is empty:
+/// statx(2) `STATX_MNT_ID`. `None` if the kernel does not tell, or the name is gone.
+#[must_use]
+pub fn mount_of(dir: BorrowedFd<'_>, name: &[u8]) -> Option<u64> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let flags = if name.is_empty() {
+        flags | AtFlags::EMPTY_PATH
+    } else {
+        flags
+    };
+    let seen = statx(dir, name, flags, StatxFlags::MNT_ID).ok()?;
+    let is_told = seen.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+    is_told.then_some(seen.stx_mnt_id)
+}
+
 /// Asks the kernel whether the identity that this thread has assumed may use an open file.
 /// `mode` is an OR of `R_OK`, `W_OK` and `X_OK`.
 ///
 /// # Errors
 /// `ACCESS` if not; `ROFS` for writing on a read-only file system.
-pub fn access(file: BorrowedFd<'_>, mode: i32) -> Result<(), Errno> {
+pub fn access(file: impl AsFd, mode: i32) -> Result<(), Errno> {
     let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
     // SAFETY: the path is a static C string; the call touches no other memory.
     let result = unsafe {
         libc::syscall(
             libc::SYS_faccessat2,
-            file.as_raw_fd(),
+            file.as_fd().as_raw_fd(),
             c"".as_ptr(),
             mode,
             flags,

@@ -32,14 +32,14 @@ use crate::listener::Congestion;
 use crate::mailbox::{Mailbox, Wake};
 use crate::metrics::WorkerMetrics;
 use crate::outbox::{Flushed, SendFault};
-use crate::pipes::{Pipe, Pipes};
+use crate::pipes::{Pipe, Pipes, Queue};
 use crate::pool::Pool;
 use crate::protocol::{HandOff, Output, Peer, Protocol, Service};
 use crate::span::SpanFault;
 use crate::token::{Slots, Token};
 
 use absent::Absent;
-use cold::{ColdFramed, ColdRead, Fill};
+use cold::{ColdRead, Fill};
 
 /// How often caches age and time limits are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -152,8 +152,10 @@ pub struct Worker<S: Service> {
     /// The pipe that payloads pass through; empty between two steps.
     payload_pipe: Pipe,
     fills: Slots<Fill>,
-    waiting_framed: VecDeque<(Token, ColdFramed)>,
-    waiting_ordered: VecDeque<Token>,
+    /// Cold data that waits for a pipe.
+    waiting: Queue<cold::Waiting>,
+    /// Connections whose peers are slower than the pipes that they hold: others may have those.
+    holders: VecDeque<Token>,
     /// What waits for bytes that are not at this node yet.
     absent: Vec<Absent>,
     /// Cold reads that found the pool full.
@@ -209,11 +211,11 @@ impl<S: Service> Worker<S> {
             failed_accepts: Vec::new(),
             output: Output::default(),
             scratch: vec![0; crate::limits::RECEIVE_BYTES_MAX],
-            pipes: Pipes::default(),
+            pipes: Pipes::new(parts.limits.pipes_max),
             payload_pipe: crate::pipes::make()?,
             fills: Slots::default(),
-            waiting_framed: VecDeque::new(),
-            waiting_ordered: VecDeque::new(),
+            waiting: Queue::default(),
+            holders: VecDeque::new(),
             absent: Vec::new(),
             stalled_reads: Vec::new(),
             charged: 0,
@@ -410,13 +412,18 @@ impl<S: Service> Worker<S> {
         match result {
             Ok(Flushed::All | Flushed::Filling) => None,
             Ok(Flushed::Spent) => Some(Fate::Again),
-            Ok(Flushed::Cold) => self.fill_front(token, connection),
+            Ok(Flushed::Cold) => {
+                self.fill_front(token, connection);
+                None
+            }
             Ok(Flushed::Absent) => {
                 self.await_front(token, connection);
                 None
             }
             Ok(Flushed::Blocked) => {
                 connection.is_write_blocked = true;
+                self.lend_pipes(token, connection);
+                self.serve_pipe_waiters();
                 match self.engine.want_write(connection.fd.as_fd(), token) {
                     Ok(()) => None,
                     Err(_) => Some(Fate::Close("the engine is full")),

@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use towline_io::{
-    Admission, Congestion, Demand, EngineChoice, FileSpan, Framed, Gate, HandOff, Listening,
-    OpenFile, Output, Passage, Patience, Payload, PayloadFault, PayloadSink, Peer, Pool,
+    Admission, Congestion, Demand, EngineChoice, FileSpan, Framed, Gate, HandOff, Identity,
+    Listening, OpenFile, Output, Passage, Patience, Payload, PayloadFault, PayloadSink, Peer, Pool,
     PoolLimits, Protocol, Service, SpanFault, Worker, WorkerHandle, WorkerLimits, WorkerMetrics,
     WorkerParts, listen_all,
 };
@@ -63,6 +63,10 @@ impl Toy {
                 let sink = PayloadSink {
                     file: self.sink.clone(),
                     offset: number(1),
+                    who: match words.len() {
+                        5 => Identity::new(number(3) as u32, number(4) as u32, &[]),
+                        _ => Identity::new(65_534, 65_534, &[]),
+                    },
                 };
                 return Some(Demand::Payload(Payload {
                     sink: Some(sink),
@@ -164,7 +168,7 @@ struct Server {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-const FILE_BYTES: usize = 6 << 20;
+const FILE_BYTES: usize = 24 << 20;
 
 fn content() -> Vec<u8> {
     (0..FILE_BYTES as u64 / 8)
@@ -177,6 +181,15 @@ fn serve(engine: EngineChoice, idle_max: Duration) -> Server {
 }
 
 fn serve_behind(engine: EngineChoice, idle_max: Duration, gate: Option<Arc<ToyGate>>) -> Server {
+    serve_within(engine, idle_max, gate, WorkerLimits::default())
+}
+
+fn serve_within(
+    engine: EngineChoice,
+    idle_max: Duration,
+    gate: Option<Arc<ToyGate>>,
+    limits: WorkerLimits,
+) -> Server {
     let gate = gate.map(|gate| gate as Arc<dyn Gate>);
     let file = tempfile::tempfile().unwrap();
     (&file).write_all(&content()).unwrap();
@@ -210,7 +223,7 @@ fn serve_behind(engine: EngineChoice, idle_max: Duration, gate: Option<Arc<ToyGa
             engine,
             limits: WorkerLimits {
                 drain_max: Duration::from_secs(2),
-                ..Default::default()
+                ..limits
             },
             admission: Arc::new(Admission::new(100, 100)),
             pool: Arc::new(
@@ -248,12 +261,21 @@ impl Drop for Server {
 }
 
 fn on_both_engines(test: impl Fn(&Server)) {
+    on_both_engines_within(WorkerLimits::default(), test);
+}
+
+fn on_both_engines_within(limits: WorkerLimits, test: impl Fn(&Server)) {
     for engine in [EngineChoice::Uring, EngineChoice::Portable] {
         if engine == EngineChoice::Uring && !towline_io::uring_works() {
             eprintln!("SKIP io_uring is not available here");
             continue;
         }
-        test(&serve(engine, Duration::from_secs(600)));
+        test(&serve_within(
+            engine,
+            Duration::from_secs(600),
+            None,
+            limits,
+        ));
     }
 }
 
@@ -305,6 +327,39 @@ fn spans_come_in_order_hot_and_cold() {
             server.metrics.cold_reads.get() > 0 || server.file.lives_in_memory(),
             "a cold file must have been read aside"
         );
+    });
+}
+
+/// A write takes set-id bits away as the kernel does for that very writer: set-user-id always,
+/// set-group-id where the group may execute, or where the writer is not of the group
+/// (xfstests generic/193). Once all payloads were written as nobody, who is in no group.
+#[test]
+fn a_payload_takes_set_id_bits_away_for_the_one_who_writes() {
+    use std::os::unix::fs::PermissionsExt;
+    const GROUP: u32 = 2_001;
+    if !towline_io::identity::can_switch() {
+        return;
+    }
+    on_both_engines(|server| {
+        let file: &File = &server.sink;
+        rustix::fs::fchown(file, None, Some(rustix::fs::Gid::from_raw(GROUP))).unwrap();
+        for length in [10, 300_000] {
+            for (uid, gid, before, after) in [
+                (1_001, GROUP, 0o2664, 0o2664),
+                (1_001, GROUP, 0o2674, 0o674),
+                (1_001, GROUP, 0o6664, 0o2664),
+                (1_001, 2_009, 0o2666, 0o666),
+                (0, 0, 0o6775, 0o6775),
+            ] {
+                let mode = std::fs::Permissions::from_mode(before);
+                file.set_permissions(mode).unwrap();
+                let mut request = format!("put 0 {length} {uid} {gid}\n").into_bytes();
+                request.resize(request.len() + length, b'x');
+                ask(server, &request);
+                let mode = file.metadata().unwrap().permissions().mode() & 0o7777;
+                assert_eq!(mode, after, "{before:o} of {length} bytes by {uid}:{gid}");
+            }
+        }
     });
 }
 
@@ -576,4 +631,119 @@ fn twenty_clients_at_once_get_their_own_bytes() {
         });
         assert_eq!(*failures.lock().unwrap(), 0);
     });
+}
+
+/// A connection whose receive buffer is as small as the kernel allows.
+fn connect_narrow(address: SocketAddr) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_recv_buffer_size(&socket, 4_096).unwrap();
+    connect(&socket, &address).unwrap();
+    TcpStream::from(socket)
+}
+
+/// Pipes were held until the last byte had left: a few readers that took nothing stopped every
+/// cold reply of the worker, of both protocols, and those who waited were cut as too slow.
+#[test]
+fn readers_that_take_nothing_keep_no_pipe_from_others() {
+    const MIB: usize = 1 << 20;
+    // More than the buffers of a socket take on the way.
+    const PARTS: usize = 4;
+    let all = content();
+    let limits = WorkerLimits {
+        pipes_max: 4,
+        progress_window: Duration::from_secs(1),
+        ..Default::default()
+    };
+    for command in ["span", "frame"] {
+        on_both_engines_within(limits, |server| {
+            if server.file.lives_in_memory() {
+                return;
+            }
+            make_cold(&server.file);
+            let slow: Vec<TcpStream> = (0..5)
+                .map(|number| {
+                    let mut stream = connect_narrow(server.address);
+                    for part in 0..PARTS {
+                        let at = (number * PARTS + part) * MIB;
+                        let request = format!("{command} {at} {MIB}\n");
+                        stream.write_all(request.as_bytes()).unwrap();
+                    }
+                    stream
+                })
+                .collect();
+            std::thread::sleep(Duration::from_millis(300));
+            assert!(server.metrics.cold_reads.get() >= 5, "nothing was cold");
+            for (command, brackets) in [("span", 0), ("frame", 3)] {
+                let offset = 22 * MIB + 4_096 * brackets;
+                let length = 700_000;
+                make_cold(&server.file);
+                let started = std::time::Instant::now();
+                let reply = ask(server, format!("{command} {offset} {length}\n").as_bytes());
+                let took = started.elapsed();
+                assert!(took < Duration::from_secs(5), "{command} took {took:?}");
+                let body = &reply[brackets / 3..][..length];
+                assert!(body == &all[offset..offset + length]);
+            }
+            // The slow ones lose nothing: what was in their pipes is sent from the page cache.
+            for (number, mut stream) in slow.into_iter().enumerate() {
+                stream.shutdown(Shutdown::Write).unwrap();
+                let mut reply = Vec::new();
+                stream.read_to_end(&mut reply).unwrap();
+                let first = number * PARTS;
+                let expected = &all[first * MIB..(first + PARTS) * MIB];
+                if command == "span" {
+                    assert!(reply == expected, "slow reader {number}");
+                    continue;
+                }
+                // Framed replies may overtake each other.
+                let mut parts: Vec<_> = reply.chunks(MIB + 3).map(|one| &one[1..=MIB]).collect();
+                for part in expected.chunks(MIB) {
+                    let found = parts.iter().position(|one| *one == part);
+                    parts.swap_remove(found.expect("a part is missing"));
+                }
+            }
+        });
+    }
+}
+
+/// A reader that paused for 25 s was cut. A pause is no attack; a peer that dribbles is one.
+#[test]
+fn a_pause_passes_and_a_longer_one_and_a_dribble_do_not() {
+    let limits = WorkerLimits {
+        stall_max: Duration::from_secs(4),
+        progress_window: Duration::from_secs(1),
+        ..Default::default()
+    };
+    let server = serve_within(EngineChoice::Auto, Duration::from_secs(600), None, limits);
+    let request = format!("span 0 {FILE_BYTES}\nspan 0 {FILE_BYTES}\nspan 0 {FILE_BYTES}\n");
+    let begin = || {
+        let mut stream = connect_narrow(server.address);
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        stream
+    };
+    let all = 3 * FILE_BYTES;
+    let rest = |mut stream: TcpStream| {
+        let mut reply = Vec::new();
+        // A reset is what a closed connection with unread bytes ends in.
+        let _ = stream.read_to_end(&mut reply);
+        reply.len()
+    };
+    let (short, long, mut dribble) = (begin(), begin(), begin());
+    std::thread::sleep(Duration::from_millis(2_500));
+    assert_eq!(rest(short), all, "a short pause");
+    let started = std::time::Instant::now();
+    let mut is_closed = false;
+    while !is_closed && started.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(300));
+        let mut one = [0; 1];
+        is_closed = !matches!(dribble.read(&mut one), Ok(1)) || server.metrics.timed_out.get() == 2;
+    }
+    assert!(
+        is_closed,
+        "a peer that takes a byte now and then stays for ever"
+    );
+    assert!(rest(long) < all, "a pause beyond the limit");
+    assert_eq!(server.metrics.timed_out.get(), 2);
 }

@@ -165,12 +165,16 @@ impl Server {
 }
 
 impl Door {
-    /// The `fsid` that clients see: the volume, which keeps its number over restarts of the
-    /// host, and a part that tells file systems below one root apart.
+    /// The `fsid` that clients see (RFC 1813 section 2.6: with `fileid` it names one file): the
+    /// volume, which keeps its number over restarts of the host, and for file systems below its
+    /// root (subvolumes and snapshots of btrfs) their device number. The kernel keeps 12 bits of
+    /// the major and 20 of the minor number (`MINORBITS`), so no two of them are alike; all bits
+    /// are turned over, because 0 is the root's own and no device has the number that gives 0.
     pub(crate) fn file_system_id(&self, file_system: u64) -> u64 {
+        const MINOR_BITS: u32 = 20;
         let part = match self.home == Some(file_system) {
             true => 0,
-            false => (file_system ^ (file_system >> 32)) & 0xffff_ffff | 1,
+            false => !((file_system >> 32) << MINOR_BITS | file_system & 0xffff_ffff) & 0xffff_ffff,
         };
         u64::from(self.volume.0) << 32 | part
     }
@@ -228,5 +232,25 @@ mod tests {
         };
         assert_eq!(door.file_system_id(5), 7 << 32);
         assert_ne!(door.file_system_id(6), 7 << 32);
+    }
+
+    /// Every second subvolume of btrfs shared its id with the one before: `diff` then takes two
+    /// files for one.
+    #[test]
+    fn no_two_file_systems_share_an_id() {
+        let door = Door {
+            volume: VolumeId(7),
+            reach: Reach::Read,
+            home: Some(50),
+        };
+        let minors = (0..4_096).chain([(1 << 20) - 1]);
+        let all = [0, 1, 8, 259, 4_095]
+            .into_iter()
+            .flat_map(|major: u64| minors.clone().map(move |minor| major << 32 | minor));
+        let ids: std::collections::HashSet<u64> = all
+            .clone()
+            .map(|device| door.file_system_id(device))
+            .collect();
+        assert_eq!(ids.len(), all.count());
     }
 }

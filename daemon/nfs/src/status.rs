@@ -141,7 +141,8 @@ impl From<VolumeError> for Status {
             VolumeError::IsDirectory => Self::IsDir,
             VolumeError::WrongType | VolumeError::Invalid => Self::Inval,
             VolumeError::NotEmpty => Self::NotEmpty,
-            VolumeError::Denied => Self::Acces,
+            // As knfsd answers EBUSY and ETXTBSY: "later" would make a client ask for ever.
+            VolumeError::Denied | VolumeError::InUse => Self::Acces,
             VolumeError::NotOwner => Self::Perm,
             VolumeError::Stale => Self::Stale,
             VolumeError::BadHandle => Self::BadHandle,
@@ -181,6 +182,8 @@ mod tests {
         let busy = VolumeError::Busy(Errno::MFILE);
         assert_eq!(Status::from(busy), Status::Jukebox);
         assert_eq!(Status::from(VolumeError::Io(Errno::IO)), Status::Io);
+        let in_use = VolumeError::from(Errno::BUSY);
+        assert_eq!(Status::from(in_use), Status::Acces);
     }
 
     #[test]

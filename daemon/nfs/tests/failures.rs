@@ -184,6 +184,9 @@ impl WritableVolume for Faulty {
     fn publish(&self, upload: &Upload, name: &Name, who: &Identity) -> Result<Attributes> {
         self.changes().publish(upload, name, who)
     }
+    fn reserve(&self, upload: &Upload, bytes_total: u64) -> Result<()> {
+        self.changes().reserve(upload, bytes_total)
+    }
     fn abandon(&self, upload: &Upload, who: &Identity) -> Result<()> {
         self.changes().abandon(upload, who)
     }

@@ -54,6 +54,10 @@ pub enum VolumeError {
     /// Source and target lie on different file systems.
     #[error("not on the same file system")]
     CrossDevice,
+    /// It is in use on the node itself and cannot be moved, removed or written: a mount point, a
+    /// program that runs. Asking again does not help.
+    #[error("in use on the node itself (a mount point, or a program that runs)")]
+    InUse,
     /// Too many names of one file.
     #[error("too many links")]
     TooManyLinks,
@@ -108,9 +112,8 @@ impl From<Errno> for VolumeError {
             Errno::NOSPC => Self::NoSpace,
             Errno::DQUOT => Self::Quota,
             Errno::AGAIN => Self::WouldBlock,
-            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::BUSY | Errno::INTR => {
-                Self::Busy(errno)
-            }
+            Errno::BUSY | Errno::TXTBSY => Self::InUse,
+            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR => Self::Busy(errno),
             other => Self::Io(other),
         }
     }

@@ -7,8 +7,8 @@
 //! `relatime` note a read once a day (mount(8)), so writes count more than reads.
 
 use std::collections::HashSet;
-use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ use towline_io::identity::assume_daemon;
 use towline_io::sys;
 
 use crate::attributes::{Attributes, FileKind};
+use crate::node::FileIdentity;
+use crate::tree::TEMPORARY_PREFIX;
 use crate::volume::Result;
 
 /// A file used more recently than this stays: an NFS client that has it open shows no descriptor
@@ -66,8 +68,96 @@ struct Candidate {
 pub fn sweep(root: &Path, bounds: &Bounds) -> Result<Swept> {
     assume_daemon()?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(root, flags, Mode::empty())?;
+    Ok(sweep_in(root, bounds))
+}
+
+/// Bytes of disk that the files below a directory take. The caller has assumed an identity.
+#[must_use]
+pub(crate) fn measure(root: &OwnedFd) -> u64 {
+    let mut linked = HashSet::new();
+    let mut count = |_: &OwnedFd, _: &CStr, attributes: &Attributes| {
+        let is_new = attributes.links == 1 || linked.insert(FileIdentity::of(attributes));
+        if is_new { attributes.used } else { 0 }
+    };
+    each_file(root, 0, &mut count)
+}
+
+/// Adds up what `count` says of each regular file below a directory.
+fn each_file(
+    dir: &OwnedFd,
+    depth: usize,
+    count: &mut dyn FnMut(&OwnedFd, &CStr, &Attributes) -> u64,
+) -> u64 {
+    let mut sum = 0;
+    for entry in Dir::read_from(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let mask = rustix::fs::StatxFlags::BASIC_STATS;
+        let Ok(statx) = rustix::fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, mask) else {
+            continue;
+        };
+        let attributes = Attributes::from_statx(&statx);
+        match attributes.kind {
+            FileKind::Regular => sum += count(dir, name, &attributes),
+            FileKind::Directory if depth < DEPTH_MAX => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                if let Ok(below) = rustix::fs::openat(dir, name, flags, Mode::empty()) {
+                    sum += each_file(&below, depth + 1, count);
+                }
+            }
+            FileKind::Directory
+            | FileKind::Symlink
+            | FileKind::Block
+            | FileKind::Character
+            | FileKind::Fifo
+            | FileKind::Socket => {}
+        }
+    }
+    sum
+}
+
+/// Removes unfinished uploads below `root` that nobody has gone on with for `age_max`, and tells
+/// how many. Blocks for as long as a walk over the volume takes.
+///
+/// # Errors
+/// Only if the directory itself cannot be opened.
+pub fn sweep_uploads(root: &Path, age_max: Duration) -> Result<u64> {
+    assume_daemon()?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(root, flags, Mode::empty())?;
+    let now = clock::since_epoch();
+    let mut remove = |dir: &OwnedFd, name: &CStr, attributes: &Attributes| {
+        let changed = u64::try_from(attributes.modified.seconds).unwrap_or(0);
+        let age = now.saturating_sub(Duration::from_secs(changed));
+        let is_old = is_unfinished(name.to_bytes()) && age >= age_max;
+        u64::from(is_old && remove_unheld(dir.as_fd(), name))
+    };
+    Ok(each_file(&root, 0, &mut remove))
+}
+
+/// Whether a name is that of an upload on its way in.
+pub(crate) fn is_unfinished(name: &[u8]) -> bool {
+    name.starts_with(TEMPORARY_PREFIX.as_bytes())
+}
+
+/// Removes an unfinished upload unless somebody writes to it now; whether it did.
+pub(crate) fn remove_unheld(dir: BorrowedFd<'_>, name: &CStr) -> bool {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::openat(dir, name, flags, Mode::empty()) else {
+        return false;
+    };
+    let lock = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    rustix::fs::flock(&file, lock).is_ok()
+        && rustix::fs::unlinkat(dir, name, AtFlags::empty()).is_ok()
+}
+
+/// [`sweep`] of an open directory. The caller has assumed an identity.
+pub(crate) fn sweep_in(root: OwnedFd, bounds: &Bounds) -> Swept {
     let mut walk = Walk {
-        dirs: vec![rustix::fs::open(root, flags, Mode::empty())?],
+        dirs: vec![root],
         candidates: Vec::new(),
         linked: HashSet::new(),
         bytes: 0,
@@ -100,7 +190,7 @@ pub fn sweep(root: &Path, bounds: &Bounds) -> Result<Swept> {
         swept.files_removed += 1;
         swept.bytes_removed += candidate.bytes;
     }
-    Ok(swept)
+    swept
 }
 
 struct Walk {
@@ -108,7 +198,7 @@ struct Walk {
     dirs: Vec<OwnedFd>,
     candidates: Vec<Candidate>,
     /// Files with several names that were counted already.
-    linked: HashSet<u64>,
+    linked: HashSet<FileIdentity>,
     bytes: u64,
 }
 
@@ -153,7 +243,7 @@ impl Walk {
     }
 
     fn count(&mut self, dir: usize, name: CString, attributes: &Attributes) {
-        if attributes.links > 1 && !self.linked.insert(attributes.file_id) {
+        if attributes.links > 1 && !self.linked.insert(FileIdentity::of(attributes)) {
             return;
         }
         self.bytes += attributes.used;

@@ -7,12 +7,15 @@
 //! a volume of its own.
 
 mod changes;
+mod condemned;
 mod creating;
 mod ground;
 mod index;
 mod list;
+mod present;
 mod setting;
 mod upload;
+mod usage;
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -30,12 +33,13 @@ use towline_io::{Gate, OpenFile};
 use crate::attributes::{Attributes, FileKind, Space};
 use crate::error::VolumeError;
 use crate::handle::{FileHandle, HandleKeys, VolumeId};
-use crate::node::{FileIdentity, Node};
+use crate::node::{FileIdentity, Node, Use};
 use crate::private::Private;
 use crate::volume::{Access, Detail, DirEntry, Pace, Result, Volume, WritableVolume};
 
 use changes::Changes;
 use ground::{Ground, proc_path};
+pub(crate) use upload::TEMPORARY_PREFIX;
 
 /// How a tree may be changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -155,7 +159,7 @@ impl Tree {
             };
             // Whatever the caller may see of the root, the rule holds.
             assume_daemon()?;
-            match ground::attributes_at(self.ground.root().as_path(), &name) {
+            match ground::attributes_at(self.ground.root().as_path()?, &name) {
                 Ok(seen) if FileIdentity::of(&seen) == dir.identity => return Ok(Some(name)),
                 Ok(_) | Err(VolumeError::NotFound) => {}
                 Err(error) => return Err(error),
@@ -183,7 +187,7 @@ impl Volume for Tree {
     fn peek(&self, dir: &Node, name: &Name, who: &Identity) -> Result<Attributes> {
         self.refuse_hidden(dir, name)?;
         assume(who)?;
-        ground::attributes_at(dir.as_path(), name)
+        ground::attributes_at(dir.as_path()?, name)
     }
 
     fn parent(&self, dir: &Node, who: &Identity) -> Result<Arc<Node>> {
@@ -209,7 +213,8 @@ impl Volume for Tree {
 
     fn access(&self, node: &Node, who: &Identity, asked: Access) -> Result<Access> {
         assume(who)?;
-        let may = |wanted: bool, mode: i32| wanted && sys::access(node.as_path(), mode).is_ok();
+        let path = node.as_path()?;
+        let may = |wanted: bool, mode: i32| wanted && sys::access(&path, mode).is_ok();
         // R_OK, W_OK and X_OK of access(2).
         let (read, write, execute) = (4, 2, 1);
         Ok(Access {
@@ -230,7 +235,7 @@ impl Volume for Tree {
             return Err(VolumeError::Invalid);
         }
         assume(who)?;
-        let target = rustix::fs::readlinkat(node.as_path(), c"", Vec::new())?;
+        let target = rustix::fs::readlinkat(node.as_path()?, c"", Vec::new())?;
         Ok(target.into_bytes())
     }
 
@@ -297,53 +302,48 @@ fn open_file(
         | FileKind::Socket => return Err(VolumeError::WrongType),
     }
     let is_writing = flags.contains(OFlags::WRONLY) || flags.contains(OFlags::RDWR);
-    let kept = if is_writing {
-        &node.writer
+    let purpose = if is_writing {
+        Use::Writing
     } else {
-        &node.reader
+        Use::Reading
     };
     assume(who)?;
     let mode = if is_writing { 2 } else { 4 };
-    match sys::access(node.as_path(), mode) {
+    match sys::access(node.as_path()?, mode) {
         Ok(()) => {}
         Err(Errno::ACCESS) if may_override(node, who, is_writing)? => {}
         Err(error) => return Err(error.into()),
     }
-    if let Some(file) = kept.get() {
-        return Ok(file.clone());
+    if let Some(file) = node.kept(purpose) {
+        return Ok(file);
     }
     assume_daemon()?;
     let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let opened = rustix::fs::open(proc_path(node.as_path()), flags, rustix::fs::Mode::empty());
+    let path = node.as_path()?;
+    let opened = rustix::fs::open(proc_path(&path), flags, rustix::fs::Mode::empty());
     let file = Arc::new(OpenFile::new(File::from(opened?)).behind(gate));
-    // Another thread may have been faster: one descriptor per node is enough.
-    Ok(kept.get_or_init(|| file).clone())
+    Ok(node.keep(purpose, file))
 }
 
 fn may_override(node: &Node, who: &Identity, is_writing: bool) -> Result<bool> {
     let attributes = node.attributes()?;
     let execute = 1;
-    Ok(attributes.uid == who.uid || (!is_writing && sys::access(node.as_path(), execute).is_ok()))
+    Ok(attributes.uid == who.uid || (!is_writing && sys::access(node.as_path()?, execute).is_ok()))
 }
 
 /// A descriptor to fsync the node with; `O_PATH` descriptors cannot.
 fn open_for_sync(node: &Node) -> Result<Arc<OpenFile>> {
-    for kept in [&node.writer, &node.syncer, &node.reader] {
-        if let Some(file) = kept.get() {
-            return Ok(file.clone());
+    for purpose in [Use::Writing, Use::Syncing, Use::Reading] {
+        if let Some(file) = node.kept(purpose) {
+            return Ok(file);
         }
     }
     assume_daemon()?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let path = proc_path(node.as_path());
-    let opened = rustix::fs::open(path, flags, rustix::fs::Mode::empty())?;
+    let path = node.as_path()?;
+    let opened = rustix::fs::open(proc_path(&path), flags, rustix::fs::Mode::empty())?;
     let file = Arc::new(OpenFile::new(File::from(opened)));
-    Ok(node.syncer.get_or_init(|| file).clone())
-}
-
-/// Whether an errno of fsync(2) only says that this kind of file has nothing to sync.
-fn is_nothing_to_sync(error: Errno) -> bool {
-    matches!(error, Errno::INVAL | Errno::ROFS)
+    Ok(node.keep(Use::Syncing, file))
 }
 
 fn statx_at(dir: impl AsFd, name: &[u8], flags: AtFlags) -> Result<Attributes> {

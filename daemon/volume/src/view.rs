@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use towline_base::Name;
+use towline_base::{Name, Recent};
 use towline_io::OpenFile;
 use towline_io::identity::Identity;
 
@@ -22,7 +22,7 @@ use crate::attributes::{Attributes, Timestamp};
 use crate::error::VolumeError;
 use crate::export::{Export, Exports};
 use crate::handle::FileHandle;
-use crate::node::{FileIdentity, Node};
+use crate::node::{FileIdentity, Node, Use};
 use crate::volume::Pace;
 
 /// Most nodes that one worker keeps open. Each holds up to three descriptors; with 16 workers
@@ -106,7 +106,8 @@ impl Hasher for MacHasher {
 pub struct View {
     exports: Arc<Exports>,
     nodes: HashMap<FileHandle, Entry, BuildHasherDefault<MacHasher>>,
-    names: HashMap<NameKey, (FileIdentity, FileHandle)>,
+    nodes_max: usize,
+    names: Recent<NameKey, (FileIdentity, FileHandle)>,
     tick: u64,
 }
 
@@ -126,9 +127,17 @@ impl View {
         Self {
             exports,
             nodes: HashMap::default(),
-            names: HashMap::new(),
+            nodes_max: NODES_MAX,
+            names: Recent::new(NAMES_MAX),
             tick: 0,
         }
+    }
+
+    /// The same with a lower bound of nodes, for processes that may open few files; at least two.
+    #[must_use]
+    pub fn holding(self, nodes_max: usize) -> Self {
+        let nodes_max = nodes_max.clamp(2, NODES_MAX);
+        Self { nodes_max, ..self }
     }
 
     /// All exports of the node.
@@ -222,15 +231,15 @@ impl View {
             grant.right == right && grant.who == *who && grant.owned == owned(attributes) && fresh
         });
         let file = match right {
-            Right::Read => entry.node.reader.get(),
-            Right::Write => entry.node.writer.get(),
+            Right::Read => entry.node.kept(Use::Reading),
+            Right::Write => entry.node.kept(Use::Writing),
         };
-        file.filter(|_| granted).cloned()
+        file.filter(|_| granted)
     }
 
     /// Keeps a node that a pool thread opened.
     pub fn admit(&mut self, located: Located) {
-        if self.nodes.len() >= NODES_MAX {
+        if self.nodes.len() >= self.nodes_max {
             self.evict_older_half();
         }
         let tick = self.tick;
@@ -255,8 +264,8 @@ impl View {
         let (owned, changed, tick) = (owned(seen), seen.changed, self.tick);
         // The node that holds the freshly opened file replaces one that does not.
         let better = |entry: &Entry| match right {
-            Right::Read => entry.node.reader.get().is_none(),
-            Right::Write => entry.node.writer.get().is_none(),
+            Right::Read => entry.node.kept(Use::Reading).is_none(),
+            Right::Write => entry.node.kept(Use::Writing).is_none(),
         };
         if let Some(entry) = self.nodes.get_mut(&handle).filter(|entry| better(entry)) {
             entry.node = located.node.clone();
@@ -309,9 +318,6 @@ impl View {
     }
 
     fn remember(&mut self, key: NameKey, node: &Node) {
-        if self.names.len() >= NAMES_MAX {
-            self.names.clear();
-        }
         self.names.insert(key, (node.identity, node.handle));
     }
 

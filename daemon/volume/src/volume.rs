@@ -20,6 +20,19 @@ use crate::node::Node;
 /// Result of an operation on a volume.
 pub type Result<T> = std::result::Result<T, VolumeError>;
 
+/// Device and inode of the directory that a path leads to now, in the numbers of
+/// [`crate::node::FileIdentity`]. As the daemon itself.
+///
+/// # Errors
+/// `NotFound`, or what statx(2) reports.
+pub fn place_of(path: &std::path::Path) -> Result<(u64, u64)> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    towline_io::identity::assume_daemon()?;
+    let seen = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS)?;
+    let seen = Attributes::from_statx(&seen);
+    Ok((seen.file_system, seen.file_id))
+}
+
 /// Whether an operation may wait for the storage.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Pace {
@@ -268,6 +281,13 @@ pub trait WritableVolume: Send + Sync + std::fmt::Debug {
         who: &Identity,
         session: Option<&[u8]>,
     ) -> Result<Upload>;
+
+    /// Takes the room that an upload of `bytes_total` in all still needs, before more of it comes.
+    /// A bounded volume removes what was not used for longest to make some.
+    ///
+    /// # Errors
+    /// `NoSpace` if the disk or the bound of the volume does not leave so much.
+    fn reserve(&self, upload: &Upload, bytes_total: u64) -> Result<()>;
 
     /// Puts a finished upload under its name, replacing a regular file there, after syncing it
     /// as the volume promises.

@@ -266,3 +266,161 @@ fn the_kernel_decides_for_another_user() {
         .unwrap();
     assert!(tree.open_read(&node, &other).is_ok());
 }
+
+/// Descriptors of this process that lead to a file that has lost its name.
+fn descriptors_of_removed(dir: &Path) -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    let targets = open
+        .flatten()
+        .filter_map(|fd| std::fs::read_link(fd.path()).ok());
+    let of_dir = targets.filter(|target| target.starts_with(dir));
+    of_dir
+        .filter(|target| target.to_string_lossy().ends_with("(deleted)"))
+        .count()
+}
+
+/// Each worker keeps nodes of its own. A removed file took its room until the last of them had
+/// aged, seconds after the client was told that it was gone.
+#[test]
+fn a_removed_file_is_closed_before_the_answer_unless_it_is_being_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = open(dir.path(), Writing::Asynchronous);
+    let root = tree.root().unwrap();
+    type Removal = fn(&dyn WritableVolume, &Arc<Node>);
+    let removals: [Removal; 3] = [
+        |changes, root| {
+            changes.remove(root, &name("a"), &me()).unwrap();
+        },
+        |changes, root| {
+            let (from, to) = (name("other"), name("a"));
+            changes.rename((root, &from), (root, &to), &me()).unwrap();
+        },
+        |changes, root| {
+            let upload = changes.begin_upload(root, &name("a"), &me(), None).unwrap();
+            changes.publish(&upload, &name("a"), &me()).unwrap();
+        },
+    ];
+    for removal in removals {
+        std::fs::write(dir.path().join("a"), b"content").unwrap();
+        std::fs::write(dir.path().join("other"), b"other").unwrap();
+        let keep = || {
+            let node = tree
+                .lookup(&root, &name("a"), &me(), Pace::Blocking)
+                .unwrap();
+            drop(tree.open_read(&node, &me()).unwrap());
+            drop(changes(&tree).open_write(&node, &me()).unwrap());
+            node
+        };
+        let kept = [keep(), keep(), keep()];
+        let reader = tree.open_read(&kept[1], &me()).unwrap();
+        removal(changes(&tree), &root);
+        // One reader is under way: it may finish.
+        assert_eq!(descriptors_of_removed(dir.path()), 1);
+        let mut read = [0; 7];
+        std::os::unix::fs::FileExt::read_exact_at(&**reader, &mut read, 0).unwrap();
+        assert_eq!(&read, b"content");
+        drop(reader);
+        assert_eq!(descriptors_of_removed(dir.path()), 0);
+        for node in kept {
+            assert_eq!(tree.attributes(&node).err(), Some(VolumeError::Stale));
+            assert_eq!(tree.open_read(&node, &me()).err(), Some(VolumeError::Stale));
+        }
+    }
+    // One of two names: the file stays, and what is kept of it stays open.
+    std::fs::hard_link(dir.path().join("a"), dir.path().join("b")).unwrap();
+    let node = tree
+        .lookup(&root, &name("b"), &me(), Pace::Blocking)
+        .unwrap();
+    changes(&tree).remove(&root, &name("a"), &me()).unwrap();
+    assert!(tree.attributes(&node).is_ok());
+}
+
+#[test]
+fn uploads_on_their_way_in_are_not_shown_and_keep_no_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = open(dir.path(), Writing::Asynchronous);
+    std::fs::create_dir(dir.path().join("sub")).unwrap();
+    let root = tree.root().unwrap();
+    let sub = tree
+        .lookup(&root, &name("sub"), &me(), Pace::Blocking)
+        .unwrap();
+    let begin = || {
+        changes(&tree)
+            .begin_upload(&sub, &name("file"), &me(), Some(b"session"))
+            .unwrap()
+    };
+    let upload = begin();
+    let listed = |detail| {
+        let mut names = Vec::new();
+        tree.read_dir(&sub, &me(), 0, detail, &mut |entry| {
+            names.push(entry.name.to_vec());
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        names.sort();
+        names
+    };
+    for detail in [Detail::Names, Detail::Attributes] {
+        assert_eq!(listed(detail), [b".".to_vec(), b"..".to_vec()]);
+    }
+    // While somebody writes to it, it stays; nobody sweeps it either.
+    let busy = changes(&tree).remove_dir(&root, &name("sub"), &me());
+    assert_eq!(busy.err(), Some(VolumeError::NotEmpty));
+    let sweep = |age| towline_volume::evict::sweep_uploads(dir.path(), age).unwrap();
+    assert_eq!(sweep(std::time::Duration::ZERO), 0);
+    drop(upload);
+    assert_eq!(sweep(std::time::Duration::from_secs(3_600)), 0);
+    assert_eq!(sweep(std::time::Duration::ZERO), 1);
+    drop(begin());
+    std::fs::write(dir.path().join("sub/seen"), b"").unwrap();
+    let full = changes(&tree).remove_dir(&root, &name("sub"), &me());
+    assert_eq!(full.err(), Some(VolumeError::NotEmpty));
+    std::fs::remove_file(dir.path().join("sub/seen")).unwrap();
+    changes(&tree)
+        .remove_dir(&root, &name("sub"), &me())
+        .unwrap();
+    assert!(!dir.path().join("sub").exists());
+}
+
+/// A cache of a bound shows what its files leave of it, and makes room for an upload by removing
+/// what was not used for longest.
+#[test]
+fn a_bounded_volume_shows_its_bound_less_what_is_used() {
+    const MIB: u64 = 1 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let keys = HandleKeys::new(MacKey::new([1; 32]));
+    let bound = Some(20 * MIB);
+    let tree = Tree::open(dir.path(), VolumeId(1), keys, Writing::Asynchronous, bound).unwrap();
+    assert_eq!(tree.space().unwrap().bytes_available, 20 * MIB);
+    let old = dir.path().join("old");
+    std::fs::write(&old, vec![1; 15 << 20]).unwrap();
+    let file = std::fs::File::options().write(true).open(&old).unwrap();
+    let day = std::time::SystemTime::now() - std::time::Duration::from_secs(86_400);
+    let times = std::fs::FileTimes::new()
+        .set_accessed(day)
+        .set_modified(day);
+    file.set_times(times).unwrap();
+    drop(file);
+    // What other programs do to the disk counts until the next walk, which is due by then.
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(1_100));
+    pause();
+    let space = tree.space().unwrap();
+    assert_eq!(space.bytes_total, 20 * MIB);
+    let about = 4 * MIB..=5 * MIB;
+    assert!(about.contains(&space.bytes_available), "{space:?}");
+    let root = tree.root().unwrap();
+    let writable = changes(&tree);
+    let upload = writable
+        .begin_upload(&root, &name("new"), &me(), None)
+        .unwrap();
+    assert_eq!(
+        writable.reserve(&upload, 21 * MIB),
+        Err(VolumeError::NoSpace)
+    );
+    assert!(old.exists(), "nothing goes for what can never fit");
+    pause();
+    assert_eq!(writable.reserve(&upload, 4 * MIB), Ok(()));
+    assert!(old.exists(), "it fits as it is");
+    assert_eq!(writable.reserve(&upload, 16 * MIB), Ok(()));
+    assert!(!old.exists());
+}

@@ -32,3 +32,24 @@ su alice -c 'mkdir private && chmod 0700 private && touch private/inside'
 refused "Permission denied" "su bob -c 'ls private'"
 refused "Permission denied" "su bob -c 'touch private/new'"
 passed "the kernel decides by the caller's uid and groups"
+
+# Who may write may cut, without owning; what only the owner may do changes nothing.
+su alice -c 'echo longer than that > team-writes'
+su alice -c ': > team-writes'
+same "size after : >" "$(stat -c %s team-writes)" "0"
+su alice -c 'cp by-alice team-writes'
+same "content after cp" "$(cat team-writes)" "mine"
+su alice -c 'truncate -s 2 team-writes'
+same "content after truncate" "$(cat team-writes)" "mi"
+su alice -c 'touch team-writes'
+refused "Operation not permitted" "su alice -c 'touch -d 2001-01-01 team-writes'"
+refused "Permission denied" "su bob -c ': > team-writes'"
+refused "Permission denied" "su bob -c 'truncate -s 0 team-writes'"
+same "content after refusals" "$(cat team-writes)" "mi"
+passed "whoever may write may cut, and nobody else"
+
+su alice -c 'echo x >> sgid-plain'
+same "set-gid without group-execute stays" "$(stat -c %a sgid-plain)" "2664"
+su alice -c 'echo x >> sgid-program'
+same "set-gid with group-execute goes" "$(stat -c %a sgid-program)" "775"
+passed "a write takes away the set-id bits that the kernel takes away"

@@ -2,19 +2,22 @@
 //!
 //! Invariant: no call leaves the directory or follows a symbolic link, whatever stands on the
 //! disk (`RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`). A file is changed as the daemon itself, not
-//! as the caller that a thread has served before. Not promised: a kernel before 5.8, which has no
-//! openat2(2) or whose syncfs(2) tells nobody of lost writes.
+//! as the caller that a thread has served before. What a sync has failed for once fails every later
+//! sync through this directory, also when it is opened anew: a file or directory by itself, and
+//! everything after a failed syncfs(2). Not promised: a kernel before 5.8, which has no openat2(2)
+//! or whose syncfs(2) tells nobody of lost writes.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{
     AtFlags, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags,
-    ResolveFlags, SeekFrom,
+    ResolveFlags, SeekFrom, StatxFlags,
 };
 use rustix::io::Errno;
 
@@ -26,6 +29,66 @@ use crate::sys;
 #[derive(Debug)]
 pub struct Directory {
     root: OwnedFd,
+    condemned: Arc<Condemned>,
+}
+
+/// Most files that are remembered one by one; past it everything is condemned.
+const CONDEMNED_MAX: usize = 10_000;
+
+/// Device (major and minor), inode, and when it was made (seconds and nanoseconds), which tells an
+/// inode number that is used again.
+type Identity = (u32, u32, u64, i64, u32);
+
+/// What could not be made durable once. The kernel marks pages clean that it could not write
+/// (fsync(2)), so a second try proves nothing.
+#[derive(Debug, Default)]
+struct Condemned {
+    files: Mutex<HashSet<Identity>>,
+    is_everything: AtomicBool,
+}
+
+impl Condemned {
+    /// Syncs one file or directory by `sync`.
+    fn judge(&self, fd: &OwnedFd, sync: impl FnOnce(&OwnedFd) -> Result<()>) -> Result<()> {
+        if self.is_everything.load(Ordering::Acquire) {
+            return Err(Errno::IO);
+        }
+        let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+        let seen = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, mask)?;
+        let (major, minor, born) = (seen.stx_dev_major, seen.stx_dev_minor, seen.stx_btime);
+        let file = (major, minor, seen.stx_ino, born.tv_sec, born.tv_nsec);
+        let files = || self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if files().contains(&file) {
+            return Err(Errno::IO);
+        }
+        let result = sync(fd);
+        if let Err(error) = result {
+            let node = seen.stx_ino;
+            tracing::error!(node, %error, "a sync failed: what it was for is condemned");
+            let mut files = files();
+            files.insert(file);
+            if files.len() >= CONDEMNED_MAX {
+                self.is_everything.store(true, Ordering::Release);
+            }
+        }
+        result
+    }
+
+    /// Syncs the whole file system by `sync`.
+    fn judge_everything(&self, sync: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.is_everything.load(Ordering::Acquire) {
+            return Err(Errno::IO);
+        }
+        let result = sync();
+        if let Err(error) = result {
+            tracing::error!(
+                %error,
+                "syncfs failed: nothing counts as durable until the node is restarted; check the disk"
+            );
+            self.is_everything.store(true, Ordering::Release);
+        }
+        result
+    }
 }
 
 impl Directory {
@@ -36,7 +99,10 @@ impl Directory {
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty())?;
-        Ok(Self { root })
+        Ok(Self {
+            root,
+            condemned: Arc::default(),
+        })
     }
 
     fn resolve(&self, path: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
@@ -65,7 +131,7 @@ impl Directory {
 /// A file that was opened elsewhere, for reading and as something to clone.
 #[must_use]
 pub fn opened(fd: OwnedFd) -> Arc<dyn File> {
-    Arc::new(OsFile::new(fd))
+    Arc::new(OsFile::new(fd, Arc::default()))
 }
 
 impl Backend for Directory {
@@ -90,7 +156,7 @@ impl Backend for Directory {
         if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
             return Err(Errno::ISDIR);
         }
-        Ok(Arc::new(OsFile::new(fd)))
+        Ok(Arc::new(OsFile::new(fd, self.condemned.clone())))
     }
 
     fn metadata(&self, path: &str) -> Result<Metadata> {
@@ -174,11 +240,12 @@ impl Backend for Directory {
 
     fn sync_directory(&self, path: &str) -> Result<()> {
         let fd = self.resolve(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
-        rustix::fs::fsync(&fd)
+        self.condemned.judge(&fd, |fd| rustix::fs::fsync(fd))
     }
 
     fn sync_everything(&self) -> Result<()> {
-        rustix::fs::syncfs(&self.root)
+        self.condemned
+            .judge_everything(|| rustix::fs::syncfs(&self.root))
     }
 
     fn lock(&self, path: &str) -> Result<Lock> {
@@ -206,15 +273,12 @@ impl Backend for Directory {
 #[derive(Debug)]
 struct OsFile {
     fd: OwnedFd,
-    condemned: AtomicBool,
+    condemned: Arc<Condemned>,
 }
 
 impl OsFile {
-    fn new(fd: OwnedFd) -> Self {
-        Self {
-            fd,
-            condemned: AtomicBool::new(false),
-        }
+    fn new(fd: OwnedFd, condemned: Arc<Condemned>) -> Self {
+        Self { fd, condemned }
     }
 }
 
@@ -265,14 +329,8 @@ impl File for OsFile {
     }
 
     fn sync_data(&self) -> Result<()> {
-        if self.condemned.load(Ordering::Acquire) {
-            return Err(Errno::IO);
-        }
-        let result = rustix::fs::fdatasync(&self.fd);
-        if result.is_err() {
-            self.condemned.store(true, Ordering::Release);
-        }
-        result
+        self.condemned
+            .judge(&self.fd, |fd| rustix::fs::fdatasync(fd))
     }
 
     fn start_writing(&self, offset: u64, length: u64) {
@@ -312,5 +370,53 @@ impl File for OsFile {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_failed_is_condemned_through_every_descriptor() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::open(place.path()).unwrap();
+        let open = |name: &str| {
+            let flags = OFlags::RDWR | OFlags::CREATE;
+            directory
+                .resolve(name, flags, Mode::from_raw_mode(0o600))
+                .unwrap()
+        };
+        let condemned = &directory.condemned;
+        let full = condemned.judge(&open("a"), |_| Err(Errno::NOSPC));
+        assert_eq!(full, Err(Errno::NOSPC));
+        assert_eq!(condemned.judge(&open("a"), |_| Ok(())), Err(Errno::IO));
+        let again = directory.open("a", Open::Write).unwrap();
+        assert_eq!(again.sync_data(), Err(Errno::IO));
+        let other = directory.open("b", Open::Create).unwrap();
+        assert_eq!(other.sync_data(), Ok(()));
+        // The directory itself is a file of its own.
+        assert_eq!(directory.sync_directory(""), Ok(()));
+        let failed = condemned.judge(&open_directory(&directory), |_| Err(Errno::IO));
+        assert_eq!(failed, Err(Errno::IO));
+        assert_eq!(directory.sync_directory(""), Err(Errno::IO));
+    }
+
+    fn open_directory(directory: &Directory) -> OwnedFd {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        directory.resolve("", flags, Mode::empty()).unwrap()
+    }
+
+    #[test]
+    fn after_a_failed_syncfs_nothing_is_durable_any_more() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::open(place.path()).unwrap();
+        let file = directory.open("a", Open::Create).unwrap();
+        assert_eq!(directory.sync_everything(), Ok(()));
+        let failed = directory.condemned.judge_everything(|| Err(Errno::IO));
+        assert_eq!(failed, Err(Errno::IO));
+        assert_eq!(directory.sync_everything(), Err(Errno::IO));
+        assert_eq!(file.sync_data(), Err(Errno::IO));
+        assert_eq!(directory.sync_directory(""), Err(Errno::IO));
     }
 }

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::cold::ColdFramed;
+use super::cold::{ColdFramed, client};
 use super::{Held, Worker};
 use crate::outbox::{Item, Seen, has_arrived};
 use crate::protocol::Service;
@@ -85,7 +85,12 @@ impl<S: Service> Worker<S> {
     fn go_on(&mut self, absent: Absent, outcome: Result<(), SpanFault>) {
         let token = absent.connection;
         match (absent.what, outcome) {
-            (What::Framed(cold), Ok(())) => self.begin_cold(token, cold),
+            (What::Framed(cold), Ok(())) => {
+                let connection = self.connections.get_mut(token);
+                if let Some(client) = connection.map(|connection| client(connection)) {
+                    self.begin_cold(token, client, cold);
+                }
+            }
             (What::Framed(cold), Err(fault)) => {
                 let Some(mut connection) = self.connections.lend(token) else {
                     return;

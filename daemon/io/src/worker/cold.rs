@@ -1,14 +1,18 @@
 //! Data that is not in memory: read into pipes by the engine, or on a pool thread when short.
 //!
-//! Invariant: every fill that is ordered is answered exactly once, and its pipe comes back whether
-//! its connection still exists or not. Not promised: an order between fills.
+//! A filled pipe is for the moment: where the peer takes its bytes slower than others wait for
+//! pipes, it is given up and the bytes are sent from the page cache. Invariant: every fill that is
+//! ordered is answered exactly once, and its pipe comes back whether its connection still exists
+//! or not; no peer keeps a pipe that another waits for. Not promised: an order between fills.
 
+use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
 
 use rustix::io::Errno;
 
 use super::sending::push_bytes;
-use super::{Fate, Held, Worker};
+use super::{Held, Worker};
+use crate::connection::Connection;
 use crate::engine::FillOrder;
 use crate::limits::INLINE_BYTES_MAX;
 use crate::outbox::{Item, Seen, has_arrived};
@@ -16,6 +20,10 @@ use crate::pipes::{PIPE_BYTES, Pipe};
 use crate::protocol::Service;
 use crate::span::{FileSpan, Passage, SpanFault};
 use crate::token::Token;
+
+/// Length of the list of holders at which those are forgotten that hold nothing any more: several
+/// times the pipes of a worker.
+const HOLDERS_LOOK: usize = 256;
 
 /// A framed reply whose bytes have to be read first.
 #[derive(Debug)]
@@ -32,6 +40,15 @@ pub(super) struct Fill {
     pipe: Pipe,
     /// `None`: for the front of the outbox.
     framed: Option<ColdFramed>,
+}
+
+/// Cold data that waits for a pipe.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// A framed reply of this connection.
+    Framed(Token, ColdFramed),
+    /// The span at the front of this connection's outbox.
+    Front(Token),
 }
 
 /// A short cold read that has ended.
@@ -57,7 +74,7 @@ impl ColdRead {
 
 impl<S: Service> Worker<S> {
     /// Sends a cold framed reply on its way.
-    pub(super) fn begin_cold(&mut self, token: Token, cold: ColdFramed) {
+    pub(super) fn begin_cold(&mut self, token: Token, client: IpAddr, cold: ColdFramed) {
         if !has_arrived(&cold.span) {
             return self.await_framed(token, cold);
         }
@@ -65,31 +82,40 @@ impl<S: Service> Worker<S> {
         if cold.span.length <= INLINE_BYTES_MAX {
             return self.read_on_pool(token, cold);
         }
-        match self.pipes.take() {
-            Ok(Some(pipe)) => {
-                let span = cold.span.clone();
-                self.order_fill(token, &span, pipe, Some(cold));
-            }
-            _ => self.waiting_framed.push_back((token, cold)),
-        }
+        self.waiting.push(client, Waiting::Framed(token, cold));
+        self.serve_pipe_waiters();
     }
 
-    /// Begins to fill a pipe for the span at the front of the outbox.
-    pub(super) fn fill_front(&mut self, token: Token, connection: &mut Held<S>) -> Option<Fate> {
-        let Some(Item::Span(span, _)) = connection.outbox.items.front().map(clone_span) else {
-            return None;
-        };
-        match self.pipes.take() {
-            Ok(Some(pipe)) => {
-                self.metrics.cold_reads.add(1);
-                if let Some(front) = connection.outbox.items.front_mut() {
-                    *front = Item::Filling(span.clone());
-                }
-                self.order_fill(token, &span, pipe, None);
-            }
-            _ => self.waiting_ordered.push_back(token),
+    /// Begins to fill a pipe for the span at the front of the outbox, as soon as there is one.
+    pub(super) fn fill_front(&mut self, token: Token, connection: &mut Held<S>) {
+        let client = client(connection);
+        if connection.awaits_pipe {
+            return;
         }
-        None
+        loop {
+            if let Ok(Some(pipe)) = self.pipes.take(client) {
+                return self.fill_front_with(token, connection, pipe);
+            }
+            // Whoever waits already comes first.
+            if !self.waiting.is_empty() || !self.take_pipes_back() {
+                break;
+            }
+        }
+        connection.awaits_pipe = true;
+        self.waiting.push(client, Waiting::Front(token));
+    }
+
+    fn fill_front_with(&mut self, token: Token, connection: &mut Held<S>, pipe: Pipe) {
+        let Some(front) = connection.outbox.items.front_mut() else {
+            return self.pipes.give_back(pipe);
+        };
+        let Item::Span(span, _) = front else {
+            return self.pipes.give_back(pipe);
+        };
+        let span = span.clone();
+        *front = Item::Filling(span.clone());
+        self.metrics.cold_reads.add(1);
+        self.order_fill(token, &span, pipe, None);
     }
 
     fn order_fill(
@@ -139,7 +165,7 @@ impl<S: Service> Worker<S> {
         let is_open = match (framed, outcome) {
             (Some(cold), Ok(count)) => {
                 connection.under_way -= 1;
-                self.stage_filled(&mut connection, cold, pipe, count);
+                stage_filled(&mut connection, cold, pipe, count);
                 true
             }
             (Some(cold), Err(fault)) => {
@@ -157,6 +183,9 @@ impl<S: Service> Worker<S> {
                 false
             }
         };
+        if connection.is_write_blocked {
+            self.lend_pipes(owner, &mut connection);
+        }
         self.connections.restore(owner, connection);
         if is_open {
             self.queue(owner);
@@ -164,33 +193,6 @@ impl<S: Service> Worker<S> {
             self.close(owner, "the file failed while it was sent");
         }
         self.serve_pipe_waiters();
-    }
-
-    fn stage_filled(
-        &mut self,
-        connection: &mut Held<S>,
-        cold: ColdFramed,
-        pipe: Pipe,
-        count: usize,
-    ) {
-        let ColdFramed {
-            head,
-            mut span,
-            padding,
-            ..
-        } = cold;
-        let outbox = &mut connection.outbox;
-        push_bytes(outbox, &head);
-        outbox.items.push_back(Item::Piped(pipe, count));
-        span.offset += count as u64;
-        span.length = span.length.saturating_sub(count as u64);
-        if span.length > 0 {
-            // One page more than the pipe holds, when the span does not begin at one.
-            outbox
-                .items
-                .push_back(Item::Span(span, Seen::behind_cold()));
-        }
-        push_bytes(outbox, [0; 3].get(..usize::from(padding)).unwrap_or(&[]));
     }
 
     /// Sends what the core has for this fault; `false` if it has nothing.
@@ -235,27 +237,129 @@ impl<S: Service> Worker<S> {
         }
     }
 
-    /// Gives pipes that have become free to those who wait for one.
-    pub(super) fn serve_pipe_waiters(&mut self) {
-        while let Some((token, _)) = self.waiting_framed.front() {
-            let token = *token;
-            if !self.connections.holds(token) {
-                self.waiting_framed.pop_front();
+    /// A connection's peer takes bytes slower than its pipes came: whoever waits may have them now,
+    /// or when somebody comes.
+    pub(super) fn lend_pipes(&mut self, token: Token, connection: &mut Held<S>) {
+        if !connection.outbox.holds_pipe() {
+            return;
+        }
+        if !self.waiting.is_empty() {
+            connection.outbox.spill(&mut self.pipes);
+        } else if !connection.is_holder {
+            self.forget_past_holders();
+            connection.is_holder = true;
+            self.holders.push_back(token);
+        }
+    }
+
+    /// Keeps the list of holders short where pipes never run out.
+    fn forget_past_holders(&mut self) {
+        if self.holders.len() < HOLDERS_LOOK {
+            return;
+        }
+        let connections = &mut self.connections;
+        self.holders.retain(|token| {
+            connections.get_mut(*token).is_some_and(|connection| {
+                connection.is_holder = connection.outbox.holds_pipe();
+                connection.is_holder
+            })
+        });
+    }
+
+    /// Takes the pipes of one connection whose peer is slow; whether there was one.
+    fn take_pipes_back(&mut self) -> bool {
+        for _ in 0..self.holders.len() {
+            let Some(token) = self.holders.pop_front() else {
+                return false;
+            };
+            let Some(connection) = self.connections.get_mut(token) else {
+                if self.connections.holds(token) {
+                    // Lent at this moment: it comes back to this when its turn ends.
+                    self.holders.push_back(token);
+                }
                 continue;
+            };
+            connection.is_holder = false;
+            if connection.is_write_blocked && connection.outbox.holds_pipe() {
+                connection.outbox.spill(&mut self.pipes);
+                return true;
             }
-            let Ok(Some(pipe)) = self.pipes.take() else {
+        }
+        false
+    }
+
+    /// Gives pipes to those who wait for one, as far as there are some.
+    pub(super) fn serve_pipe_waiters(&mut self) {
+        while !self.waiting.is_empty() {
+            if !self.pipes.has_room() && !self.take_pipes_back() {
+                return;
+            }
+            let pipes = &mut self.pipes;
+            let next = self
+                .waiting
+                .next(|client| pipes.take(client).ok().flatten());
+            let Some((waiting, pipe)) = next else {
+                if self.take_pipes_back() {
+                    continue;
+                }
                 return;
             };
-            if let Some((_, cold)) = self.waiting_framed.pop_front() {
-                let span = cold.span.clone();
-                self.order_fill(token, &span, pipe, Some(cold));
+            match waiting {
+                Waiting::Framed(token, cold) if self.connections.holds(token) => {
+                    let span = cold.span.clone();
+                    self.order_fill(token, &span, pipe, Some(cold));
+                }
+                Waiting::Framed(..) => self.pipes.give_back(pipe),
+                Waiting::Front(token) => match self.connections.lend(token) {
+                    Some(mut connection) => {
+                        connection.awaits_pipe = false;
+                        self.fill_front_with(token, &mut connection, pipe);
+                        self.connections.restore(token, connection);
+                    }
+                    None => self.pipes.give_back(pipe),
+                },
             }
         }
-        if self.pipes.has_room() {
-            for token in std::mem::take(&mut self.waiting_ordered) {
-                self.queue(token);
-            }
-        }
+    }
+}
+
+/// To whose share the pipes of a connection count.
+pub(super) fn client<P: crate::protocol::Protocol>(connection: &Connection<P>) -> IpAddr {
+    connection.peer.address.ip().to_canonical()
+}
+
+fn stage_filled<P: crate::protocol::Protocol>(
+    connection: &mut Connection<P>,
+    cold: ColdFramed,
+    pipe: Pipe,
+    count: usize,
+) {
+    let ColdFramed {
+        head,
+        mut span,
+        padding,
+        ..
+    } = cold;
+    let outbox = &mut connection.outbox;
+    push_bytes(outbox, &head);
+    let read = cut(&span, count);
+    outbox.items.push_back(Item::Piped(pipe, read));
+    span.offset += count as u64;
+    span.length = span.length.saturating_sub(count as u64);
+    if span.length > 0 {
+        // One page more than the pipe holds, when the span does not begin at one.
+        outbox
+            .items
+            .push_back(Item::Span(span, Seen::behind_cold()));
+    }
+    push_bytes(outbox, [0; 3].get(..usize::from(padding)).unwrap_or(&[]));
+}
+
+/// The first `count` bytes of a span.
+fn cut(span: &FileSpan, count: usize) -> FileSpan {
+    FileSpan {
+        length: span.length.min(count as u64),
+        ..span.clone()
     }
 }
 
@@ -268,22 +372,14 @@ fn arrived(span: &FileSpan, most: u64) -> u64 {
     }
 }
 
-fn clone_span(item: &Item) -> Item {
-    match item {
-        Item::Span(span, seen) => Item::Span(span.clone(), *seen),
-        Item::Bytes(..) | Item::Mapped(_) | Item::Filling(_) | Item::Piped(..) => {
-            Item::Bytes(Vec::new(), 0)
-        }
-    }
-}
-
 /// Puts a filled pipe in the place of the span that it holds the beginning of.
 fn piped_to_front<P: crate::protocol::Protocol>(
-    connection: &mut crate::connection::Connection<P>,
+    connection: &mut Connection<P>,
     pipe: Pipe,
     count: usize,
 ) {
     if let Some(Item::Filling(mut span)) = connection.outbox.items.pop_front() {
+        let read = cut(&span, count);
         span.offset += count as u64;
         span.length = span.length.saturating_sub(count as u64);
         if span.length > 0 {
@@ -292,6 +388,6 @@ fn piped_to_front<P: crate::protocol::Protocol>(
                 .items
                 .push_front(Item::Span(span, Seen::behind_cold()));
         }
-        connection.outbox.items.push_front(Item::Piped(pipe, count));
+        connection.outbox.items.push_front(Item::Piped(pipe, read));
     }
 }

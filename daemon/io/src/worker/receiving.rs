@@ -13,7 +13,7 @@ use rustix::pipe::{SpliceFlags, splice};
 use super::gathering::{gather_rest, gathers, stop_gathering};
 use super::{DONTWAIT, Held, Worker};
 use crate::connection::{Connection, Receiving, Wants};
-use crate::identity::assume_nobody;
+use crate::identity::assume_writer;
 use crate::limits::{
     RECEIVE_BYTES_MAX, RECEIVE_BYTES_MIN, SLICE_BYTES, SPLICE_BYTES_MIN, UNDER_WAY_MAX,
     UNSENT_BYTES_MAX, UNSENT_ITEMS_MAX,
@@ -308,7 +308,7 @@ fn store(payload: &mut Receiving, bytes: &[u8]) {
     };
     let mut rest = bytes;
     if !rest.is_empty() {
-        assume_nobody();
+        assume_writer(&sink.who);
     }
     while !rest.is_empty() && payload.fault.is_none() {
         match rustix::io::pwrite(&*sink.file, rest, sink.offset) {
@@ -328,7 +328,7 @@ fn drain_pipe(pipe: impl AsFd, payload: &mut Receiving, count: usize) -> bool {
     let Some(sink) = &mut payload.sink else {
         return false;
     };
-    assume_nobody();
+    assume_writer(&sink.who);
     let mut left = count;
     while left > 0 {
         let mut offset = sink.offset;

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
-use super::cold::{ColdFramed, ColdRead};
+use super::cold::{ColdFramed, ColdRead, client};
 use super::{Held, Mail, Worker};
 use crate::limits::INLINE_BYTES_MAX;
 use crate::outbox::{Item, Outbox, Seen, has_arrived, is_all_resident};
@@ -68,7 +68,7 @@ impl<S: Service> Worker<S> {
                             recover,
                         };
                         connection.under_way += 1;
-                        self.begin_cold(token, cold);
+                        self.begin_cold(token, client(connection), cold);
                     }
                 }
             }

@@ -1,9 +1,11 @@
 //! What time does: connections that idle or dribble are closed, memory is handed out fairly,
 //! and a worker that was told to stop ends.
 //!
-//! Invariant: a request or reply under way that moves less than `progress_bytes_per_s` of the
-//! [`WorkerLimits`](crate::WorkerLimits) over the progress window is closed, unless this node is
-//! what it waits for. Not promised: precision better than a second.
+//! A transfer may pause: for `stall_max` of the [`WorkerLimits`](crate::WorkerLimits) nothing at
+//! all need move. What does move must be faster than `progress_bytes_per_s` over the progress
+//! window; a peer that dribbles is given [`SLOW_WINDOWS_MAX`] of those, because a pause begins and
+//! ends in the middle of one. Invariant: time in which the peer waits for this node (a job, a read,
+//! a pipe, a turn) counts for neither. Not promised: precision better than a window.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -19,6 +21,10 @@ const LINGER_MAX: Duration = Duration::from_secs(2);
 
 /// How long an unfinished request may hold memory while all of it is in use.
 const STARVED_MAX: Duration = Duration::from_secs(30);
+
+/// Windows in which something moved, and less than must, before a transfer is closed. Better ones
+/// between them forgive; pauses do not.
+const SLOW_WINDOWS_MAX: u32 = 3;
 
 /// How often connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -75,7 +81,7 @@ impl<S: Service> Worker<S> {
             }
             self.connections.restore(token, connection);
             if let Fate::Close(why) = fate {
-                self.close(token, why);
+                self.time_out(token, why);
             }
         }
         if let Some((_, token)) = oldest {
@@ -110,7 +116,7 @@ impl<S: Service> Worker<S> {
         }
         // What this node itself is busy with is not the peer's fault; but a request that has
         // waited this long for memory takes it from others.
-        let is_ours = connection.under_way > 0 || connection.is_starved;
+        let is_ours = connection.awaits_node();
         if connection.is_starved
             && let Some(since) = connection.partial_since
             && self.now - since >= STARVED_MAX
@@ -125,11 +131,20 @@ impl<S: Service> Worker<S> {
         {
             return Fate::Close("its request head took too long");
         }
-        let window = self.limits.progress_window;
-        if is_ours || self.now - connection.watched_since < window {
-            if is_ours {
-                connection.watched_since = self.now;
-            }
+        if is_ours {
+            connection.watched_since = self.now;
+            connection.moved_at = self.now;
+            return Fate::Wait;
+        }
+        let window = self.limits.progress_window.min(self.limits.stall_max);
+        // Who keeps unfinished messages in memory may not pause while others lack it.
+        let is_scarce = self.charged >= self.limits.receive_bytes_max / 2;
+        let stall_max = if is_scarce && connection.charged > 0 {
+            window
+        } else {
+            self.limits.stall_max
+        };
+        if self.now - connection.watched_since < window {
             return Fate::Wait;
         }
         let unsent = crate::sys::unsent_bytes(connection.fd.as_fd()).unwrap_or(0);
@@ -137,10 +152,52 @@ impl<S: Service> Worker<S> {
         let moved = connection.moved.max(delivered);
         (connection.moved, connection.unsent_before) = (0, unsent);
         connection.watched_since = self.now;
-        if moved < self.limits.progress_bytes_per_s * window.as_secs() {
+        if moved == 0 {
+            let is_over = self.now - connection.moved_at >= stall_max;
+            return if is_over {
+                Fate::Close("nothing moved for too long")
+            } else {
+                Fate::Wait
+            };
+        }
+        connection.moved_at = self.now;
+        if moved >= self.limits.progress_bytes_per_s * window.as_secs() {
+            connection.slow_windows = 0;
+            return Fate::Wait;
+        }
+        connection.slow_windows += 1;
+        if connection.slow_windows >= SLOW_WINDOWS_MAX {
             return Fate::Close("too slow");
         }
         Fate::Wait
+    }
+
+    /// Ends a connection whose peer took too long: with a word, if the protocol has one for it.
+    fn time_out(&mut self, token: Token, why: &'static str) {
+        let Some(mut connection) = self.connections.lend(token) else {
+            return;
+        };
+        let peer = connection.peer.address;
+        let is_under_way = !connection.is_idle() && connection.linger.is_none();
+        if is_under_way {
+            self.metrics.timed_out.add(1);
+            tracing::info!(%peer, error = why, "a transfer was closed");
+        }
+        let has_word = is_under_way
+            && connection.wants != Wants::Close
+            && connection.core.timed_out(&mut self.output);
+        if has_word {
+            connection.payload = None;
+            connection.input.clear();
+            connection.wants = Wants::Close;
+            self.stage(token, &mut connection);
+        }
+        self.connections.restore(token, connection);
+        if has_word {
+            self.queue(token);
+        } else {
+            self.close(token, why);
+        }
     }
 
     /// Charges a connection for what it holds of unfinished requests.

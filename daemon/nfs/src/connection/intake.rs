@@ -151,10 +151,11 @@ impl Connection {
         let (sink, change) = match opened {
             Ok(source) => {
                 let server = self.server();
+                let who = source.target.who;
                 let change = Change::begin(server, source.target, call.head);
                 let offset = call.head.offset;
                 let file = source.file;
-                (Some(PayloadSink { file, offset }), Ok(change))
+                (Some(PayloadSink { file, offset, who }), Ok(change))
             }
             Err(status) => (None, Err(status)),
         };

@@ -4,33 +4,31 @@
 //! after it belong together (RFC 1813 section 2.6, weak cache consistency), and is synced before
 //! it is acknowledged if the tree is synchronous: the directory always, because a file whose name
 //! is lost is lost. Invariant: a file whose fsync failed once never syncs successfully again
-//! while the node runs (its dirty pages are marked clean by then, threat S4). Not promised: that
+//! while the node runs ([`super::condemned`]). Not promised: that
 //! other programs of the host do not change a directory between before and after.
 
-use std::collections::HashSet;
 use std::ffi::CString;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, Dev, FileType, Mode, OFlags, makedev};
+use rustix::io::Errno;
 use towline_base::Name;
 use towline_io::OpenFile;
 use towline_io::identity::{Identity, assume};
 
 use crate::attributes::{Attributes, FileKind, Guard, SetAttributes, Wcc};
 use crate::error::VolumeError;
-use crate::node::{FileIdentity, Node};
+use crate::node::Node;
 use crate::volume::{Created, How, Pace, Result, Special, Upload, WritableVolume};
 
+use super::condemned::Condemned;
 use super::ground::{Ground, attributes_at, proc_path};
-use super::{creating, is_nothing_to_sync, open_file, open_for_sync, setting, upload};
+use super::{creating, list, open_file, open_for_sync, setting, statx_at, upload};
 
 /// Locks for directories, chosen by inode number. More would only cost memory: two changes that
 /// meet on one lock wait some microseconds for each other.
 const LOCKS: usize = 256;
-
-/// Most files whose fsync has failed that are remembered one by one; past it every sync of the
-/// volume fails, because a disk that loses so many is not to be trusted.
-const CONDEMNED_MAX: usize = 10_000;
 
 const DIR_MODE_DEFAULT: u32 = 0o755;
 
@@ -40,7 +38,7 @@ pub(super) struct Changes {
     pub(super) ground: Arc<Ground>,
     is_synchronous: bool,
     locks: Box<[Mutex<()>]>,
-    condemned: Mutex<HashSet<FileIdentity>>,
+    condemned: Condemned,
 }
 
 impl Changes {
@@ -50,7 +48,7 @@ impl Changes {
             ground,
             is_synchronous,
             locks,
-            condemned: Mutex::default(),
+            condemned: Condemned::default(),
         }
     }
 
@@ -99,36 +97,26 @@ impl Changes {
 
     /// Syncs whatever the tree's kind is; a first failure is the last word on that file.
     pub(super) fn sync_always(&self, node: &Node) -> Result<()> {
-        let failed = VolumeError::Io(rustix::io::Errno::IO);
-        if self.condemned().contains(&node.identity) || self.condemned().len() >= CONDEMNED_MAX {
-            return Err(failed);
-        }
         if !matches!(node.kind, FileKind::Regular | FileKind::Directory) {
             return Ok(());
         }
+        self.condemned.check(&node.identity)?;
         let file = open_for_sync(node)?;
-        match rustix::fs::fsync(&*file) {
-            Ok(()) => Ok(()),
-            Err(error) if is_nothing_to_sync(error) => Ok(()),
-            Err(error) => {
-                let volume = self.ground.id.0;
-                let node_id = node.identity.file_id;
-                tracing::error!(
-                    volume,
-                    node = node_id,
-                    %error,
-                    "fsync failed: the file is condemned; check the disk, then restart the node"
-                );
-                self.condemned().insert(node.identity);
-                Err(failed)
-            }
-        }
+        self.condemned.sync(self.ground.id, node.identity, &*file)
     }
 
-    fn condemned(&self) -> MutexGuard<'_, HashSet<FileIdentity>> {
-        self.condemned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Makes the bytes of an upload durable. One that cannot be loses what has arrived, because
+    /// nobody knows any more which of its bytes the disk has: the client begins anew.
+    fn sync_upload(&self, upload: &Upload, who: &Identity) -> Result<()> {
+        let identity = upload::identity(upload)?;
+        let synced = self.condemned.sync(self.ground.id, identity, &*upload.file);
+        if synced.is_err()
+            && let Err(error) = self.abandon(upload, who)
+        {
+            let volume = self.ground.id.0;
+            tracing::warn!(volume, %error, "an upload that could not be made durable stays");
+        }
+        synced
     }
 
     /// Opens what was just made, gives it its attributes, and syncs it.
@@ -216,7 +204,7 @@ impl WritableVolume for Changes {
     ) -> Result<Created> {
         let made = self.change(dir, who, || {
             let mode = Mode::from_raw_mode(set.mode.unwrap_or(DIR_MODE_DEFAULT) & 0o7777);
-            rustix::fs::mkdirat(dir.as_path(), name.as_bytes(), mode)?;
+            rustix::fs::mkdirat(dir.as_path()?, name.as_bytes(), mode)?;
             // mkdir(2) takes no set-gid bit; the others were given at birth.
             let rest = set.mode.filter(|mode| mode & 0o6000 != 0);
             self.finish(
@@ -243,7 +231,7 @@ impl WritableVolume for Changes {
     ) -> Result<Created> {
         let target = CString::new(target).map_err(|_| VolumeError::Invalid)?;
         let made = self.change(dir, who, || {
-            rustix::fs::symlinkat(&target, dir.as_path(), name.as_bytes())?;
+            rustix::fs::symlinkat(&target, dir.as_path()?, name.as_bytes())?;
             self.finish(
                 dir,
                 name,
@@ -275,7 +263,7 @@ impl WritableVolume for Changes {
         let made = self.change(dir, who, || {
             let mode =
                 Mode::from_raw_mode(set.mode.unwrap_or(creating::FILE_MODE_DEFAULT) & 0o7777);
-            rustix::fs::mknodat(dir.as_path(), name.as_bytes(), kind, mode, device)?;
+            rustix::fs::mknodat(dir.as_path()?, name.as_bytes(), kind, mode, device)?;
             self.finish(
                 dir,
                 name,
@@ -292,18 +280,30 @@ impl WritableVolume for Changes {
 
     fn remove(&self, dir: &Node, name: &Name, who: &Identity) -> Result<Wcc> {
         let unlink = || {
-            Ok(rustix::fs::unlinkat(
-                dir.as_path(),
-                name.as_bytes(),
-                AtFlags::empty(),
-            )?)
+            let dir = dir.as_path()?;
+            let gone = attributes_at(dir.as_fd(), name).ok();
+            rustix::fs::unlinkat(&dir, name.as_bytes(), AtFlags::empty())?;
+            Ok(gone)
         };
-        self.change(dir, who, unlink).map(|((), wcc)| wcc)
+        // Before the answer: who removes a file may count on its room.
+        self.change(dir, who, unlink).map(|(gone, wcc)| {
+            self.ground.let_go(gone);
+            wcc
+        })
     }
 
     fn remove_dir(&self, dir: &Node, name: &Name, who: &Identity) -> Result<Wcc> {
         let flags = AtFlags::REMOVEDIR;
-        let unlink = || Ok(rustix::fs::unlinkat(dir.as_path(), name.as_bytes(), flags)?);
+        let unlink = || {
+            let above = dir.as_path()?;
+            match rustix::fs::unlinkat(&above, name.as_bytes(), flags) {
+                // What no listing shows must not keep a directory that its owner sees empty.
+                Err(Errno::NOTEMPTY) if list::remove_leftovers(above.as_fd(), name)? => {
+                    Ok(rustix::fs::unlinkat(&above, name.as_bytes(), flags)?)
+                }
+                other => Ok(other?),
+            }
+        };
         self.change(dir, who, unlink).map(|((), wcc)| wcc)
     }
 
@@ -331,12 +331,14 @@ impl WritableVolume for Changes {
             };
             let before = (from_dir.attributes()?, to_dir.attributes()?);
             assume(who)?;
+            let replaced = attributes_at(to_dir.as_path()?.as_fd(), to_name).ok();
             rustix::fs::renameat(
-                from_dir.as_path(),
+                from_dir.as_path()?,
                 from_name.as_bytes(),
-                to_dir.as_path(),
+                to_dir.as_path()?,
                 to_name.as_bytes(),
             )?;
+            self.ground.let_go(replaced);
             if let Ok(node) = self.ground.enter(to_dir, to_name, Pace::Blocking) {
                 self.ground.moved(&node, to_dir, to_name);
             }
@@ -366,13 +368,14 @@ impl WritableVolume for Changes {
         if node.kind == FileKind::Directory {
             return Err(VolumeError::IsDirectory);
         }
-        let target = proc_path(node.as_path());
+        let path = node.as_path()?;
+        let target = proc_path(&path);
         let flags = AtFlags::SYMLINK_FOLLOW;
         let ((), wcc) = self.change(dir, who, || {
             Ok(rustix::fs::linkat(
                 rustix::fs::CWD,
                 &target,
-                dir.as_path(),
+                dir.as_path()?,
                 name.as_bytes(),
                 flags,
             )?)
@@ -388,27 +391,47 @@ impl WritableVolume for Changes {
         who: &Identity,
         session: Option<&[u8]>,
     ) -> Result<Upload> {
+        let begun = upload::begin(dir, name, who, session)?;
+        let is_lost = |upload: &Upload| -> Result<bool> {
+            Ok(self.condemned.check(&upload::identity(upload)?).is_err())
+        };
+        if !is_lost(&begun)? {
+            return Ok(begun);
+        }
+        // Left over from a sync that failed: nothing of it is to be trusted.
+        self.abandon(&begun, who)?;
+        drop(begun);
         upload::begin(dir, name, who, session)
     }
 
     fn publish(&self, upload: &Upload, name: &Name, who: &Identity) -> Result<Attributes> {
-        if let Ok(there) = attributes_at(upload.dir.as_path(), name)
-            && there.kind != FileKind::Regular
-        {
+        let replaced = attributes_at(upload.dir.as_path()?.as_fd(), name).ok();
+        if replaced.is_some_and(|there| there.kind != FileKind::Regular) {
             return Err(VolumeError::Exists);
         }
         if self.is_synchronous {
             // Data before name: a name must never lead to bytes that a power cut can take.
-            rustix::fs::fsync(&*upload.file).map_err(VolumeError::from)?;
+            self.sync_upload(upload, who)?;
         }
         self.change(&upload.dir, who, || upload::publish(upload, name))?;
-        attributes_at(upload.dir.as_path(), name)
+        self.ground.let_go(replaced);
+        attributes_at(upload.dir.as_path()?.as_fd(), name)
+    }
+
+    fn reserve(&self, upload: &Upload, bytes_total: u64) -> Result<()> {
+        let taken = statx_at(upload.file.as_fd(), b"", AtFlags::EMPTY_PATH)?.used;
+        let missing = bytes_total.saturating_sub(taken);
+        self.ground.make_room(missing)?;
+        upload::reserve(upload, bytes_total)
     }
 
     fn abandon(&self, upload: &Upload, who: &Identity) -> Result<()> {
         if !upload.is_named {
             return Ok(());
         }
-        self.remove(&upload.dir, &upload.name, who).map(|_| ())
+        match self.remove(&upload.dir, &upload.name, who) {
+            Ok(_) | Err(VolumeError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -15,7 +15,7 @@ use towline_io::identity::Identity;
 
 use crate::attributes::{FileKind, SetAttributes, SetTime, Timestamp};
 use crate::error::VolumeError;
-use crate::node::Node;
+use crate::node::{Node, Use};
 use crate::volume::{Exclusive, Pace, Result};
 
 use super::ground::{Ground, proc_path};
@@ -33,7 +33,7 @@ pub(super) fn guarded(
 ) -> Result<Arc<Node>> {
     let mode = Mode::from_raw_mode(set.mode.unwrap_or(FILE_MODE_DEFAULT) & 0o7777);
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW;
-    let fd = rustix::fs::openat(dir.as_path(), name.as_bytes(), flags | CREATE_FLAGS, mode)?;
+    let fd = rustix::fs::openat(dir.as_path()?, name.as_bytes(), flags | CREATE_FLAGS, mode)?;
     let node = adopt(ground, dir, name, fd)?;
     // The mode was given at birth; asking again would fail for set-id bits of others.
     setting::apply(
@@ -55,8 +55,8 @@ fn adopt(ground: &Ground, dir: &Node, name: &Name, fd: OwnedFd) -> Result<Arc<No
     let node = ground.node(path)?;
     ground.moved(&node, dir, name);
     let file = Arc::new(OpenFile::new(File::from(fd)));
-    let _ = node.writer.set(file.clone());
-    let _ = node.reader.set(file);
+    node.keep(Use::Writing, file.clone());
+    node.keep(Use::Reading, file);
     Ok(node)
 }
 

@@ -23,7 +23,9 @@ use crate::node::{FileIdentity, Node};
 use crate::volume::{Pace, Result};
 
 use super::index::Index;
+use super::present::Present;
 use super::statx_at;
+use super::usage::Bound;
 
 /// Most components of a path that is walked in one go: PATH_MAX holds no more than 2,048.
 const PATH_NAMES_MAX: usize = 2_048;
@@ -47,7 +49,12 @@ pub(super) struct Ground {
     /// `None`: files are opened by kernel handle.
     index: Option<Index>,
     form: KeyForm,
-    size_max: Option<u64>,
+    /// The mount that the root lies in; `None` on kernels that do not tell (before 5.8).
+    mount_id: Option<u64>,
+    /// Every node that somebody keeps.
+    present: Present,
+    /// Of a bounded volume: its bound, and how much of it is used.
+    bound: Option<Bound>,
 }
 
 impl Ground {
@@ -69,6 +76,7 @@ impl Ground {
             },
             Err(_) => (KeyForm::Inode, Some(Index::default())),
         };
+        let mount_id = sys::mount_of(fd.as_fd(), b"");
         let handle = keys.seal(id, &FileKey::root());
         let identity = FileIdentity::of(&attributes);
         let root = Arc::new(Node::new(id, handle, FileKind::Directory, identity, fd));
@@ -79,7 +87,9 @@ impl Ground {
             mount,
             index: form.1,
             form: form.0,
-            size_max,
+            mount_id,
+            present: Present::default(),
+            bound: size_max.map(Bound::new),
         })
     }
 
@@ -89,7 +99,7 @@ impl Ground {
 
     /// Opens `name` in `dir`. The caller has assumed an identity.
     pub(super) fn enter(&self, dir: &Node, name: &Name, pace: Pace) -> Result<Arc<Node>> {
-        let fd = open_beneath(dir.as_path(), name.as_bytes(), pace)?;
+        let fd = open_beneath(dir.as_path()?, name.as_bytes(), pace)?;
         let node = self.node(fd)?;
         if let Some(index) = &self.index {
             index.record(self.key_of(&node)?, self.key_of(dir)?, name);
@@ -117,7 +127,11 @@ impl Ground {
             return self.enter(&dir, last, pace);
         }
         let names: Vec<&[u8]> = path.iter().map(Name::as_bytes).collect();
-        self.node(open_beneath(self.root.as_path(), &names.join(&b'/'), pace)?)
+        self.node(open_beneath(
+            self.root.as_path()?,
+            &names.join(&b'/'),
+            pace,
+        )?)
     }
 
     /// Attributes of what a path leads to now, from memory; no link is followed. The caller has
@@ -142,7 +156,7 @@ impl Ground {
         if path.is_empty() {
             return self.root.attributes();
         }
-        let fd = open_beneath(self.root.as_path(), path, Pace::Cached)?;
+        let fd = open_beneath(self.root.as_path()?, path, Pace::Cached)?;
         statx_at(fd.as_fd(), b"", AtFlags::EMPTY_PATH)
     }
 
@@ -155,7 +169,7 @@ impl Ground {
             return Ok(self.root());
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(dir.as_path(), c"..", flags, Mode::empty())?;
+        let fd = rustix::fs::openat(dir.as_path()?, c"..", flags, Mode::empty())?;
         // A directory that was moved out of the tree would lead up outside it.
         if !self.is_beneath_root(&fd)? {
             return Err(VolumeError::Stale);
@@ -163,6 +177,8 @@ impl Ground {
         self.node(fd)
     }
 
+    /// Climbs until the root or the top of the host; subvolumes of one file system on the way are
+    /// devices of their own.
     fn is_beneath_root(&self, dir: &OwnedFd) -> Result<bool> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut at = rustix::io::dup(dir)?;
@@ -170,9 +186,6 @@ impl Ground {
             let identity = FileIdentity::of(&statx_at(at.as_fd(), b"", AtFlags::EMPTY_PATH)?);
             if identity == self.root.identity {
                 return Ok(true);
-            }
-            if identity.file_system != self.root.identity.file_system {
-                return Ok(false);
             }
             let above = rustix::fs::openat(&at, c"..", flags, Mode::empty())?;
             if FileIdentity::of(&statx_at(above.as_fd(), b"", AtFlags::EMPTY_PATH)?) == identity {
@@ -201,7 +214,7 @@ impl Ground {
         };
         for attempt in 0..2 {
             if let Some(path) = index.path_of(&key)
-                && let Ok(fd) = open_beneath(self.root.as_path(), &path, Pace::Blocking)
+                && let Ok(fd) = open_beneath(self.root.as_path()?, &path, Pace::Blocking)
                 && self.key_of_fd(fd.as_fd(), c"").ok() == Some(key)
             {
                 return self.node(fd);
@@ -222,13 +235,9 @@ impl Ground {
         }
         let key = self.key_of_fd(fd.as_fd(), c"")?;
         let handle = self.keys.seal(self.id, &key);
-        Ok(Arc::new(Node::new(
-            self.id,
-            handle,
-            attributes.kind,
-            identity,
-            fd,
-        )))
+        let node = Arc::new(Node::new(self.id, handle, attributes.kind, identity, fd));
+        self.present.add(&node);
+        Ok(node)
     }
 
     /// Handle and attributes of an entry, without opening it; `None` if it is not to be entered.
@@ -239,11 +248,14 @@ impl Ground {
         name: &Name,
     ) -> Option<(FileHandle, Attributes)> {
         let attributes = statx_at(dir_fd, name.as_bytes(), AtFlags::empty()).ok()?;
-        if attributes.file_system != self.root.identity.file_system {
+        // Another device is a subvolume, or a mount point that is not to be entered.
+        if attributes.file_system != self.root.identity.file_system
+            && (self.mount_id.is_none() || sys::mount_of(dir_fd, name.as_bytes()) != self.mount_id)
+        {
             return None;
         }
         let key = match self.form {
-            KeyForm::Inode => inode_key(&attributes)?,
+            KeyForm::Inode => self.inode_key(&attributes)?,
             KeyForm::Kernel | KeyForm::Root => self
                 .key_of_fd(dir_fd, &CString::new(name.as_bytes()).ok()?)
                 .ok()?,
@@ -269,7 +281,7 @@ impl Ground {
                     AtFlags::empty()
                 };
                 let attributes = statx_at(fd, name.to_bytes(), flags)?;
-                inode_key(&attributes).ok_or(VolumeError::NotSupported)
+                self.inode_key(&attributes).ok_or(VolumeError::NotSupported)
             }
             KeyForm::Kernel | KeyForm::Root => {
                 let handle = sys::name_to_handle(fd, name)?;
@@ -278,6 +290,21 @@ impl Ground {
                 FileKey::new(KeyForm::Kernel, &bytes).ok_or(VolumeError::NotSupported)
             }
         }
+    }
+
+    /// The key of a file by its number and time of birth, and by its device where that is not the
+    /// root's.
+    fn inode_key(&self, attributes: &Attributes) -> Option<FileKey> {
+        let born = attributes.born;
+        let device = attributes.file_system.to_le_bytes();
+        let is_home = attributes.file_system == self.root.identity.file_system;
+        let bytes = [
+            &attributes.file_id.to_le_bytes()[..],
+            &born.seconds.to_le_bytes(),
+            &born.nanoseconds.to_le_bytes(),
+            if is_home { &[] } else { &device },
+        ];
+        FileKey::new(KeyForm::Inode, &bytes.concat())
     }
 
     /// Tells the index where a node is now.
@@ -289,14 +316,47 @@ impl Ground {
         }
     }
 
+    /// Closes what the node itself keeps open of a file that has lost its last name, so that its
+    /// room comes back now.
+    pub(super) fn let_go(&self, gone: Option<Attributes>) {
+        if let Some(gone) = gone.filter(|gone| gone.kind == FileKind::Regular) {
+            self.present.let_go(&FileIdentity::of(&gone));
+        }
+    }
+
+    /// Checks that `bytes` more find room, making some in a bounded volume.
+    pub(super) fn make_room(&self, bytes: u64) -> Result<()> {
+        let lacks = || self.space().map(|space| space.bytes_available < bytes);
+        if !lacks()? {
+            return Ok(());
+        }
+        let Some(bound) = self.bound.as_ref().filter(|bound| bytes <= bound.bytes_max) else {
+            return Err(VolumeError::NoSpace);
+        };
+        bound.make_room(&self.mount, bytes)?;
+        if lacks()? {
+            return Err(VolumeError::NoSpace);
+        }
+        Ok(())
+    }
+
+    /// What is free; of a bounded volume no more than its bound leaves. May walk over it.
     pub(super) fn space(&self) -> Result<Space> {
         let stat = rustix::fs::fstatvfs(&self.mount)?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-        let cap = self.size_max.unwrap_or(u64::MAX);
+        let disk_used = bytes(stat.f_blocks.saturating_sub(stat.f_bfree));
+        let (total, free) = match &self.bound {
+            None => (u64::MAX, u64::MAX),
+            Some(bound) => {
+                assume_daemon()?;
+                let used = bound.used(&self.mount, disk_used);
+                (bound.bytes_max, bound.bytes_max.saturating_sub(used))
+            }
+        };
         Ok(Space {
-            bytes_total: bytes(stat.f_blocks).min(cap),
-            bytes_free: bytes(stat.f_bfree).min(cap),
-            bytes_available: bytes(stat.f_bavail).min(cap),
+            bytes_total: bytes(stat.f_blocks).min(total),
+            bytes_free: bytes(stat.f_bfree).min(free),
+            bytes_available: bytes(stat.f_bavail).min(free),
             files_total: stat.f_files,
             files_free: stat.f_ffree,
             name_bytes_max: u32::try_from(stat.f_namemax).unwrap_or(255),
@@ -304,9 +364,10 @@ impl Ground {
     }
 }
 
-/// A path to an open descriptor that other calls can reopen (proc(5), `/proc/self/fd`).
-pub(super) fn proc_path(fd: BorrowedFd<'_>) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+/// A path to an open descriptor that other calls can reopen (proc(5), `/proc/self/fd`). It leads
+/// there for as long as the descriptor is open, so that must outlive the call.
+pub(super) fn proc_path(fd: impl AsFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
 }
 
 /// Attributes of an open file; `Stale` once it has no name any more.
@@ -320,11 +381,11 @@ pub(super) fn live_attributes(fd: BorrowedFd<'_>) -> Result<Attributes> {
 }
 
 /// Attributes of a name in a directory.
-pub(super) fn attributes_at(dir: BorrowedFd<'_>, name: &Name) -> Result<Attributes> {
+pub(super) fn attributes_at(dir: impl AsFd, name: &Name) -> Result<Attributes> {
     statx_at(dir, name.as_bytes(), AtFlags::empty())
 }
 
-fn open_beneath(dir: BorrowedFd<'_>, path: &[u8], pace: Pace) -> Result<OwnedFd> {
+fn open_beneath(dir: impl AsFd, path: &[u8], pace: Pace) -> Result<OwnedFd> {
     let resolve = match pace {
         Pace::Cached => BENEATH | ResolveFlags::CACHED,
         Pace::Blocking => BENEATH,
@@ -341,14 +402,4 @@ fn open_beneath(dir: BorrowedFd<'_>, path: &[u8], pace: Pace) -> Result<OwnedFd>
 fn kernel_handle(key: &FileKey) -> Option<KernelHandle> {
     let (kind, bytes) = key.as_bytes().split_first_chunk::<4>()?;
     KernelHandle::new(i32::from_le_bytes(*kind), bytes)
-}
-
-fn inode_key(attributes: &Attributes) -> Option<FileKey> {
-    let born = attributes.born;
-    let bytes = [
-        &attributes.file_id.to_le_bytes()[..],
-        &born.seconds.to_le_bytes(),
-        &born.nanoseconds.to_le_bytes(),
-    ];
-    FileKey::new(KeyForm::Inode, &bytes.concat())
 }

@@ -6,23 +6,21 @@
 //! leads to is used only if its key is the one asked for. Not promised: that a walk is quick (a
 //! million files take seconds), so walks are at least [`WALK_INTERVAL`] apart.
 
-use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Dir, FileType, Mode, OFlags};
-use towline_base::Name;
-use towline_base::clock;
+use towline_base::{Name, Recent, clock};
 
 use crate::handle::FileKey;
 use crate::volume::Result;
 
 use super::ground::Ground;
 
-/// Most files that are remembered: about 200 bytes each, so 800 MB. Past it the index starts
-/// anew; a walk brings back what is asked for.
+/// Most files that are remembered: about 200 bytes each, so 800 MB. Past it those go that were not
+/// asked for of late; a walk brings back what is asked for.
 const FILES_MAX: usize = 4_000_000;
 
 /// Deepest directory that a path is made for, and that a walk enters.
@@ -33,34 +31,40 @@ const DEPTH_MAX: usize = 512;
 const WALK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Directory and name by file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Index {
-    places: Mutex<HashMap<FileKey, (FileKey, Name)>>,
+    places: Mutex<Recent<FileKey, (FileKey, Name)>>,
     walked: Mutex<Option<Instant>>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            places: Mutex::new(Recent::new(FILES_MAX)),
+            walked: Mutex::default(),
+        }
+    }
 }
 
 impl Index {
     /// Remembers that `file` is called `name` in `dir`.
     pub(super) fn record(&self, file: FileKey, dir: FileKey, name: &Name) {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if places.len() >= FILES_MAX {
-            places.clear();
-        }
         places.insert(file, (dir, name.clone()));
     }
 
     /// The path of a file below the root, if the way is known.
     pub(super) fn path_of(&self, file: &FileKey) -> Option<Vec<u8>> {
-        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let mut names = Vec::new();
         let mut at = *file;
         while at != FileKey::root() {
             let (dir, name) = places.get(&at)?;
-            names.push(name.as_bytes());
+            names.push(name.as_bytes().to_vec());
+            at = *dir;
             if names.len() > DEPTH_MAX {
                 return None;
             }
-            at = *dir;
         }
         names.reverse();
         Some(names.join(&b'/'))

@@ -2,17 +2,19 @@
 //!
 //! `d_off` of getdents64(2) is the cookie: on ext4, xfs, btrfs and tmpfs it names a place in the
 //! directory that stays valid while entries come and go. Invariant: an entry at which the visitor
-//! breaks is not consumed; its predecessor's cookie leads to it. Not promised: an order.
+//! breaks is not consumed; its predecessor's cookie leads to it. Uploads on their way in are not
+//! shown. Not promised: an order.
 
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
 use towline_base::Name;
 
 use crate::attributes::Attributes;
 use crate::error::VolumeError;
+use crate::evict;
 use crate::handle::FileHandle;
 use crate::node::Node;
 use crate::volume::{Detail, DirEntry, Result};
@@ -32,7 +34,8 @@ pub(super) fn read_dir(
     visit: &mut dyn FnMut(&DirEntry<'_>) -> ControlFlow<()>,
 ) -> Result<bool> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(proc_path(dir.as_path()), flags, Mode::empty())?;
+    let path = dir.as_path()?;
+    let fd = rustix::fs::open(proc_path(&path), flags, Mode::empty())?;
     if cookie != 0 {
         let start = SeekFrom::Start(cookie);
         rustix::fs::seek(&fd, start).map_err(|_| VolumeError::BadCookie)?;
@@ -42,6 +45,9 @@ pub(super) fn read_dir(
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
+        if evict::is_unfinished(name) {
+            continue;
+        }
         let node = match detail {
             Detail::Names => None,
             Detail::Attributes => describe(ground, dir, fd.as_fd(), name),
@@ -63,6 +69,25 @@ pub(super) fn read_dir(
         }
     }
     Ok(true)
+}
+
+/// Removes unfinished uploads that nobody writes to from the directory `name` in `dir`; whether
+/// nothing else was in it. The caller has assumed an identity.
+pub(super) fn remove_leftovers(dir: BorrowedFd<'_>, name: &Name) -> Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, name.as_bytes(), flags, Mode::empty())?;
+    let mut leftovers = Vec::new();
+    for entry in rustix::fs::Dir::read_from(&fd)? {
+        let entry = entry?;
+        match entry.file_name().to_bytes() {
+            b"." | b".." => {}
+            name if evict::is_unfinished(name) => leftovers.push(entry.file_name().to_owned()),
+            // The rest stays as it is: somebody sees this entry.
+            _ => return Ok(false),
+        }
+    }
+    let mut left = leftovers.iter();
+    Ok(left.all(|name| evict::remove_unheld(fd.as_fd(), name)))
 }
 
 fn describe(

@@ -1,11 +1,19 @@
-//! Setting attributes of an open node: size, owner, mode, times, in that order.
+//! Setting attributes of an open node: owner, size, mode, times, in that order.
 //!
-//! The order matters: chown(2) clears set-id bits, so the mode comes behind it; cutting a file
-//! changes its times, so they come last. Invariant: the kernel decides each step for the assumed
-//! identity. Not promised: that all steps happen if one of them is refused.
+//! What would be refused is found out first: the file is opened for the cut and ownership is
+//! judged before anything is changed, so a refusal leaves the file as it was. Then the order
+//! matters: the owner may still be refused (groups, quotas) and cutting cannot be taken back, so
+//! it comes behind; chown(2) and a cut clear set-id bits, so the mode comes behind both; a cut
+//! changes times, so they come last. Invariant: the kernel decides each step for the assumed
+//! identity; the judgement here only refuses what the kernel would refuse later. Source: Linux
+//! `setattr_prepare` and knfsd's `nfsd_setattr`. Not promised: that all steps happen if the
+//! storage fails between two.
+
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid};
-use towline_io::identity::{Identity, assume};
+use towline_io::OpenFile;
+use towline_io::identity::{Identity, assume, is_owner};
 
 use crate::attributes::{FileKind, SetAttributes, SetTime};
 use crate::error::VolumeError;
@@ -18,26 +26,63 @@ use super::open_file;
 /// Largest size that a file may be given, in bytes: `off_t`.
 const SIZE_MAX: u64 = i64::MAX as u64;
 
-/// Applies `changes` to `node` as `who`.
+/// Applies `changes` to `node` as `who`, or changes nothing if `who` may not make one of them.
 pub(super) fn apply(node: &Node, who: &Identity, changes: &SetAttributes) -> Result<()> {
-    if let Some(size) = changes.size {
-        if size > SIZE_MAX {
-            return Err(VolumeError::TooLarge);
-        }
-        let file = open_file(node, who, rustix::fs::OFlags::WRONLY, None)?;
-        assume(who)?;
-        rustix::fs::ftruncate(&*file, size)?;
+    let cut = to_cut(node, who, changes)?;
+    let times = times(changes);
+    let is_owners = changes.mode.is_some() && node.kind != FileKind::Symlink
+        || times.is_some_and(|(accessed, modified)| {
+            (accessed, modified) != (SetTime::Now, SetTime::Now)
+        });
+    // One change alone is one system call: that is all or nothing anyway.
+    if is_owners && !is_owner(who, node.attributes()?.uid) {
+        return Err(VolumeError::NotOwner);
     }
     assume(who)?;
     if changes.uid.is_some() || changes.gid.is_some() {
         let uid = changes.uid.map(Uid::from_raw);
         let gid = changes.gid.map(Gid::from_raw);
-        rustix::fs::chownat(node.as_path(), c"", uid, gid, AtFlags::EMPTY_PATH)?;
+        rustix::fs::chownat(node.as_path()?, c"", uid, gid, AtFlags::EMPTY_PATH)?;
+    }
+    if let Some((file, size)) = cut {
+        rustix::fs::ftruncate(&*file, size)?;
     }
     if let Some(mode) = changes.mode {
         set_mode(node, mode)?;
     }
-    set_times(node, changes)
+    match times {
+        Some(times) => set_times(node, times),
+        None => Ok(()),
+    }
+}
+
+/// The file to cut, open for writing, if it is to be cut and `who` may.
+fn to_cut(
+    node: &Node,
+    who: &Identity,
+    changes: &SetAttributes,
+) -> Result<Option<(Arc<OpenFile>, u64)>> {
+    match changes.size {
+        None => Ok(None),
+        Some(size) if size > SIZE_MAX => Err(VolumeError::TooLarge),
+        Some(size) => {
+            let file = open_file(node, who, rustix::fs::OFlags::WRONLY, None)?;
+            Ok(Some((file, size)))
+        }
+    }
+}
+
+/// The times to set, if there are any. A cut sets the time of change to now by itself, which
+/// whoever may write may do; so the server's time beside a new size is that, and no second step
+/// for owners only.
+fn times(changes: &SetAttributes) -> Option<(SetTime, SetTime)> {
+    let is_cut = changes.size.is_some();
+    match (changes.accessed, changes.modified) {
+        (SetTime::Keep, SetTime::Keep) => None,
+        (SetTime::Keep, SetTime::Now) if is_cut => None,
+        (SetTime::Now, SetTime::Keep) if is_cut => Some((SetTime::Now, SetTime::Now)),
+        other => Some(other),
+    }
 }
 
 fn set_mode(node: &Node, mode: u32) -> Result<()> {
@@ -46,19 +91,17 @@ fn set_mode(node: &Node, mode: u32) -> Result<()> {
         return Ok(());
     }
     let mode = Mode::from_raw_mode(mode & 0o7777);
-    Ok(rustix::fs::chmod(proc_path(node.as_path()), mode)?)
+    let path = node.as_path()?;
+    Ok(rustix::fs::chmod(proc_path(&path), mode)?)
 }
 
-fn set_times(node: &Node, changes: &SetAttributes) -> Result<()> {
-    if changes.accessed == SetTime::Keep && changes.modified == SetTime::Keep {
-        return Ok(());
-    }
+fn set_times(node: &Node, (accessed, modified): (SetTime, SetTime)) -> Result<()> {
     let times = Timestamps {
-        last_access: timespec(changes.accessed),
-        last_modification: timespec(changes.modified),
+        last_access: timespec(accessed),
+        last_modification: timespec(modified),
     };
     Ok(rustix::fs::utimensat(
-        node.as_path(),
+        node.as_path()?,
         c"",
         &times,
         AtFlags::EMPTY_PATH,

@@ -3,8 +3,9 @@
 //! A plain upload has no name until it is complete (`O_TMPFILE`, open(2)), so a crash leaves
 //! nothing behind; where the file system cannot do that it has a temporary name. A resumable one
 //! lies beside its target as `.towline-upload-<hash>` until it is complete or abandoned.
-//! Invariant: a reader of the target sees the old file or the whole new one. Not promised: that
-//! left-over resumable uploads go away by themselves.
+//! Invariant: a reader of the target sees the old file or the whole new one. Left-over resumable
+//! uploads are not listed, and [`crate::evict::sweep_uploads`] removes those that have aged. Not
+//! promised: that a name that begins like theirs is left alone.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,13 +19,14 @@ use towline_io::identity::{Identity, assume};
 
 use crate::attributes::FileKind;
 use crate::error::VolumeError;
-use crate::node::Node;
+use crate::node::{FileIdentity, Node};
 use crate::volume::{Result, Upload};
 
 use super::ground::{live_attributes, proc_path};
+use super::statx_at;
 
 /// What every temporary name begins with, so that people and scripts can tell.
-const TEMPORARY_PREFIX: &str = ".towline-upload-";
+pub(crate) const TEMPORARY_PREFIX: &str = ".towline-upload-";
 
 /// Mode of uploaded files, before the node's umask (0 where the daemon runs).
 const UPLOAD_MODE: Mode = Mode::from_raw_mode(0o644);
@@ -53,7 +55,7 @@ pub(super) fn begin(
 
 /// Gives a finished upload its name. The caller has assumed an identity and synced the data.
 pub(super) fn publish(upload: &Upload, name: &Name) -> Result<()> {
-    let dir = upload.dir.as_path();
+    let dir = &*upload.dir.as_path()?;
     let temporary = upload.name.as_bytes();
     if !upload.is_named {
         let from = proc_path(upload.file.as_fd());
@@ -75,9 +77,31 @@ pub(super) fn publish(upload: &Upload, name: &Name) -> Result<()> {
     Ok(())
 }
 
+/// Which file an upload writes to.
+pub(super) fn identity(upload: &Upload) -> Result<FileIdentity> {
+    let attributes = statx_at(upload.file.as_fd(), b"", AtFlags::EMPTY_PATH)?;
+    Ok(FileIdentity::of(&attributes))
+}
+
+/// Least upload whose room is reserved, in bytes: a smaller one is in before others fill the disk.
+const RESERVED_BYTES_MIN: u64 = 1 << 20;
+
+/// Takes the room of the whole file before its first byte, where the file system can: several
+/// uploads then never share the last gigabyte.
+pub(super) fn reserve(upload: &Upload, bytes_total: u64) -> Result<()> {
+    if bytes_total < RESERVED_BYTES_MIN {
+        return Ok(());
+    }
+    let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
+    match rustix::fs::fallocate(&*upload.file, flags, 0, bytes_total) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn begin_unnamed(dir: &Arc<Node>) -> Result<Upload> {
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(dir.as_path(), c".", flags, UPLOAD_MODE)?;
+    let fd = rustix::fs::openat(dir.as_path()?, c".", flags, UPLOAD_MODE)?;
     Ok(upload(dir, random_name()?, false, fd, 0))
 }
 
@@ -88,7 +112,7 @@ fn begin_named(dir: &Arc<Node>, name: Name, is_new: bool) -> Result<Upload> {
         OFlags::empty()
     };
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | once;
-    let fd = rustix::fs::openat(dir.as_path(), name.as_bytes(), flags, UPLOAD_MODE)?;
+    let fd = rustix::fs::openat(dir.as_path()?, name.as_bytes(), flags, UPLOAD_MODE)?;
     // Two clients that continue one upload at the same time would mix their bytes.
     match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
