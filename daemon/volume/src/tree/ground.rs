@@ -324,6 +324,11 @@ pub(super) fn attributes_at(dir: BorrowedFd<'_>, name: &Name) -> Result<Attribut
     statx_at(dir, name.as_bytes(), AtFlags::empty())
 }
 
+/// Attributes of what a path leads to that rules of this node name, `a/b` for `b` in `a`.
+pub(super) fn attributes_below(dir: BorrowedFd<'_>, path: &str) -> Result<Attributes> {
+    statx_at(dir, path.as_bytes(), AtFlags::empty())
+}
+
 fn open_beneath(dir: BorrowedFd<'_>, path: &[u8], pace: Pace) -> Result<OwnedFd> {
     let resolve = match pace {
         Pace::Cached => BENEATH | ResolveFlags::CACHED,
