@@ -48,6 +48,10 @@ pub(crate) struct Facts {
     pub(crate) tuning: Arc<towline_tuning::watch::Watch>,
     pub(crate) models: Option<ModelDesk>,
     pub(crate) uploads: Option<Arc<UploadDesk>>,
+    /// The port on which every path is the hub's.
+    pub(crate) hub_port: Option<u16>,
+    /// The port whose connections come through TLS.
+    pub(crate) tls_port: Option<u16>,
     pub(crate) tuning_peer: Arc<towline_tuning::peer::tally::Tally>,
     pub(crate) bench: Arc<towline_bench::link::server::Counters>,
     status: Status,
@@ -125,13 +129,16 @@ impl Node {
         let (send_off, handed_off) = tokio::sync::mpsc::channel(control::WAITING_MAX);
         let (send_end, ended) = tokio::sync::mpsc::channel(workers);
         let limits = &effective.limits;
-        let plant = plant(effective, workers, &volumes, nfs, send_off, send_end)?;
+        let (tls_port, hub_port) = (sockets.tls_port, sockets.hub_port);
+        let plant = plant(
+            (effective, workers, tls_port),
+            &volumes,
+            nfs,
+            send_off,
+            send_end,
+        )?;
         let Sockets {
-            doors,
-            tls,
-            udp,
-            tls_port,
-            ..
+            doors, tls, udp, ..
         } = sockets;
         let measuring = Measuring::open(effective)?;
         let mut listeners = listeners(&doors, tls_port);
@@ -154,6 +161,8 @@ impl Node {
             tuning: Arc::default(),
             uploads,
             models,
+            hub_port,
+            tls_port,
             tuning_peer: tuning_peer.tally().clone(),
             bench: measuring.counters(),
             status,
@@ -227,8 +236,7 @@ impl Node {
 
 /// What all workers share.
 fn plant(
-    effective: &Effective,
-    workers: usize,
+    (effective, workers, tls_port): (&Effective, usize, Option<u16>),
     volumes: &Volumes,
     nfs: Arc<towline_nfs::Server>,
     handed_off: tokio::sync::mpsc::Sender<towline_io::HandOff>,
@@ -257,7 +265,8 @@ fn plant(
             towline_http::Server::new(exports.clone(), http_limits)
                 .with_models(volumes.models.clone())
                 .with_keyring(volumes.keyring.clone())
-                .with_s3_keys(s3_keys(effective)),
+                .with_s3_keys(s3_keys(effective))
+                .with_tls_port(tls_port),
         ),
         exports,
         nfs,
@@ -434,7 +443,7 @@ fn spread(
     let mut spread: Vec<Vec<(Speaks, Listening)>> = (0..workers).map(|_| Vec::new()).collect();
     for door in doors {
         let patience = match door.speaks {
-            Speaks::Http | Speaks::S3 => Patience {
+            Speaks::Http | Speaks::S3 | Speaks::Hub => Patience {
                 idle_max: limits.idle_timeout.value,
                 head_max: Some(limits.head_timeout.value),
             },

@@ -1,14 +1,19 @@
 //! The hub: what Hugging Face clients ask, answered from the store with the internet unplugged.
 //!
 //! `HF_ENDPOINT=http://node:8420/hf` points huggingface_hub, transformers, vLLM, exo, hf-hub and
-//! llama.cpp here. Pages are made from the store's catalog on the spot; files go out through the
+//! llama.cpp here; a port of the hub's own has the same without `/hf`. Pages are made from the store's catalog on the spot; files go out through the
 //! same code as `/files/`. Invariant: every answer to `resolve` names its commit and carries the
 //! strong ETag that git or LFS would give, and nothing is ever redirected. Not promised: routes
 //! that no such client needs, and Xet, whose fields are never sent.
 
+mod card;
+mod cards;
 mod fault;
-mod route;
+mod list;
+pub mod route;
 mod shapes;
+
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use towline_io::Output;
@@ -16,7 +21,7 @@ use towline_store::{CatalogFile, CatalogRepo, CatalogRevision, RepoName};
 use towline_volume::Reach;
 
 use crate::access;
-use crate::connection::{Connection, Flow, Request};
+use crate::connection::{Connection, Face, Flow, Request};
 use crate::done::Done;
 use crate::get;
 use crate::head::{Body, Head, Method};
@@ -29,7 +34,9 @@ use crate::reply::ReplyHead;
 use crate::status::Status;
 use crate::validator::EntityTag;
 
+pub(crate) use cards::Cards;
 use fault::HubFault;
+use list::{Listed, Wanted};
 use route::Route;
 
 /// Where the hub begins.
@@ -37,9 +44,6 @@ pub const PREFIX: &[u8] = b"/hf";
 
 /// Most entries of a tree in one answer. exo and llama.cpp read one page only, so it is long.
 pub const TREE_ENTRIES_MAX: usize = 10_000;
-
-/// Most repositories in one list.
-const LIST_MAX: usize = 1000;
 
 /// Longest body of a question, in bytes: 4,000 paths of 60 bytes.
 pub const BODY_BYTES_MAX: u64 = 256 << 10;
@@ -56,14 +60,37 @@ enum Answer {
     Text(String, Dress),
     /// Nothing, successfully.
     Nothing,
+    /// What the files of these say must be read first.
+    Read(Vec<Arc<CatalogRevision>>),
     /// The control plane does it.
     Elsewhere,
 }
 
-/// Whether a path is the hub's.
-pub(crate) fn is_ours(path: &[u8]) -> bool {
-    path.strip_prefix(PREFIX)
-        .is_some_and(|rest| rest.starts_with(b"/"))
+/// The path behind the hub's prefix, if it is the hub's: on its own port every path is.
+pub(crate) fn below<'p>(face: Face, path: &'p [u8]) -> Option<&'p [u8]> {
+    match face {
+        Face::Hub => Some(path),
+        Face::Files => path
+            .strip_prefix(PREFIX)
+            .filter(|rest| rest.starts_with(b"/")),
+        Face::S3 => None,
+    }
+}
+
+/// The URL before the paths of this client, as it calls this node.
+fn base(connection: &Connection, head: &Head<'_>) -> Vec<u8> {
+    let local = connection.peer.local.port();
+    let is_tls = connection.server.tls_port() == Some(local);
+    let mut url = if is_tls {
+        b"https://".to_vec()
+    } else {
+        b"http://".to_vec()
+    };
+    url.extend_from_slice(head.host.unwrap_or(b"localhost"));
+    if connection.face != Face::Hub {
+        url.extend_from_slice(PREFIX);
+    }
+    url
 }
 
 /// Answers a request below [`PREFIX`]. `body` is what follows the head, as far as it is here.
@@ -77,7 +104,15 @@ pub(crate) fn answer(
     let Some(models) = connection.server.models().cloned() else {
         return Flow::HandOff;
     };
-    match judge(connection, &models, request, body) {
+    let is_read = matches!(done, Some(Done::Cards));
+    match judge(connection, &models, request, (body, is_read)) {
+        Ok(Answer::Read(revisions)) => {
+            output.defer(move || {
+                cards::read_all(&models, &revisions);
+                Done::Cards
+            });
+            Flow::Wait
+        }
         Ok(Answer::Page(page)) => page_of(connection, request, &page, None, output),
         Ok(Answer::Continued(page, next)) => {
             page_of(connection, request, &page, Some(&next), output)
@@ -108,11 +143,11 @@ pub(crate) fn answer(
 }
 
 /// How many bytes of body a question needs in front of it; `None` if it is no question.
-pub(crate) fn body_needed(head: &Head<'_>) -> Option<u64> {
-    if head.method != Method::Post || !is_ours(head.path) {
+pub(crate) fn body_needed(face: Face, head: &Head<'_>) -> Option<u64> {
+    if head.method != Method::Post {
         return None;
     }
-    let path = head.path.get(PREFIX.len()..)?;
+    let path = below(face, head.path)?;
     match (Route::parse(Method::Post, path), head.body) {
         (Route::PathsInfo { .. }, Body::Length(length)) if length <= BODY_BYTES_MAX => Some(length),
         _ => None,
@@ -123,10 +158,10 @@ fn judge(
     connection: &Connection,
     models: &Models,
     request: &Request<'_, '_>,
-    body: &[u8],
+    (body, is_read): (&[u8], bool),
 ) -> Result<Answer, HubFault> {
     let head = request.head;
-    let path = head.path.get(PREFIX.len()..).unwrap_or(b"/");
+    let path = below(connection.face, head.path).unwrap_or(b"/");
     let route = Route::parse(head.method, path);
     if route == Route::Telemetry {
         return Ok(Answer::Nothing);
@@ -146,14 +181,13 @@ fn judge(
     let query = Query(head.query);
     match route {
         Route::Repo { repo, rev } => {
-            let (repo, revision) = find(&catalog, &repo, rev.as_deref())?;
-            Ok(Answer::Page(shapes::repo(
-                repo,
-                revision,
-                (query.is_set("blobs"), catalog.sight()),
-            )))
+            let found = find(&catalog, &repo, rev.as_deref())?;
+            Ok(object(&catalog, models, found, (&query, is_read)))
         }
-        Route::Tree { repo, rev, path } => tree(&catalog, request, &repo, &rev, &path),
+        Route::Tree { repo, rev, path } => {
+            let found = find(&catalog, &repo, Some(&rev))?;
+            tree(&base(connection, head), &query, found, &path)
+        }
         Route::PathsInfo { repo, rev } => {
             let (_, revision) = find(&catalog, &repo, Some(&rev))?;
             if !matches!(head.body, Body::Length(length) if length <= BODY_BYTES_MAX) {
@@ -175,9 +209,31 @@ fn judge(
         }
         Route::Discussions { repo } => {
             find(&catalog, &repo, None)?;
-            Ok(Answer::Page(json!({ "discussions": [], "count": 0 })))
+            let none =
+                json!({ "discussions": [], "count": 0, "start": 0, "numClosedDiscussions": 0 });
+            Ok(Answer::Page(none))
         }
-        Route::List => Ok(Answer::Page(list(&catalog, &query))),
+        Route::AuthCheck { repo, writes } => {
+            let (_, revision) = find(&catalog, &repo, None)?;
+            if writes && !catalog.sight().may_publish(&revision.repo) {
+                return Err(HubFault::ReadOnly);
+            }
+            Ok(Answer::Page(json!({ "message": "OK" })))
+        }
+        Route::List(kind) => {
+            let wanted = Wanted::parse(kind, &query)?;
+            match wanted.page(&catalog, models.cards(), is_read)? {
+                Listed::Read(revisions) => Ok(Answer::Read(revisions)),
+                Listed::Page(page, None) => Ok(Answer::Page(page.into())),
+                Listed::Page(page, Some(next)) => {
+                    let mut url = base(connection, head);
+                    url.extend_from_slice(format!("/api/{}?", kind.plural()).as_bytes());
+                    url.extend(Wanted::query_from(head.query, next));
+                    let url = String::from_utf8(url).map_err(|_| HubFault::NoRoute)?;
+                    Ok(Answer::Continued(page.into(), url))
+                }
+            }
+        }
         Route::WhoAmI => user(&catalog, models),
         Route::File {
             repo,
@@ -188,6 +244,25 @@ fn judge(
         Route::OtherKind => Err(HubFault::NoRepo),
         Route::Telemetry | Route::Change | Route::Unknown => Err(HubFault::NoRoute),
     }
+}
+
+/// A repository as an object, once what its files say was read.
+fn object(
+    catalog: &Seen,
+    models: &Models,
+    (repo, revision): (&CatalogRepo, &Arc<CatalogRevision>),
+    (query, is_read): (&Query<'_>, bool),
+) -> Answer {
+    let card = match models.cards().get(&revision.manifest) {
+        Some(card) => card,
+        None if is_read => Arc::default(),
+        None => return Answer::Read(vec![Arc::clone(revision)]),
+    };
+    Answer::Page(shapes::repo(
+        (repo, revision),
+        &card,
+        (query.is_set("blobs"), catalog.sight()),
+    ))
 }
 
 /// Whom a token stands for: one of a model, or that of the volume, which was judged before.
@@ -204,8 +279,9 @@ fn find<'c>(
     catalog: &'c Seen,
     name: &str,
     rev: Option<&str>,
-) -> Result<(&'c CatalogRepo, &'c CatalogRevision), HubFault> {
+) -> Result<(&'c CatalogRepo, &'c Arc<CatalogRevision>), HubFault> {
     let name: RepoName = name.parse().map_err(|_| HubFault::NoRepo)?;
+    let name = catalog.spelled(&name);
     let rev = rev.map(|rev| {
         let rev = rev.strip_prefix("refs/heads/").unwrap_or(rev);
         rev.strip_prefix("refs/tags/").unwrap_or(rev)
@@ -222,21 +298,18 @@ fn find<'c>(
     let repo = repo.ok_or_else(|| unless(HubFault::NoRepo))?;
     let revision = match rev {
         None => shapes::default_revision(repo),
-        Some(rev) => repo.resolve(rev).map(AsRef::as_ref),
+        Some(rev) => repo.resolve(rev),
     };
     let revision = revision.ok_or_else(|| unless(HubFault::NoRevision))?;
     Ok((repo, revision))
 }
 
 fn tree(
-    catalog: &Seen,
-    request: &Request<'_, '_>,
-    repo: &str,
-    rev: &str,
+    base: &[u8],
+    query: &Query<'_>,
+    (_, revision): (&CatalogRepo, &Arc<CatalogRevision>),
     path: &str,
 ) -> Result<Answer, HubFault> {
-    let (_, revision) = find(catalog, repo, Some(rev))?;
-    let query = Query(request.head.query);
     let listing = shapes::Listing {
         recursive: query.is_set("recursive"),
         expand: query.is_set("expand"),
@@ -252,11 +325,10 @@ fn tree(
     if !continues {
         return Ok(Answer::Page(page));
     }
-    let mut url = b"http://".to_vec();
-    url.extend_from_slice(request.head.host.unwrap_or(b"localhost"));
-    url.extend_from_slice(b"/hf/api/models/");
-    url.extend_from_slice(revision.repo.as_str().as_bytes());
-    url.extend_from_slice(format!("/tree/{}", revision.rev).as_bytes());
+    let mut url = base.to_vec();
+    let (kind, name) = (revision.repo.kind().plural(), revision.repo.bare());
+    let place = format!("/api/{kind}/{name}/tree/{}", revision.rev);
+    url.extend_from_slice(place.as_bytes());
     for segment in path.split('/').filter(|segment| !segment.is_empty()) {
         url.push(b'/');
         encode(segment.as_bytes(), &mut url);
@@ -267,23 +339,6 @@ fn tree(
     url.extend_from_slice(rest.as_bytes());
     let url = String::from_utf8(url).map_err(|_| HubFault::NoRoute)?;
     Ok(Answer::Continued(page, url))
-}
-
-fn list(catalog: &Seen, query: &Query<'_>) -> Value {
-    let (search, author) = (query.text("search"), query.text("author"));
-    let limit = query.number("limit").unwrap_or(LIST_MAX).min(LIST_MAX);
-    let repos = catalog.repos();
-    let repos =
-        repos.filter(|(name, _)| shapes::matches(name, search.as_deref(), author.as_deref()));
-    let objects = repos.filter_map(|(_, repo)| {
-        let revision = shapes::default_revision(repo)?;
-        Some(Value::Object(shapes::summary(
-            repo,
-            revision,
-            catalog.sight(),
-        )))
-    });
-    objects.take(limit).collect()
 }
 
 fn file(
@@ -312,18 +367,26 @@ fn dress(revision: &CatalogRevision, file: &CatalogFile, etag: &str, is_linked: 
         fields.push(("X-Linked-Size", file.size.to_string()));
     }
     let name = file.path.segments().last().unwrap_or("file");
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+ ()[]".contains(c);
-    if name.chars().all(plain) {
-        fields.push((
-            "Content-Disposition",
-            format!("inline; filename=\"{name}\";"),
-        ));
-    }
+    fields.push(("Content-Disposition", disposition(name)));
     Dress {
         tag: EntityTag::quoted(etag),
         fields,
         is_known: false,
     }
+}
+
+/// The name under which a file is to be kept. One beyond plain ASCII comes twice: encoded (RFC
+/// 6266 section 4.1, RFC 8187 section 3.2), and for old clients with what they can read of it.
+fn disposition(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.+ ()[]".contains(c);
+    if name.chars().all(is_plain) {
+        return format!("inline; filename=\"{name}\";");
+    }
+    let mut encoded = Vec::new();
+    encode(name.as_bytes(), &mut encoded);
+    let encoded = String::from_utf8_lossy(&encoded);
+    let readable = name.replace(|c: char| !is_plain(c), "_");
+    format!("inline; filename*=UTF-8''{encoded}; filename=\"{readable}\";")
 }
 
 fn page_of(
@@ -398,6 +461,14 @@ fn wanted_paths(body: &[u8]) -> Option<(Vec<String>, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_beyond_ascii_is_encoded_and_no_byte_ends_the_field() {
+        let plain = "inline; filename=\"a b+c.txt\";";
+        assert_eq!(disposition("a b+c.txt"), plain);
+        let other = "inline; filename*=UTF-8''%C3%BC%22%27%3B.bin; filename=\"____.bin\";";
+        assert_eq!(disposition("\u{fc}\"';.bin"), other);
+    }
 
     #[test]
     fn paths_come_as_a_form_or_as_json() {

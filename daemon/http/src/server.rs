@@ -35,6 +35,7 @@ pub struct Server {
     models: Option<Models>,
     keyring: Arc<Keyring>,
     s3_keys: Vec<Key>,
+    tls_port: Option<u16>,
     workers: Mutex<Vec<Arc<Counters>>>,
 }
 
@@ -48,6 +49,7 @@ impl Server {
             models: None,
             keyring: Arc::default(),
             s3_keys: Vec::new(),
+            tls_port: None,
             workers: Mutex::default(),
         }
     }
@@ -74,6 +76,18 @@ impl Server {
     #[must_use]
     pub fn with_s3_keys(self, s3_keys: Vec<Key>) -> Self {
         Self { s3_keys, ..self }
+    }
+
+    /// The same with the port whose connections come through TLS.
+    #[must_use]
+    pub fn with_tls_port(self, tls_port: Option<u16>) -> Self {
+        Self { tls_port, ..self }
+    }
+
+    /// The port of HTTPS: whoever connected there is sent to URLs with `https`.
+    #[must_use]
+    pub fn tls_port(&self) -> Option<u16> {
+        self.tls_port
     }
 
     /// The keys of S3.

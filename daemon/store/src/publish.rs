@@ -35,6 +35,8 @@ pub enum Parent {
     Head,
     /// None: history begins here.
     Nothing,
+    /// None, in place of this one; if the tag has moved on, nothing is published.
+    NothingAfter(RevisionId),
     /// This one; if the tag has moved on, nothing is published.
     Exactly(RevisionId),
 }
@@ -125,7 +127,7 @@ impl Store {
             .map(|row| row.reference.rev);
         let parent = match options.parent {
             Parent::Head => head,
-            Parent::Nothing => None,
+            Parent::Nothing | Parent::NothingAfter(_) => None,
             Parent::Exactly(rev) => Some(rev),
         };
         let outline = Outline {
@@ -183,7 +185,7 @@ fn unchanged(
     let signed = keys.all(|key| revision.signed_by.contains(&key));
     let follows = match options.parent {
         Parent::Head => true,
-        Parent::Nothing => revision.parent.is_none(),
+        Parent::Nothing | Parent::NothingAfter(_) => revision.parent.is_none(),
         Parent::Exactly(parent) => parent == head || revision.parent == Some(parent),
     };
     (same && asked && signed && follows).then(|| Arc::clone(revision))
@@ -235,7 +237,9 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
     let mut state = inner.state();
     let manifest = &complete.manifest;
     let files = &complete.files;
-    if let (Parent::Exactly(expected), Some(tag)) = (complete.parent, complete.tag) {
+    if let (Parent::Exactly(expected) | Parent::NothingAfter(expected), Some(tag)) =
+        (complete.parent, complete.tag)
+    {
         check_head(&state, (&manifest.repo, tag), expected)?;
     }
     state.check_name(&manifest.repo, None)?;

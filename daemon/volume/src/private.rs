@@ -93,7 +93,11 @@ impl<'a> Subject<'a> {
 
     /// The text without its kind: `org/model`, or `org/` for an organisation.
     fn bare(&self) -> impl Iterator<Item = &'a u8> {
-        let slash: &[u8] = if self.organisation.is_some() { b"/" } else { b"" };
+        let slash: &[u8] = if self.organisation.is_some() {
+            b"/"
+        } else {
+            b""
+        };
         let (organisation, model) = (self.organisation, self.model);
         let organisation = organisation.unwrap_or(&[]);
         organisation.iter().chain(slash).chain(model.unwrap_or(&[]))
@@ -167,7 +171,9 @@ impl Private {
             if kind.is_none() {
                 divided.extend(organisation.map(str::to_owned));
             }
-            let kinds = KINDS.into_iter().filter(|one| kind.is_none_or(|kind| kind == *one));
+            let kinds = KINDS
+                .into_iter()
+                .filter(|one| kind.is_none_or(|kind| kind == *one));
             for kind in kinds.filter(|_| !rest.is_empty()) {
                 divided.insert(kind.to_owned());
                 divided.extend(organisation.map(|name| format!("{kind}/{name}")));
@@ -240,7 +246,10 @@ mod tests {
             assert!(!rules.hides(&names(path)), "{path}");
         }
         let divided = rules.divided().into_iter().collect::<Vec<_>>();
-        assert_eq!(divided, ["datasets", "datasets/lab", "lab", "spaces", "spaces/lab"]);
+        assert_eq!(
+            divided,
+            ["datasets", "datasets/lab", "lab", "spaces", "spaces/lab"]
+        );
         let all = private(Spelling::Repositories, &[""]);
         assert!(all.hides(&names("a")) && !all.hides(&names("")));
     }
