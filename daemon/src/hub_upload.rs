@@ -30,7 +30,7 @@ use towline_store::{RepoKind, RepoName};
 use crate::uploads::{PutFault, Tally, Uploads};
 pub(crate) use answer::Answer;
 use answer::{Outcome, bad, good};
-use asked::Asked;
+use asked::{Asked, Shown};
 use commit::BODY_BYTES_MAX;
 
 /// Longest body of a question other than a commit, in bytes: 256 files with their samples.
@@ -89,9 +89,10 @@ impl UploadDesk {
             return Ok(good(json!({ "errors": [], "warnings": [] })));
         }
         let sight = self.sight(&request)?;
-        let shown = match is_old(&request) && base.ends_with(PREFIX) {
-            true => String::new(),
-            false => format!("{base}/"),
+        let shown = match (is_old(&request), base.ends_with(PREFIX)) {
+            (true, true) => Shown::Name,
+            (true, false) => Shown::PlainUrl(base.clone()),
+            (false, _) => Shown::Url(base.clone()),
         };
         let query = request.uri().query().unwrap_or("");
         let call = (request.method().clone(), path.as_str(), query);

@@ -260,9 +260,10 @@ fn a_list_of_several_pages_is_whole() -> Result<()> {
     let mut url = format!("{}/api/models?author=acme&limit=3", shelf.own_endpoint()?);
     let mut names = Vec::new();
     for _page in 0..10 {
-        let (code, body) = answer(&url, &["--dump-header", &head])?;
-        assert_eq!(code, 200, "{body}");
-        let page: Value = serde_json::from_str(&body)?;
+        let (code, reply) = answer(&url, &["--dump-header", &head])?;
+        assert_eq!(code, 200, "{reply}");
+        let (_, body) = reply.split_once("\r\n\r\n").context("no body")?;
+        let page: Value = serde_json::from_str(body)?;
         let page = page.as_array().context("no list")?;
         ensure!(page.len() <= 3, "{body}");
         names.extend(

@@ -214,7 +214,7 @@ impl Seen {
     /// A name as it is written here, whatever its capital letters are.
     #[must_use]
     pub fn spelled(&self, name: &RepoName) -> RepoName {
-        self.catalog.spelled(name).clone()
+        self.catalog.spelled(name)
     }
 
     /// A repository.

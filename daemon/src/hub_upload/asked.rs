@@ -7,6 +7,7 @@
 use hyper::{Method, StatusCode};
 use serde_json::{Map, Value};
 use towline_http::Sight;
+use towline_store::RepoName;
 
 use super::answer::{Answer, bad};
 
@@ -28,15 +29,36 @@ pub(super) struct Asked {
     pub(super) sight: Sight,
     /// The URL before the paths of this client.
     pub(super) base: String,
-    /// What stands before the name of a repository in an answer.
-    pub(super) shown: String,
+    /// How the repository of an answer is shown.
+    pub(super) shown: Shown,
+}
+
+/// How clients need to be shown where a repository is.
+#[derive(Clone, Debug)]
+pub(super) enum Shown {
+    /// By its name alone: the client takes the path of its endpoint for a kind of repository.
+    Name,
+    /// By a URL that begins like this. Such a client reads no name without an organisation.
+    Url(String),
+    /// The same, and it reads every name.
+    PlainUrl(String),
+}
+
+impl Shown {
+    pub(super) fn of(&self, repo: &RepoName) -> String {
+        match self {
+            Self::Name => repo.to_string(),
+            Self::Url(base) => format!("{base}/{}", repo.marked()),
+            Self::PlainUrl(base) => format!("{base}/{repo}"),
+        }
+    }
 }
 
 impl Asked {
     pub(super) fn new(
         (method, path, query): (Method, &str, &str),
         sight: Sight,
-        (base, shown): (String, String),
+        (base, shown): (String, Shown),
     ) -> Self {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.take(PAIRS_MAX).map(|pair| {

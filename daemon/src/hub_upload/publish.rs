@@ -78,7 +78,7 @@ impl UploadDesk {
         Ok(good(json!({
             "success": true,
             "commitOid": rev,
-            "commitUrl": format!("{}{repo}/commit/{rev}", asked.shown),
+            "commitUrl": format!("{}/commit/{rev}", asked.shown.of(repo)),
             "hookOutput": "",
         })))
     }

@@ -28,7 +28,7 @@ impl UploadDesk {
         let repo = self.named(asked, &body)?;
         self.check_visibility(asked, &repo, &body)?;
         let answer = json!({
-            "url": format!("{}{repo}", asked.shown),
+            "url": asked.shown.of(&repo),
             "name": repo.bare(),
             "id": repo.bare(),
         });
@@ -81,7 +81,7 @@ impl UploadDesk {
         let moved = self.uploads.store().rename_repository(&from, &to, signer);
         moved.map_err(|error| failed(&error))?;
         tracing::info!(node = %to, "a repository was moved");
-        Ok(good(json!({ "url": format!("{}{to}", asked.shown) })))
+        Ok(good(json!({ "url": asked.shown.of(&to) })))
     }
 
     pub(super) fn settings(&self, asked: &Asked, repo: &RepoName, body: &[u8]) -> Outcome {

@@ -186,14 +186,18 @@ impl Catalog {
     }
 
     /// The name of a repository that is here and is written like this, or else like this but for
-    /// capital and small letters.
+    /// capital and small letters, or for the mark of a name without an organisation.
     #[must_use]
-    pub fn spelled<'c>(&'c self, repo: &'c RepoName) -> &'c RepoName {
+    pub fn spelled(&self, repo: &RepoName) -> RepoName {
         if self.repos.contains_key(repo) || self.refused.contains_key(repo) {
-            return repo;
+            return repo.clone();
         }
         let mut names = self.repos.keys().chain(self.refused.keys());
-        names.find(|name| name.is_alike(repo)).unwrap_or(repo)
+        match (names.find(|name| name.is_alike(repo)), repo.without_mark()) {
+            (Some(name), _) => name.clone(),
+            (None, Some(bare)) => self.spelled(&bare),
+            (None, None) => repo.clone(),
+        }
     }
 
     /// The revision that a tag or forty hex digits name.

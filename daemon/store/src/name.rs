@@ -121,6 +121,9 @@ impl RepoKind {
     }
 }
 
+/// Stands where an organisation would, before a name that has none.
+pub const NO_ORGANISATION: &str = "_";
+
 /// Names that stand alone in addresses of a hub, so that no repository may be called so.
 const RESERVED_NAMES: [&str; 6] = ["api", "datasets", "kernels", "lfs", "models", "spaces"];
 
@@ -175,6 +178,23 @@ impl RepoName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The same name where it stands behind `_/`, which some clients need before a name that has no
+    /// organisation.
+    #[must_use]
+    pub fn without_mark(&self) -> Option<Self> {
+        let is_marked = self.organisation() == NO_ORGANISATION;
+        is_marked.then(|| Self::of_kind(self.kind(), self.model()).ok())?
+    }
+
+    /// The name among its kind as clients need it that take one without organisation for none.
+    #[must_use]
+    pub fn marked(&self) -> String {
+        match self.bare().contains('/') {
+            true => self.to_string(),
+            false => format!("{}{NO_ORGANISATION}/{}", self.kind().prefix(), self.bare()),
+        }
     }
 
     /// Whether both are written alike but for capital and small letters.
@@ -649,6 +669,17 @@ mod tests {
             assert!(text.parse::<RepoName>().is_err(), "{text}");
         }
         assert!(RepoName::of_kind(RepoKind::Model, "datasets/x").is_err());
+    }
+
+    #[test]
+    fn a_name_without_organisation_may_be_marked() {
+        let name = |text: &str| text.parse::<RepoName>().unwrap();
+        for (bare, marked) in [("gpt2", "_/gpt2"), ("datasets/squad", "datasets/_/squad")] {
+            assert_eq!(name(bare).marked(), marked);
+            assert_eq!(name(marked).without_mark(), Some(name(bare)));
+        }
+        assert_eq!(name("a/b").marked(), "a/b");
+        assert_eq!(name("a/b").without_mark(), None);
     }
 
     #[test]

@@ -111,7 +111,7 @@ fn names_that_clients_would_confuse_are_refused_before_a_byte_is_stored() {
         assert!(is_taken(store.create(&name(text), None)), "{text}");
     }
     let catalog = store.catalog();
-    assert_eq!(catalog.spelled(&name("ACME/x")), &name("acme/x"));
+    assert_eq!(catalog.spelled(&name("ACME/x")), name("acme/x"));
     assert_eq!(catalog.repos.len(), 3);
     let rev = store.resolve(&name("gpt2"), "main").unwrap();
     store.tag(&name("gpt2"), &tag("a"), &rev, None).unwrap();

@@ -4,8 +4,9 @@ to upload, whether URLs with a whole name can be told (1) or not (0)."""
 import pathlib
 import sys
 
+import huggingface_hub
+import requests_like
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, HfApi, ModelCard, errors
-from huggingface_hub import snapshot_download
 
 folder = pathlib.Path(sys.argv[1])
 api = HfApi()
@@ -116,10 +117,15 @@ assert target.response.status_code == 400, target
 
 # A card, for a name that is new; whoever looks it over needs no token.
 card = ModelCard("---\nlicense: mit\ntags:\n- tugboat\n---\n# A card\n")
-HfApi(token=False)
-card.validate()
+looked_over = {"content": str(card), "repoType": "model"}
+status, said = requests_like.ask(HfApi(token=False), "POST", "/api/validate-yaml", looked_over)
+assert (status, said) == (200, {"errors": [], "warnings": []}), (status, said)
 api.create_repo("acme/pushed", exist_ok=True)
-card.push_to_hub("acme/pushed")
+if huggingface_hub.__version__.startswith("0."):
+    # Its `validate` asks huggingface.co whatever the endpoint is.
+    api.upload_file(repo_id="acme/pushed", path_or_fileobj=str(card).encode(), path_in_repo="README.md")
+else:
+    card.push_to_hub("acme/pushed")
 assert ModelCard.load("acme/pushed").data.license == "mit"
 info = api.model_info("acme/pushed")
 assert {"tugboat", "license:mit"} <= set(info.tags), info.tags
@@ -133,4 +139,3 @@ for name in ("acme/pushed", "acme/moved"):
     assert not api.repo_exists(name)
     fails(errors.RepositoryNotFoundError, api.delete_repo, name)
     api.delete_repo(name, missing_ok=True)
-    fails(errors.RepositoryNotFoundError, snapshot_download, name)

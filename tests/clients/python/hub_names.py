@@ -30,7 +30,10 @@ assert api.file_exists("gpt2", "config.json") and not api.file_exists("gpt2", "a
 api.upload_file(repo_id="gpt2", path_or_fileobj=b"more", path_in_repo="more.txt")
 api.create_tag("gpt2", tag="v1")
 assert pathlib.Path(hf_hub_download("gpt2", "more.txt", revision="v1")).read_bytes() == b"more"
-assert api.create_repo("bert-base-uncased").repo_id == "bert-base-uncased"
+made = api.create_repo("bert-base-uncased").repo_id
+# The library has no URL for a name without an organisation since 1.0; `_` stands for none.
+assert made in ("bert-base-uncased", "_/bert-base-uncased"), made
+api.upload_folder(repo_id=made, folder_path=folder)
 api.upload_folder(repo_id="bert-base-uncased", folder_path=folder)
 api.upload_folder(repo_id="bert-base-uncased", folder_path=folder)
 judge(snapshot_download("bert-base-uncased"))
@@ -40,6 +43,9 @@ for twin in ("gpt2/x", "BERT-base-uncased/x"):
         raise AssertionError(f"{twin} was made")
     except errors.HfHubHTTPError as error:
         assert error.response.status_code in (400, 403), error
+
+assert api.model_info("_/gpt2").id == "gpt2"
+assert files.exists("_/gpt2/config.json") and files.exists("datasets/_/squad/config.json")
 
 # Datasets and spaces have names, lists and files of their own.
 for kind, name in (("dataset", "acme/rows"), ("dataset", "squad"), ("space", "acme/app")):
