@@ -14,10 +14,12 @@ use towline_tests::cli::{answer, run_well, towline};
 use towline_tests::model::{self, Shelf};
 use towline_tests::process::must_run;
 use towline_tests::python::Python;
-use towline_tests::{cli, content};
+use towline_tests::skip::impossible;
+use towline_tests::{cli, content, paths};
 
 const CLIENT_LIMIT: Duration = Duration::from_secs(240);
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+/// As some clients demand it: `hf_` and 34 letters or digits.
+const TOKEN: &str = "hf_0123456789abcdef0123456789abcdef01";
 const READER: &str = "fedcba9876543210fedcba9876543210";
 
 /// A node on which one token publishes everything, and what begins with `acme/secret` is private.
@@ -313,6 +315,72 @@ fn the_datasets_library_loads_a_dataset() -> Result<()> {
         let mut client = pointed(&endpoint, python.script("load_dataset.py", home.path()));
         client.arg(ROWS.to_string());
         must_run(client, CLIENT_LIMIT).with_context(|| endpoint)?;
+    }
+    Ok(())
+}
+
+/// `push_to_hub` of a program that never heard of this node.
+#[test]
+fn transformers_pushes_to_a_name_that_is_new() -> Result<()> {
+    let Some(python) = Python::installed("hub")? else {
+        return Ok(());
+    };
+    let shelf = shelf()?;
+    for (endpoint, target) in [
+        (shelf.endpoint(), "acme/below-hf"),
+        (shelf.own_endpoint()?, "acme/own-port"),
+    ] {
+        let home = tempfile::tempdir()?;
+        let script = python.script("transformers_push.py", home.path());
+        let mut client = pointed(&endpoint, script);
+        client.args([model::NAME, target]);
+        must_run(client, CLIENT_LIMIT).with_context(|| endpoint)?;
+    }
+    Ok(())
+}
+
+/// The hub's client for JavaScript, which asks for the first byte of every file, reads and writes
+/// a repository with an empty file.
+#[test]
+fn the_javascript_client_reads_and_writes_everything() -> Result<()> {
+    let installed = paths::target().join("npm");
+    if !installed.join("node_modules/@huggingface/hub").is_dir() {
+        return impossible("@huggingface/hub is not installed: tests/run installs it with npm");
+    }
+    let shelf = shelf()?;
+    for endpoint in [shelf.endpoint(), shelf.own_endpoint()?] {
+        let mut client = Command::new("node");
+        client.current_dir(&installed);
+        client.arg(paths::workspace().join("tests/clients/npm/hub.mjs"));
+        client.arg(&endpoint).arg(TOKEN).arg(&shelf.source);
+        must_run(client, CLIENT_LIMIT).with_context(|| endpoint)?;
+    }
+    Ok(())
+}
+
+/// Fields that only names beyond ASCII and empty files have.
+#[test]
+fn odd_files_have_the_fields_that_clients_need() -> Result<()> {
+    let shelf = shelf()?;
+    let folder = bare(&shelf)?;
+    fs::write(folder.join("\u{fc}b\u{e9}r \"x\".txt"), "odd")?;
+    fs::write(folder.join("none.txt"), "")?;
+    model::push(&shelf.node, &folder, "acme/odd")?;
+    let place = format!("{}/acme/odd/resolve/main", shelf.own_endpoint()?);
+    let (code, reply) = answer(&format!("{place}/%C3%BCb%C3%A9r%20%22x%22.txt"), &[])?;
+    assert_eq!(code, 200, "{reply}");
+    let wanted = "Content-Disposition: inline; \
+                  filename*=UTF-8''%C3%BCb%C3%A9r%20%22x%22.txt; filename=\"_b_r _x_.txt\";";
+    ensure!(reply.contains(wanted), "{reply}");
+    for range in ["bytes=0-0", "bytes=0-", "bytes=5-9", "bytes=-3"] {
+        let field = format!("Range: {range}");
+        let (code, reply) = answer(&format!("{place}/none.txt"), &["-H", &field])?;
+        assert_eq!(code, 200, "{range}: {reply}");
+        ensure!(reply.contains("Content-Length: 0"), "{range}: {reply}");
+        ensure!(
+            reply.contains("Content-Range: bytes */0"),
+            "{range}: {reply}"
+        );
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use towline_io::Output;
+use towline_store::name::TAG_BYTES_MAX;
 use towline_store::{CatalogFile, CatalogRepo, CatalogRevision, RepoName};
 use towline_volume::Reach;
 
@@ -45,8 +46,14 @@ pub const PREFIX: &[u8] = b"/hf";
 /// Most entries of a tree in one answer. exo and llama.cpp read one page only, so it is long.
 pub const TREE_ENTRIES_MAX: usize = 10_000;
 
+/// Most commits of a history in one answer.
+const COMMITS_MAX: usize = 1000;
+
 /// Longest body of a question, in bytes: 4,000 paths of 60 bytes.
 pub const BODY_BYTES_MAX: u64 = 256 << 10;
+
+/// A repository, and one of its revisions.
+type Found<'c> = (&'c CatalogRepo, &'c Arc<CatalogRevision>);
 
 /// What a route gives.
 enum Answer {
@@ -54,6 +61,8 @@ enum Answer {
     Page(Value),
     /// JSON, and where it goes on (a whole URL).
     Continued(Value, String),
+    /// The same, and how many entries all pages have.
+    Counted(Value, Option<String>, usize),
     /// A file, with its place below `/files/`.
     File(Vec<u8>, Dress),
     /// Bytes of text.
@@ -113,9 +122,13 @@ pub(crate) fn answer(
             });
             Flow::Wait
         }
-        Ok(Answer::Page(page)) => page_of(connection, request, &page, None, output),
+        Ok(Answer::Page(page)) => page_of(connection, request, &page, (None, None), output),
         Ok(Answer::Continued(page, next)) => {
-            page_of(connection, request, &page, Some(&next), output)
+            page_of(connection, request, &page, (Some(&next), None), output)
+        }
+        Ok(Answer::Counted(page, next, count)) => {
+            let about = (next.as_deref(), Some(count));
+            page_of(connection, request, &page, about, output)
         }
         Ok(Answer::File(below, dress)) => {
             let request = Request {
@@ -185,8 +198,8 @@ fn judge(
             Ok(object(&catalog, models, found, (&query, is_read)))
         }
         Route::Tree { repo, rev, path } => {
-            let found = find(&catalog, &repo, Some(&rev))?;
-            tree(&base(connection, head), &query, found, &path)
+            let (found, path) = find_split(&catalog, &repo, (&rev, &path))?;
+            tree(&base(connection, head), &query, found, path)
         }
         Route::PathsInfo { repo, rev } => {
             let (_, revision) = find(&catalog, &repo, Some(&rev))?;
@@ -204,8 +217,8 @@ fn judge(
             )))
         }
         Route::Commits { repo, rev } => {
-            let (repo, revision) = find(&catalog, &repo, Some(&rev))?;
-            Ok(Answer::Page(shapes::commits(repo, revision)))
+            let found = find(&catalog, &repo, Some(&rev))?;
+            Ok(commits(&base(connection, head), &query, found))
         }
         Route::Discussions { repo } => {
             find(&catalog, &repo, None)?;
@@ -240,7 +253,10 @@ fn judge(
             rev,
             path,
             is_raw,
-        } => file(&catalog, models, (&repo, &rev, &path), is_raw),
+        } => {
+            let is_part = head.range.is_some();
+            file(&catalog, models, (&repo, &rev, &path), (is_raw, is_part))
+        }
         Route::OtherKind => Err(HubFault::NoRepo),
         Route::Telemetry | Route::Change | Route::Unknown => Err(HubFault::NoRoute),
     }
@@ -250,7 +266,7 @@ fn judge(
 fn object(
     catalog: &Seen,
     models: &Models,
-    (repo, revision): (&CatalogRepo, &Arc<CatalogRevision>),
+    (repo, revision): Found<'_>,
     (query, is_read): (&Query<'_>, bool),
 ) -> Answer {
     let card = match models.cards().get(&revision.manifest) {
@@ -275,14 +291,11 @@ fn user(catalog: &Seen, models: &Models) -> Result<Answer, HubFault> {
 }
 
 /// The repository, and the revision that a branch, tag or commit names; without one the default.
-fn find<'c>(
-    catalog: &'c Seen,
-    name: &str,
-    rev: Option<&str>,
-) -> Result<(&'c CatalogRepo, &'c Arc<CatalogRevision>), HubFault> {
+fn find<'c>(catalog: &'c Seen, name: &str, rev: Option<&str>) -> Result<Found<'c>, HubFault> {
     let name: RepoName = name.parse().map_err(|_| HubFault::NoRepo)?;
     let name = catalog.spelled(&name);
-    let rev = rev.map(|rev| {
+    // What git calls the revision that a repository shows first.
+    let rev = rev.filter(|rev| *rev != "HEAD").map(|rev| {
         let rev = rev.strip_prefix("refs/heads/").unwrap_or(rev);
         rev.strip_prefix("refs/tags/").unwrap_or(rev)
     });
@@ -304,10 +317,56 @@ fn find<'c>(
     Ok((repo, revision))
 }
 
+/// The same with a path behind the revision. A branch may have slashes, which some clients do not
+/// encode: then its name goes on in the path, and what is here decides where it ends.
+fn find_split<'c, 'p>(
+    catalog: &'c Seen,
+    name: &str,
+    (rev, path): (&str, &'p str),
+) -> Result<(Found<'c>, &'p str), HubFault> {
+    let first = find(catalog, name, Some(rev));
+    if !matches!(first, Err(HubFault::NoRevision)) {
+        return Ok((first?, path));
+    }
+    let ends = path.match_indices('/').map(|(at, _)| at);
+    for end in ends
+        .chain([path.len()])
+        .take_while(|end| *end <= TAG_BYTES_MAX)
+    {
+        let (more, rest) = path.split_at_checked(end).unwrap_or((path, ""));
+        if let Ok(found) = find(catalog, name, Some(&format!("{rev}/{more}"))) {
+            return Ok((found, rest.strip_prefix('/').unwrap_or(rest)));
+        }
+    }
+    Err(HubFault::NoRevision)
+}
+
+/// A page of the history of a revision.
+fn commits(base: &[u8], query: &Query<'_>, (repo, revision): Found<'_>) -> Answer {
+    let limit = query
+        .number("limit")
+        .unwrap_or(COMMITS_MAX)
+        .clamp(1, COMMITS_MAX);
+    let page = query.number("p").unwrap_or(0);
+    let from = page.saturating_mul(limit);
+    let (list, count) = shapes::commits(repo, revision, (from, limit));
+    let next = from.saturating_add(limit) < count;
+    let next = next.then(|| {
+        let (kind, name) = (revision.repo.kind().plural(), revision.repo.bare());
+        let base = String::from_utf8_lossy(base);
+        let rev = revision.rev;
+        format!(
+            "{base}/api/{kind}/{name}/commits/{rev}?limit={limit}&p={}",
+            page + 1
+        )
+    });
+    Answer::Counted(list, next, count)
+}
+
 fn tree(
     base: &[u8],
     query: &Query<'_>,
-    (_, revision): (&CatalogRepo, &Arc<CatalogRevision>),
+    (_, revision): Found<'_>,
     path: &str,
 ) -> Result<Answer, HubFault> {
     let listing = shapes::Listing {
@@ -345,9 +404,9 @@ fn file(
     catalog: &Seen,
     models: &Models,
     (repo, rev, path): (&str, &str, &str),
-    is_raw: bool,
+    (is_raw, is_part): (bool, bool),
 ) -> Result<Answer, HubFault> {
-    let (_, revision) = find(catalog, repo, Some(rev))?;
+    let ((_, revision), path) = find_split(catalog, repo, (rev, path))?;
     let file = path.parse().ok().and_then(|path| revision.file(&path));
     let file = file.ok_or(HubFault::NoEntry(revision.rev))?;
     let pointed = file.sha256.filter(|_| file.lfs);
@@ -356,7 +415,12 @@ fn file(
         let dress = dress(revision, file, &file.git_oid.to_string(), false);
         return Ok(Answer::Text(text, dress));
     }
-    let dress = dress(revision, file, &file.etag(), pointed.is_some());
+    let mut dress = dress(revision, file, &file.etag(), pointed.is_some());
+    if is_part && file.size == 0 {
+        // Clients ask for the first byte to learn the size. Of an empty file there is none to be
+        // sent, so the answer is the whole of it; they look for the size in this field alone.
+        dress.fields.push(("Content-Range", "bytes */0".to_owned()));
+    }
     Ok(Answer::File(models.below(revision, file), dress))
 }
 
@@ -393,7 +457,7 @@ fn page_of(
     connection: &mut Connection,
     request: &Request<'_, '_>,
     page: &Value,
-    next: Option<&str>,
+    (next, count): (Option<&str>, Option<usize>),
     output: &mut Output<Done>,
 ) -> Flow {
     let body = page.to_string();
@@ -403,6 +467,9 @@ fn page_of(
     let mut head = ReplyHead::begin(output.buffer(), Status::OK, &date, request.tone);
     if let Some(next) = next {
         head.text("Link", format!("<{next}>; rel=\"next\"").as_bytes());
+    }
+    if let Some(count) = count {
+        head.number("X-Total-Count", count as u64);
     }
     head.text("Cache-Control", b"no-cache");
     head.text("Content-Type", JSON.as_bytes());

@@ -97,7 +97,9 @@ impl UploadDesk {
         if text(&body, "operation") != Some("upload") {
             return Err(wrong("files are downloaded from /resolve/, not by LFS"));
         }
-        if text(&body, "hash_algo").is_some_and(|name| name != "sha256") {
+        // The specification's word, and that of the client for JavaScript.
+        let is_known = |name: &str| matches!(name, "sha256" | "sha_256");
+        if text(&body, "hash_algo").is_some_and(|name| !is_known(name)) {
             return Err(wrong("large files are named by their sha256"));
         }
         let objects = body.get("objects").and_then(Value::as_array);

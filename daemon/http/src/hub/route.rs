@@ -143,9 +143,9 @@ fn api(method: Method, kind: RepoKind, parts: &[&str]) -> Route {
     let reads = matches!(method, Method::Get | Method::Head);
     match rest {
         [] if reads => Route::Repo { repo, rev: None },
-        ["revision", rev] if reads => Route::Repo {
+        ["revision", rev @ ..] if reads && !rev.is_empty() => Route::Repo {
             repo,
-            rev: Some((*rev).to_owned()),
+            rev: Some(rev.join("/")),
         },
         ["tree", rev, path @ ..] if reads => Route::Tree {
             repo,
@@ -157,9 +157,9 @@ fn api(method: Method, kind: RepoKind, parts: &[&str]) -> Route {
             rev: (*rev).to_owned(),
         },
         ["refs"] if reads => Route::Refs { repo },
-        ["commits", rev] if reads => Route::Commits {
+        ["commits", rev @ ..] if reads && !rev.is_empty() => Route::Commits {
             repo,
-            rev: (*rev).to_owned(),
+            rev: rev.join("/"),
         },
         ["discussions"] if reads => Route::Discussions { repo },
         ["auth-check"] if reads => Route::AuthCheck {

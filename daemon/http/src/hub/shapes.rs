@@ -246,25 +246,35 @@ pub(super) fn refs(repo: &CatalogRepo, pull_requests: bool) -> Value {
     object
 }
 
-/// Most commits in one answer.
-const COMMITS_MAX: usize = 1000;
-
-/// The revision and those before it, newest first.
-pub(super) fn commits(repo: &CatalogRepo, revision: &CatalogRevision) -> Value {
-    let mut list = Vec::new();
+/// The revision and those before it, newest first, `limit` of them behind the first `from`; and how
+/// many there are.
+pub(super) fn commits(
+    repo: &CatalogRepo,
+    revision: &CatalogRevision,
+    (from, limit): (usize, usize),
+) -> (Value, usize) {
+    let (mut list, mut count) = (Vec::new(), 0);
     let mut next = Some(revision);
-    while let Some(commit) = next {
-        list.push(json!({
-            "id": commit.rev.to_string(),
-            "title": commit.message,
-            "message": "",
-            "authors": [{ "user": "towline" }],
-            "date": time(commit.created),
-        }));
-        let parent = commit.parent.filter(|_| list.len() < COMMITS_MAX);
+    // A history is no longer than there are revisions, whatever parents say.
+    while let Some(commit) = next.filter(|_| count < repo.revisions.len()) {
+        if (from..from.saturating_add(limit)).contains(&count) {
+            let (title, message) = commit
+                .message
+                .split_once("\n\n")
+                .unwrap_or((&commit.message, ""));
+            list.push(json!({
+                "id": commit.rev.to_string(),
+                "title": title,
+                "message": message,
+                "authors": [{ "user": "towline" }],
+                "date": time(commit.created),
+            }));
+        }
+        count += 1;
+        let parent = commit.parent;
         next = parent.and_then(|rev| repo.revisions.get(&rev).map(AsRef::as_ref));
     }
-    list.into()
+    (list.into(), count)
 }
 
 /// The revision that a client means when it names none: `main`, else the newest.
