@@ -229,7 +229,7 @@ fn is_repo_segment(segment: &str) -> bool {
 /// Whether a name may stand without an organisation.
 fn is_single(name: &str) -> bool {
     let is_taken = |word: &&str| name.eq_ignore_ascii_case(word);
-    is_repo_segment(name) && !RESERVED_NAMES.iter().any(|word| is_taken(word))
+    is_repo_segment(name) && !RESERVED_NAMES.iter().any(is_taken)
 }
 
 impl FromStr for RepoName {
