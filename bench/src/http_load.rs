@@ -171,7 +171,7 @@ impl Client {
     fn ask(&mut self) -> Result<()> {
         let request = match &self.stream {
             Stream::Whole { path } | Stream::Cold { path, .. } => {
-                format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n")
+                format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
             }
             Stream::Ranges {
                 path,
@@ -180,7 +180,9 @@ impl Client {
             } => {
                 let first = self.random.below(file_bytes / range_bytes) * range_bytes;
                 let last = first + range_bytes - 1;
-                format!("GET {path} HTTP/1.1\r\nHost: bench\r\nRange: bytes={first}-{last}\r\n\r\n")
+                format!(
+                    "GET {path} HTTP/1.1\r\nHost: localhost\r\nRange: bytes={first}-{last}\r\n\r\n"
+                )
             }
         };
         self.asked_at = Instant::now();

@@ -1,7 +1,7 @@
 //! Asks a node: one request at a time, blocking, bounded in time and size.
 //!
-//! Not promised: TLS. A node that is reached over TLS only answers on its plain port to its own
-//! host.
+//! Behind `https://` the node's certificate is checked against the authorities of this system, or
+//! against those of `--ca-file`. Not promised: proxies; a node is asked itself.
 
 use std::io::Read;
 use std::time::Duration;
@@ -10,9 +10,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use towline_config::status::Status;
 use towlined::models::wire::Fault;
+use ureq::tls::{TlsConfig, TlsProvider};
 
 use crate::failure::Failure;
-use crate::options::{NodeUrl, URL_DEFAULT};
+use crate::options::NodeUrl;
 
 /// Time for the whole question: a node that needs longer is in trouble.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
@@ -81,17 +82,12 @@ fn refused(base: &str, code: u16, body: &str) -> Failure {
 
 /// One request; the status code and the body.
 fn ask(node: &NodeUrl, path: &str, request: Option<String>) -> Result<(u16, String), Failure> {
-    let base = node.url.trim_end_matches('/');
-    if !base.starts_with("http://") {
-        return Err(Failure::usage(format!(
-            "--node {base}: write a URL like {URL_DEFAULT}"
-        )));
-    }
+    let base = node.url.as_str();
     let limit = match &request {
         Some(request) if request.len() > 64 << 10 => LONG_ANSWER_TIME_MAX,
         Some(_) | None => ANSWER_TIME_MAX,
     };
-    let agent = agent(|config| config.timeout_global(Some(limit)));
+    let agent = agent(node, |config| config.timeout_global(Some(limit)))?;
     let url = format!("{base}{path}");
     let authorization = authorization(node);
     let answer = match request {
@@ -123,12 +119,21 @@ fn ask(node: &NodeUrl, path: &str, request: Option<String>) -> Result<(u16, Stri
 
 type Configuring = ureq::config::ConfigBuilder<ureq::typestate::AgentScope>;
 
-fn agent(limits: impl FnOnce(Configuring) -> Configuring) -> ureq::Agent {
-    let config = ureq::Agent::config_builder()
+fn agent(
+    node: &NodeUrl,
+    limits: impl FnOnce(Configuring) -> Configuring,
+) -> Result<ureq::Agent, Failure> {
+    let mut config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None);
-    limits(config).build().into()
+    if node.url.starts_with("https://") {
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(node.authorities()?);
+        config = config.tls_config(tls.build());
+    }
+    Ok(limits(config).build().into())
 }
 
 fn authorization(node: &NodeUrl) -> Option<String> {
@@ -144,11 +149,11 @@ pub(crate) fn put(
     body: &mut (impl Read + ?Sized),
 ) -> Result<(), Failure> {
     let base = node.url.trim_end_matches('/');
-    let agent = agent(|config| {
+    let agent = agent(node, |config| {
         config
             .timeout_connect(Some(CONNECT_TIME_MAX))
             .timeout_recv_response(Some(SENT_TIME_MAX))
-    });
+    })?;
     let mut put = agent
         .put(format!("{base}{path}"))
         .header("Content-Length", (size - from).to_string());
@@ -167,15 +172,32 @@ pub(crate) fn put(
     }
     let said: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
     let said = said.get("error").and_then(|why| why.as_str()).unwrap_or("");
-    Err(Failure::Temporary(format!(
-        "{base} answered {code}: {}",
-        said.escape_debug()
-    )))
+    let said = format!("{base} answered {code}: {}", said.escape_debug());
+    Err(match code {
+        // Too slow, too many at once, or gone on with by another: asking again may help.
+        408 | 409 | 425 | 429 => Failure::Temporary(said),
+        400..500 => Failure::Refused(said),
+        507 => Failure::Storage(said),
+        _ => Failure::Temporary(said),
+    })
 }
 
 fn unreachable_node(base: &str, error: &ureq::Error) -> Failure {
+    let said = error.to_string();
+    if said.contains("CaUsedAsEndEntity") {
+        return Failure::Unreachable(format!(
+            "{base}: its certificate is that of an authority, which must not be a server's own. Make \
+             one with: openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE"
+        ));
+    }
+    if said.contains("invalid peer certificate") {
+        return Failure::Unreachable(format!(
+            "{base}: {said}. Name the certificate of the node or of its authority with --ca-file FILE \
+             or TOWLINE_CA_FILE, and the node as its certificate does"
+        ));
+    }
     Failure::Unreachable(format!(
-        "{base} does not answer: {error}. Start a node there with 'towline up', or name another \
+        "{base} does not answer: {said}. Start a node there with 'towline up', or name another \
          with --node URL or TOWLINE_URL"
     ))
 }

@@ -22,6 +22,9 @@ pub(crate) enum Failure {
     /// The node does not answer.
     #[error("{0}")]
     Unreachable(String),
+    /// Whoever started it wants it to end.
+    #[error("{0}")]
+    Interrupted(String),
     /// A fault of this program, or of the node that it asked.
     #[error("{0}")]
     Internal(String),
@@ -72,6 +75,7 @@ impl Failure {
             Self::Storage(_) => 74,
             Self::Temporary(_) => 75,
             Self::Internal(_) => 70,
+            Self::Interrupted(_) => 130,
             Self::Output(_) => 74,
             Self::Tune(_) | Self::Bench(_) | Self::Source(_) => 2,
             Self::Measurement(_) | Self::History(_) => 2,

@@ -13,7 +13,7 @@ use crate::bar::size;
 use crate::failure::Failure;
 use crate::options::{NodeToken, NodeUrl};
 use crate::push::name_and_tag;
-use crate::{client, output, table};
+use crate::{client, output, table, task};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -24,6 +24,7 @@ Examples:
   towline models pin acme/tiny-llama:v2
   towline models rm acme/tiny-llama:v1
   towline models keygen ~/.config/towline/key     a key that signs, and the line that trusts it
+  towline models task 3                           go on watching a push or pull
   towline models sign acme/tiny-llama:v2          the node's key gives its word
   TOWLINE_TOKEN=... towline models --node http://10.0.0.1:8420
 
@@ -31,7 +32,7 @@ From another machine a token of the node's [[models.tokens]] is needed for priva
 one that publishes may tag, untag, pin, unpin, sign and rm what its prefix covers. gc,
 verify and pull are for the node's owner on its own machine.
 
-Exit codes: 0 done, 64 usage, 65 refused, 69 no node, 74 storage.";
+Exit codes: 0 done, 64 usage, 65 refused, 69 no node, 74 storage, 130 interrupted.";
 
 /// Which models, and what to do with them.
 #[derive(Args, Debug)]
@@ -93,6 +94,11 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         sign_key: Option<std::path::PathBuf>,
     },
+    /// Watch a push, pull or verify that the node is at, to its end.
+    Task {
+        /// Its number, which the command said that was interrupted.
+        number: u64,
+    },
     /// Make a key that signs models, readable by you alone.
     Keygen {
         /// The file, which must not be there yet.
@@ -141,6 +147,13 @@ pub(crate) fn run(models: &Models) -> Result<(), Failure> {
                 return Err(Failure::usage(why));
             }
             change((node, *json), "remove", name, None)
+        }
+        Some(Verb::Task { number }) => {
+            let result = task::follow(node, task::find(node, *number)?)?;
+            if *json {
+                return output::json(&result);
+            }
+            output::print(&format!("task {number} is done\n"))
         }
         Some(Verb::Sign { name, sign_key }) => keys::sign(node, name, sign_key.as_deref(), *json),
         Some(Verb::Keygen { .. }) => Ok(()),

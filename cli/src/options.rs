@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use towline_config::effective::HTTP_PORT_DEFAULT;
 use towline_config::{Effective, Overrides, Secret, Surroundings};
+use ureq::tls::{PemItem, RootCerts};
 
 use crate::failure::Failure;
 
@@ -55,15 +57,20 @@ impl NodeOptions {
 /// The node to ask.
 #[derive(Args, Debug)]
 pub(crate) struct NodeUrl {
-    /// URL of the node to ask.
+    /// Node to ask: a URL, or a host with or without port.
     #[arg(
         long = "node",
         value_name = "URL",
         env = "TOWLINE_URL",
         default_value = URL_DEFAULT,
+        value_parser = base_url,
         global = true
     )]
     pub(crate) url: String,
+    /// PEM file with the authorities that may vouch for a node behind https://; without it those
+    /// of this system.
+    #[arg(long, value_name = "FILE", env = "TOWLINE_CA_FILE", global = true)]
+    ca_file: Option<PathBuf>,
     /// What proves to the node who asks; see [`NodeToken`].
     #[arg(skip)]
     pub(crate) token: Option<Secret>,
@@ -90,9 +97,80 @@ impl NodeUrl {
     pub(crate) fn with(&self, token: &NodeToken) -> Result<Self, Failure> {
         Ok(Self {
             url: self.url.clone(),
+            ca_file: self.ca_file.clone(),
             token: token.read()?,
         })
     }
+
+    /// The node's address without a token.
+    #[cfg(test)]
+    pub(crate) fn of(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            ca_file: None,
+            token: None,
+        }
+    }
+
+    /// What a certificate of the node is checked against.
+    pub(crate) fn authorities(&self) -> Result<RootCerts, Failure> {
+        let named = self.ca_file.as_ref();
+        let Some(path) = named.filter(|path| !path.as_os_str().is_empty()) else {
+            return Ok(RootCerts::PlatformVerifier);
+        };
+        let failed = |why: String| {
+            Failure::usage(format!(
+                "--ca-file {}: {why}; name a PEM file with the certificate of the node or of its \
+                 authority",
+                path.display()
+            ))
+        };
+        let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        let mut found = Vec::new();
+        for item in ureq::tls::parse_pem(&text) {
+            if let PemItem::Certificate(one) = item.map_err(|error| failed(error.to_string()))? {
+                found.push(one);
+            }
+        }
+        if found.is_empty() {
+            return Err(failed("there is no certificate in it".to_owned()));
+        }
+        Ok(RootCerts::from(found))
+    }
+}
+
+/// A node's URL as it is asked: with scheme and port, without a slash at its end.
+fn base_url(written: &str) -> Result<String, String> {
+    let written = written.trim().trim_end_matches('/');
+    if written.is_empty() {
+        // A variable that is set to nothing says nothing.
+        return Ok(URL_DEFAULT.to_owned());
+    }
+    let (scheme, authority) = written.split_once("://").unwrap_or(("http", written));
+    let wrong = || {
+        format!("write a host, a host and a port, or a URL like {URL_DEFAULT}; https:// works too")
+    };
+    if !matches!(scheme, "http" | "https") || authority.contains(['/', '@', '?', '#', ' ']) {
+        return Err(wrong());
+    }
+    let is_bare = !written.contains("://");
+    let is_six = authority.parse::<std::net::Ipv6Addr>().is_ok();
+    let authority = if is_six {
+        format!("[{authority}]")
+    } else {
+        authority.to_owned()
+    };
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| {
+        !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    if authority.is_empty() || (!has_port && authority.ends_with(':')) {
+        return Err(wrong());
+    }
+    Ok(if is_bare && !has_port {
+        format!("{scheme}://{authority}:{HTTP_PORT_DEFAULT}")
+    } else {
+        format!("{scheme}://{authority}")
+    })
 }
 
 /// A token of the node's `[[models.tokens]]`, for whoever is not its owner.
@@ -128,6 +206,10 @@ impl NodeToken {
             (None, None) => return Ok(None),
         };
         let token = text.trim();
+        if token.is_empty() && self.token_file.is_none() {
+            // A variable that is set to nothing says nothing.
+            return Ok(None);
+        }
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             let why = "a token is one line of visible characters, and not empty";
             return Err(Failure::usage(why));
@@ -141,11 +223,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_node_may_be_named_by_its_host_alone() {
+        for (written, asked) in [
+            ("", "http://127.0.0.1:8420"),
+            ("node1", "http://node1:8420"),
+            ("node1:9000", "http://node1:9000"),
+            ("fd00::1", "http://[fd00::1]:8420"),
+            ("[fd00::1]", "http://[fd00::1]:8420"),
+            ("https://node1:8443/", "https://node1:8443"),
+            ("http://node1", "http://node1"),
+        ] {
+            assert_eq!(base_url(written).as_deref(), Ok(asked));
+        }
+        for wrong in [
+            "ftp://node1",
+            "http://node1/files",
+            "user@node1",
+            "node1:",
+            "a b",
+        ] {
+            assert!(base_url(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_url_tells_whether_the_node_is_elsewhere() {
-        let elsewhere = |url: &str| {
-            let url = url.to_owned();
-            NodeUrl { url, token: None }.is_elsewhere()
-        };
+        let elsewhere = |url: &str| NodeUrl::of(url).is_elsewhere();
         for here in [
             "http://127.0.0.1:8420",
             "http://127.1.2.3",

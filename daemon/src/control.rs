@@ -2,9 +2,9 @@
 //!
 //! Connections come from the workers, which have already read the request's first bytes; the reply
 //! always says `Connection: close`, so a client's next file request goes to a worker again.
-//! Invariant: what says more than "ready" is answered only to this host and to addresses that may
-//! reach a volume, only under a host name that is ours, and never to a page of another site
-//! (DNS rebinding, threat H6). Not promised: speed.
+//! Names and pages have been judged by the worker (`towline_http::doors`). Invariant: what says more
+//! than "ready" is answered only to this host and to addresses that may reach a volume. Not
+//! promised: speed.
 
 use std::convert::Infallible;
 use std::io;
@@ -24,6 +24,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
+use towline_http::doors::CORS_SHOWN;
 use towline_io::peer_owner::peer_owner;
 use towline_io::{HandOff, Peer};
 use towline_volume::Reach;
@@ -90,6 +91,10 @@ async fn answer(connection: HandOff, facts: Arc<Facts>) -> io::Result<()> {
                 true => hub_upload::below_prefix(request),
                 false => request,
             };
+            let page = facts
+                .http
+                .doors()
+                .page(request.headers().get(header::ORIGIN));
             let mut reply = match route(&request, peer.address, &facts) {
                 Routed::Reply(reply) => reply,
                 Routed::Tuning => tuning(&facts).await,
@@ -99,6 +104,9 @@ async fn answer(connection: HandOff, facts: Arc<Facts>) -> io::Result<()> {
             reply
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            if let Some(origin) = page {
+                show_to(origin, &mut reply);
+            }
             Ok::<_, Infallible>(reply)
         }
     });
@@ -120,7 +128,7 @@ const FILES_BYTES_MAX: usize = 16 << 20;
 
 /// Answers `/v1/models`. The store reads and syncs files, so a thread that may block does it.
 async fn models(request: Request<Incoming>, peer: &Peer, facts: Arc<Facts>) -> Reply {
-    if let Some(reply) = refusal(&request, peer.address.ip(), &facts) {
+    if let Some(reply) = refusal(peer.address.ip(), &facts) {
         return reply;
     }
     let Some(desk) = facts.models.as_ref() else {
@@ -178,7 +186,7 @@ fn answered((code, value): (u16, serde_json::Value), facts: &Facts) -> Reply {
 
 /// Answers what changes a model below `/hf`. Whoever sends a token may come from elsewhere.
 async fn upload(request: Request<Incoming>, peer: &Peer, facts: Arc<Facts>) -> Reply {
-    if let Some(reply) = refusal(&request, peer.address.ip(), &facts) {
+    if let Some(reply) = refusal(peer.address.ip(), &facts) {
         return reply;
     }
     let Some(desk) = facts.uploads.clone() else {
@@ -245,7 +253,7 @@ fn route<B>(request: &Request<B>, peer: SocketAddr, facts: &Facts) -> Routed {
         return Routed::Models;
     }
     if request.uri().path() == "/v1/tune" && *request.method() == Method::GET {
-        return match refusal(request, peer.ip(), facts) {
+        return match refusal(peer.ip(), facts) {
             Some(reply) => Routed::Reply(reply),
             None => Routed::Tuning,
         };
@@ -298,7 +306,7 @@ fn page<B>(request: &Request<B>, peer: SocketAddr, facts: &Facts) -> Reply {
                 .insert(header::LOCATION, HeaderValue::from_static("/files/"));
             reply
         }
-        "/metrics" | "/v1/status" => match refusal(request, peer.ip(), facts) {
+        "/metrics" | "/v1/status" => match refusal(peer.ip(), facts) {
             Some(reply) => reply,
             None if path == "/metrics" => {
                 let kind = "text/plain; version=0.0.4; charset=utf-8";
@@ -323,40 +331,25 @@ fn status(peer: IpAddr, facts: &Facts) -> Reply {
 }
 
 /// Why this request gets no answer, if it gets none.
-fn refusal<B>(request: &Request<B>, peer: IpAddr, facts: &Facts) -> Option<Reply> {
+fn refusal(peer: IpAddr, facts: &Facts) -> Option<Reply> {
     let peer = peer.to_canonical();
     let mut exports = facts.exports.all().iter();
     if !peer.is_loopback() && !exports.any(|export| export.reach(peer) > Reach::None) {
         let why = "this address may reach no volume: name it with --allow on the node\n";
         return Some(text(StatusCode::FORBIDDEN, why.into()));
     }
-    if request.headers().contains_key(header::ORIGIN) {
-        let why = "pages of other sites may not ask this node\n";
-        return Some(text(StatusCode::FORBIDDEN, why.into()));
-    }
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    if host.is_some_and(|host| !is_our_name(host, &facts.node)) {
-        let why = "this node does not have that name: ask by its address or host name\n";
-        return Some(text(StatusCode::MISDIRECTED_REQUEST, why.into()));
-    }
     None
 }
 
-/// Whether a Host field names this node: an address, `localhost`, or the node's own name with
-/// any domain behind it.
-fn is_our_name(host: &str, node: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
+/// Lets a page of an origin that was judged read the reply.
+fn show_to(origin: &'static str, reply: &mut Reply) {
+    let fields = reply.headers_mut();
+    let mut set = |name, value| {
+        fields.insert(name, HeaderValue::from_static(value));
     };
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    let first_label = |name: &str| name.split('.').next().unwrap_or("").to_ascii_lowercase();
-    bare.parse::<IpAddr>().is_ok()
-        || name.eq_ignore_ascii_case("localhost")
-        || first_label(name) == first_label(node)
+    set(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    set(header::ACCESS_CONTROL_EXPOSE_HEADERS, CORS_SHOWN);
+    set(header::VARY, "Origin");
 }
 
 fn text(status: StatusCode, body: String) -> Reply {
@@ -440,26 +433,5 @@ impl AsyncWrite for Rewound {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.writer().poll_shutdown(context)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_this_node_are_answered() {
-        for ours in [
-            "10.0.0.1:8420",
-            "[::1]:8420",
-            "localhost",
-            "n1",
-            "N1.lan:8420",
-        ] {
-            assert!(is_our_name(ours, "n1.example"), "{ours}");
-        }
-        for foreign in ["evil.example", "n2:8420", "", "n1x"] {
-            assert!(!is_our_name(foreign, "n1"), "{foreign}");
-        }
     }
 }

@@ -149,6 +149,7 @@ pub(crate) fn render(facts: &Facts) -> String {
     http(&mut page, facts);
     nfs(&mut page, facts);
     bench(&mut page, facts);
+    tls(&mut page, facts);
     page.push_str(&facts.tuning.metrics());
     page.push_str(&facts.tuning_peer.metrics());
     page
@@ -175,6 +176,43 @@ fn eviction(page: &mut String, facts: &Facts) {
     ];
     for (name, help, counter) in rows {
         head(page, name, "counter", "stable", help);
+        line(page, name, "", counter.load(Ordering::Relaxed));
+    }
+}
+
+/// HTTPS, where it is served.
+fn tls(page: &mut String, facts: &Facts) {
+    let Some(tally) = &facts.tls else {
+        return;
+    };
+    let rows = [
+        (
+            "towline_tls_accepted_total",
+            "counter",
+            "Connections whose TLS handshake succeeded.",
+            &tally.accepted,
+        ),
+        (
+            "towline_tls_kernel_total",
+            "counter",
+            "Connections among them that the kernel encrypts.",
+            &tally.in_kernel,
+        ),
+        (
+            "towline_tls_failed_total",
+            "counter",
+            "TLS handshakes that failed or were not finished in time.",
+            &tally.failed,
+        ),
+        (
+            "towline_tls_relayed",
+            "gauge",
+            "Connections that this process encrypts now.",
+            &tally.relayed,
+        ),
+    ];
+    for (name, kind, help, counter) in rows {
+        head(page, name, kind, "stable", help);
         line(page, name, "", counter.load(Ordering::Relaxed));
     }
 }

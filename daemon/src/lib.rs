@@ -10,6 +10,7 @@
 
 mod control;
 mod control_metrics;
+mod data_lock;
 mod datagrams;
 mod description;
 mod error;
@@ -24,10 +25,10 @@ mod node;
 mod process;
 mod pull;
 mod registration;
-mod relay;
 pub mod signing_key;
 mod sockets;
 mod tasks;
+mod tls;
 pub mod trace;
 mod tuning_peer;
 mod uploads;

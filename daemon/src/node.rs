@@ -30,14 +30,13 @@ use crate::tuning_peer::TuningPeer;
 use crate::uploads::{Staging, Uploads};
 use crate::volumes::Volumes;
 use crate::workers::{Plant, Workers};
-use crate::{control, datagrams, eviction, key_file, process, relay, volumes};
+use crate::{control, data_lock, datagrams, eviction, key_file, process, tls, volumes};
 
 /// Most jobs that wait for the pool; beyond it the workers stop reading from those who ask.
 const JOBS_WAITING_MAX: usize = 4096;
 
 /// What the control plane knows of the running node.
 pub(crate) struct Facts {
-    pub(crate) node: String,
     pub(crate) started: u64,
     pub(crate) exports: Arc<Exports>,
     pub(crate) workers: Vec<Arc<WorkerMetrics>>,
@@ -54,6 +53,7 @@ pub(crate) struct Facts {
     pub(crate) tls_port: Option<u16>,
     pub(crate) tuning_peer: Arc<towline_tuning::peer::tally::Tally>,
     pub(crate) bench: Arc<towline_bench::link::server::Counters>,
+    pub(crate) tls: Option<Arc<tls::Tally>>,
     status: Status,
 }
 
@@ -99,23 +99,21 @@ struct Node {
     handed_off: tokio::sync::mpsc::Receiver<towline_io::HandOff>,
     ended: tokio::sync::mpsc::Receiver<Result<(), rustix::io::Errno>>,
     udp: Vec<std::net::UdpSocket>,
-    tls: Vec<std::net::TcpListener>,
-    tls_config: Option<Arc<rustls::ServerConfig>>,
-    http_listener: usize,
+    tls: Option<(tls::Terms, tls::Threads)>,
     caches: Vec<(String, std::path::PathBuf, towline_volume::evict::Bounds)>,
     registration: Option<Registration>,
     tuning_peer: TuningPeer,
     measuring: Measuring,
+    /// Of the data directory.
+    _lock: std::fs::File,
 }
 
 impl Node {
     fn build(effective: &Effective, mut notes: Vec<String>) -> Result<Self, NodeError> {
-        let tls_config = match &effective.tls {
-            Some(tls) => Some(relay::load(&tls.certificate.value, &tls.key.value)?),
-            None => None,
-        };
+        let terms = effective.tls.as_ref().map(tls::Terms::load).transpose()?;
         let congestion = congestion(&effective.io.congestion_control.value)?;
         let data: &Path = &effective.node.data.value;
+        let lock = data_lock::take(data)?;
         let key = key_file::load_or_make(data)?;
         let mut effective = effective.clone();
         let volumes = volumes::open(&mut effective, key, &mut notes)?;
@@ -145,12 +143,18 @@ impl Node {
         listeners.extend(measuring.listeners());
         let http_listener = doors.iter().position(|door| door.speaks == Speaks::Http);
         let workers = Workers::start(&plant, spread(doors, workers, &congestion, limits))?;
+        let target = (workers.handles(), http_listener.unwrap_or(0));
+        let tls = terms
+            .map(|terms| {
+                tls::Threads::start(tls, &terms, target, &congestion)
+                    .map(|threads| (terms, threads))
+            })
+            .transpose()?;
         let mut status = status(effective, &workers, listeners, notes);
         status.portmap |= registration.is_some();
         status.tune = tuning_peer.addresses().to_vec();
         let (uploads, models) = desks(effective, volumes)?;
         let facts = Arc::new(Facts {
-            node: effective.node.name.value.clone(),
             started: status.started,
             workers: workers.metrics().to_vec(),
             exports: plant.exports,
@@ -165,6 +169,7 @@ impl Node {
             tls_port,
             tuning_peer: tuning_peer.tally().clone(),
             bench: measuring.counters(),
+            tls: tls.as_ref().map(|(terms, _)| terms.tally.clone()),
             status,
         });
         Ok(Self {
@@ -174,12 +179,11 @@ impl Node {
             ended,
             udp,
             tls,
-            tls_config,
-            http_listener: http_listener.unwrap_or(0),
             caches: eviction::bounded(effective),
             registration,
             tuning_peer,
             measuring,
+            _lock: lock,
         })
     }
 
@@ -191,12 +195,8 @@ impl Node {
         for socket in self.udp {
             tokio::spawn(datagrams::serve(socket, self.facts.nfs.clone()));
         }
-        if let Some(config) = &self.tls_config {
-            for listener in self.tls {
-                let handles = self.workers.handles().to_vec();
-                let http = self.http_listener;
-                tokio::spawn(relay::serve(listener, config.clone(), handles, http));
-            }
+        if let Some((terms, _)) = &self.tls {
+            tokio::spawn(terms.clone().renew());
         }
         self.tuning_peer.start()?;
         let answering = self.measuring.start()?;
@@ -209,16 +209,22 @@ impl Node {
         drop(self.registration.take());
         tracing::info!("stopping: requests under way may finish");
         self.workers.drain();
+        if let Some((_, threads)) = &self.tls {
+            threads.stop();
+        }
         if let Some(models) = &self.facts.models {
             models.stop();
             models.note_uses();
         }
         let mut workers = self.workers;
-        let tuning_peer = self.tuning_peer;
+        let (tuning_peer, tls) = (self.tuning_peer, self.tls);
         let joined = tokio::task::spawn_blocking(move || {
             tuning_peer.stop();
             answering.stop();
             workers.join();
+            if let Some((_, threads)) = tls {
+                threads.join();
+            }
         });
         tokio::select! {
             _ = joined => {}
@@ -266,7 +272,9 @@ fn plant(
                 .with_models(volumes.models.clone())
                 .with_keyring(volumes.keyring.clone())
                 .with_s3_keys(s3_keys(effective))
-                .with_tls_port(tls_port),
+                .with_tls_port(tls_port)
+                .with_doors(doors(effective))
+                .with_spool(&effective.node.data.value),
         ),
         exports,
         nfs,
@@ -290,6 +298,13 @@ fn desks(effective: &Effective, volumes: Volumes) -> Result<Desks, NodeError> {
     let desk = UploadDesk::new(uploads.clone(), keyring.clone());
     let models = ModelDesk::new(uploads, keyring, signing.trusted, volumes.arriving);
     Ok((Some(Arc::new(desk)), Some(models)))
+}
+
+/// Which names and pages the node answers to.
+fn doors(effective: &Effective) -> towline_http::Doors {
+    let listen = &effective.listen;
+    let (names, origins) = (listen.names.value.clone(), listen.origins.value.clone());
+    towline_http::Doors::new(&effective.node.name.value, names, origins)
 }
 
 /// Who may read over S3.

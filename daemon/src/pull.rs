@@ -110,8 +110,9 @@ impl PullError {
     pub(crate) fn fault(&self) -> Fault {
         match self {
             Self::Store(error) => crate::models::fault(error),
-            Self::Usage(_) => Fault::new("usage", self.to_string()),
-            Self::Refused(_) | Self::Network(_) => Fault::new("peer", self.to_string()),
+            // A source that says no says it again.
+            Self::Usage(_) | Self::Refused(_) => Fault::new("usage", self.to_string()),
+            Self::Network(_) => Fault::new("peer", self.to_string()),
             Self::Stopped => Fault::new("busy", self.to_string()),
         }
     }

@@ -7,9 +7,9 @@
 //! Invariant: a file that anybody else may read is not used, one that exists is not written over,
 //! and neither a message nor `Debug` shows the secret. Not promised: that memory is wiped.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use towline_store::{PublicKey, Sha256, Signer};
@@ -96,6 +96,14 @@ pub fn make(path: &Path) -> Result<PublicKey, KeyFault> {
     let seed = Signer::new_seed().map_err(|_| KeyFault::Randomness)?;
     let signer = Signer::from_seed(&seed).map_err(|_| KeyFault::Randomness)?;
     let (key, secret) = (signer.public_key(), Sha256(seed));
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        Some(_) | None => Path::new("."),
+    };
+    // The usual place is a folder that nobody has made yet.
+    let mut making = DirBuilder::new();
+    making.recursive(true).mode(0o700);
+    making.create(folder).map_err(failed)?;
     let mut options = OpenOptions::new();
     let options = options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(path).map_err(failed)?;
@@ -104,6 +112,9 @@ pub fn make(path: &Path) -> Result<PublicKey, KeyFault> {
     );
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed)?;
     Ok(key)
 }
 
@@ -116,7 +127,7 @@ mod tests {
     #[test]
     fn a_key_is_made_once_and_read_by_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key");
+        let path = folder.path().join("not/there/key");
         let key = make(&path).unwrap();
         assert_eq!(read(&path).unwrap().public_key(), key);
         assert!(matches!(make(&path), Err(KeyFault::Exists(_))));

@@ -4,7 +4,7 @@
 //! on to the next free one only if nobody asked for a port. Not promised: the portmapper; where
 //! port 111 may not be had, the node says so and clients name their ports.
 
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -49,7 +49,8 @@ pub(crate) struct Door {
 /// Every socket.
 pub(crate) struct Sockets {
     pub(crate) doors: Vec<Door>,
-    pub(crate) tls: Vec<TcpListener>,
+    /// For each address of HTTPS a socket for each worker.
+    pub(crate) tls: Vec<Vec<OwnedFd>>,
     pub(crate) udp: Vec<UdpSocket>,
     pub(crate) nfs_port: u16,
     pub(crate) tls_port: Option<u16>,
@@ -84,7 +85,7 @@ pub(crate) fn open(effective: &Effective, workers: usize) -> Result<Sockets, Nod
             Some(opened)
         }
     };
-    let (tls, tls_port) = open_tls(effective)?;
+    let (tls, tls_port) = open_tls(effective, workers)?;
     let mut udp = Vec::new();
     let portmap = match listen.portmap.value {
         Portmap::Off => PortmapState::Absent("it is switched off".to_owned()),
@@ -134,13 +135,9 @@ fn open_port(
             }
         };
         let sockets = sockets.map_err(failed)?;
-        let bound = sockets
-            .first()
-            .and_then(|socket| rustix::net::getsockname(socket).ok());
-        let bound = bound.and_then(|any| SocketAddr::try_from(any).ok());
-        let address = bound.ok_or_else(|| failed(Errno::INVAL))?;
         // A free port that the system chose for the first address serves the others too.
-        port = address.port();
+        port = bound_port(&sockets).ok_or_else(|| failed(Errno::INVAL))?;
+        let address = SocketAddr::new(*ip, port);
         opened.push(Door {
             speaks,
             address,
@@ -149,6 +146,12 @@ fn open_port(
     }
     doors.extend(opened);
     Ok(port)
+}
+
+/// The port that the sockets of one address have.
+fn bound_port(sockets: &[OwnedFd]) -> Option<u16> {
+    let bound = rustix::net::getsockname(sockets.first()?).ok()?;
+    SocketAddr::try_from(bound).ok().map(|bound| bound.port())
 }
 
 /// Opens the sockets of one address. A port that is in use is tried again for a moment: when a
@@ -196,28 +199,28 @@ fn open_nfs(
     result
 }
 
-fn open_tls(effective: &Effective) -> Result<(Vec<TcpListener>, Option<u16>), NodeError> {
+/// Sockets of one port, for each address one for each worker, and the port.
+type TlsSockets = (Vec<Vec<OwnedFd>>, Option<u16>);
+
+fn open_tls(effective: &Effective, workers: usize) -> Result<TlsSockets, NodeError> {
     let Some(tls) = &effective.tls else {
         return Ok((Vec::new(), None));
     };
     let mut port = tls.port.value;
-    let mut listeners = Vec::new();
+    let mut opened = Vec::new();
     for ip in &effective.listen.addresses.value {
         let address = SocketAddr::new(*ip, port);
-        let failed = |error: std::io::Error| NodeError::Bind {
+        let failed = |error| NodeError::Bind {
             what: "HTTPS",
             address,
-            error: error
-                .raw_os_error()
-                .map_or(Errno::IO, Errno::from_raw_os_error),
+            error,
             hint: "Stop the other program, or choose another port in [tls]".to_owned(),
         };
-        let listener = TcpListener::bind(address).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        port = listener.local_addr().map_err(failed)?.port();
-        listeners.push(listener);
+        let sockets = listen_patiently(address, workers).map_err(failed)?;
+        port = bound_port(&sockets).ok_or_else(|| failed(Errno::INVAL))?;
+        opened.push(sockets);
     }
-    Ok((listeners, Some(port)))
+    Ok((opened, Some(port)))
 }
 
 fn open_portmap(

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use towline_base::MacKey;
 use towline_config::{self as config, Effective};
 use towline_http::{Keyring, ModelToken};
-use towline_store::{PublicKey, Signer, Store, StoreError};
+use towline_store::{BusyFault, PublicKey, Signer, Store, StoreError};
 use towline_volume::handle::HandleKeys;
 use towline_volume::tree::Writing;
 use towline_volume::{
@@ -81,6 +81,14 @@ pub(crate) fn open(
                 notes.extend(refused_note(&store));
                 let root = volume.path.value.clone();
                 models = Some(towline_http::Models::new(store, export, root));
+            }
+            Err(StoreError::Busy(BusyFault::Locked)) => {
+                return Err(NodeError::Volume {
+                    volume: volume.name.clone(),
+                    path: volume.path.value.clone(),
+                    error: "another node has its models open".to_owned(),
+                    hint: "Stop that node, or give this volume a directory of its own",
+                });
             }
             Err(error) => notes.push(format!(
                 "no models can be published or pulled here: {error}. Other files of '{}' are \

@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod case;
+pub mod certificate;
 pub mod cli;
 pub mod content;
 pub mod guest;

@@ -281,7 +281,11 @@ fn is_ready(address: SocketAddr) -> Result<bool> {
 }
 
 /// A port that nobody listens on now.
-fn free_port() -> Result<u16> {
+/// A port that nobody listens on at this moment.
+///
+/// # Errors
+/// Fails when none is found.
+pub fn free_port() -> Result<u16> {
     let count = PORTS.end - PORTS.start;
     // Each test process begins elsewhere, so that two of them seldom try the same port.
     let own = (std::process::id() as u16).wrapping_mul(37) % count;

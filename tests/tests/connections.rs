@@ -58,7 +58,7 @@ const BEHAVIOURS: [Behaviour; 7] = [
     },
     Behaviour {
         nfs: false,
-        first: b"GET / HTTP/1.1\r\nHost: x\r\nX-A: b",
+        first: b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: b",
         again: b"",
         filler: 0,
     },

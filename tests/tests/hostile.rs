@@ -305,7 +305,7 @@ fn read_door(node: &Node) -> Result<u64> {
     while started.elapsed() < Duration::from_secs(10) {
         let mut http = Wire::connect(node.http())?;
         let request =
-            "GET /files/models/door/file HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            "GET /files/models/door/file HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         http.stream().write_all(request.as_bytes())?;
         let reply = http.receive_all(1 << 16)?;
         ensure!(

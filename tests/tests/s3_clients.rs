@@ -19,7 +19,7 @@ use towline_tests::node::{Node, Settings};
 use towline_tests::paths;
 use towline_tests::process::{Running, command, must_run};
 use towline_tests::python::Python;
-use towline_tests::skip::impossible;
+use towline_tests::skip::{impossible, unless_installed};
 use towline_tests::slow::SlowWay;
 
 const CLIENT_LIMIT: Duration = Duration::from_secs(180);
@@ -258,5 +258,40 @@ fn a_killed_pull_of_objects_goes_on_where_it_stood() -> Result<()> {
     eprintln!("{before} bytes before the kill, of these {again} again");
     // At most the block that each of the eight streams was in.
     ensure!(again <= 8 * BLOCK_BYTES, "{again} bytes were fetched twice");
+    Ok(())
+}
+
+/// s3cmd compares what looks like an MD5, and once fetched every small file again.
+#[test]
+fn s3cmd_fetches_nothing_twice() -> Result<()> {
+    if !unless_installed("s3cmd", "s3cmd")? {
+        return Ok(());
+    }
+    let keys = format!("[[s3.keys]]\nid = \"{ID}\"\nsecret = \"{SECRET}\"\n");
+    let (shelf, endpoint) = served(&keys)?;
+    let host = endpoint.trim_start_matches("http://");
+    let place = shelf.node.scratch().join("synced");
+    std::fs::create_dir(&place)?;
+    let sync = || {
+        let mut s3cmd = command("s3cmd", &["sync", "--no-ssl", "--host", host]);
+        s3cmd
+            .args([
+                "--host-bucket",
+                host,
+                "--access_key",
+                ID,
+                "--secret_key",
+                SECRET,
+            ])
+            .args(["--config", "/dev/null", "s3://models/acme/tiny-llama/main/"])
+            .arg(format!("{}/", place.display()))
+            .env("HOME", shelf.node.scratch());
+        must_run(s3cmd, CLIENT_LIMIT)
+    };
+    let first = String::from_utf8_lossy(&sync()?).into_owned();
+    shelf.judge(&place)?;
+    let second = String::from_utf8_lossy(&sync()?).into_owned();
+    ensure!(first.contains("download:"), "{first}");
+    ensure!(!second.contains("download:"), "fetched again: {second}");
     Ok(())
 }

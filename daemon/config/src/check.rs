@@ -10,15 +10,18 @@ use crate::checker::{Checker, networks};
 use crate::effective::{
     BENCH_PORT_DEFAULT, Bench, CongestionControl, Effective, Engine, HTTP_PORT_DEFAULT, Io, Listen,
     LocalPorts, Log, LogFormat, NFS_PORT_DEFAULT, Node, Origin, Overrides, Portmap, Setting,
-    TLS_PORT_DEFAULT, TUNE_PORT_DEFAULT, Tls, Tune,
+    TUNE_PORT_DEFAULT, Tune,
 };
 use crate::error::{ConfigError, Problem};
 use crate::file::{self, At, File, Text};
 use crate::limits::{self, Limits};
+use crate::listen_check;
 use crate::models_check;
 use crate::s3_check;
 use crate::surroundings::Surroundings;
+use crate::tls_check;
 use crate::volume_check;
+use crate::whole;
 
 /// Longest node name, in bytes: a DNS label.
 const NAME_BYTES_MAX: usize = 63;
@@ -45,11 +48,12 @@ pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effec
         None => None,
         Some(path) => Some(Text::read(path).map_err(alone)?),
     };
-    let file = match &text {
-        None => File::default(),
-        Some(text) => text.parse().map_err(alone)?,
+    let (file, problems) = match &text {
+        None => (File::default(), Vec::new()),
+        Some(text) => whole::parse(text),
     };
-    let mut checker = Checker::new(text.as_ref());
+    let mut checker = Checker::new(text.as_ref(), around.home.clone());
+    checker.problems = problems;
     let check = &mut checker;
     let node = node(check, &file.node, overrides, around);
     let mut volumes = volume_check::volumes(check, file.volumes.as_ref(), &node.data.value);
@@ -59,7 +63,7 @@ pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effec
     let effective = Effective {
         io: io(check, &file.io),
         limits: limits(check, &file.limits),
-        tls: tls(check, &file.tls),
+        tls: tls_check::tls(check, &file.tls),
         log: log(check, &file.log),
         tune: tune(check, &file.tune, &listen),
         local_ports: check.word(
@@ -82,7 +86,8 @@ pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effec
         let notes = checker.notes;
         Ok(Effective { notes, ..effective })
     } else {
-        let problems = checker.problems;
+        let mut problems = checker.problems;
+        problems.sort_by_key(|problem| problem.place.line());
         Err(ConfigError { problems })
     }
 }
@@ -209,10 +214,12 @@ fn listen(check: &mut Checker<'_>, file: &file::Listen, overrides: &Overrides) -
         http_port,
         nfs_port,
         portmap: check.word(&file.portmap, "listen.portmap", Portmap::Auto, &words),
+        names: listen_check::names(check, &file.names),
+        origins: listen_check::origins(check, &file.origins),
     }
 }
 
-fn port(check: &mut Checker<'_>, at: &At<i64>, key: &str, default: u16) -> Setting<u16> {
+pub(crate) fn port(check: &mut Checker<'_>, at: &At<i64>, key: &str, default: u16) -> Setting<u16> {
     check.number(at, key, default, 0..=u16::MAX)
 }
 
@@ -363,35 +370,6 @@ fn limits(check: &mut Checker<'_>, file: &file::Limits) -> Limits {
     }
 }
 
-fn tls(check: &mut Checker<'_>, file: &At<file::Tls>) -> Option<Tls> {
-    let table = file.as_ref()?;
-    let start = table.span().start;
-    let (certificate, key) = match (&table.get_ref().certificate, &table.get_ref().key) {
-        (Some(certificate), Some(key)) => (certificate, key),
-        _ => {
-            check.refuse(
-                start,
-                "tls",
-                "certificate and key belong together",
-                "write both as paths of PEM files, or leave the table out",
-            );
-            return None;
-        }
-    };
-    for (at, name) in [(certificate, "tls.certificate"), (key, "tls.key")] {
-        let path = check.path(at).value;
-        if !path.is_file() {
-            let what = format!("{} is not a file", path.display());
-            check.refuse(at.span().start, name, what, "name a PEM file");
-        }
-    }
-    Some(Tls {
-        certificate: check.path(certificate),
-        key: check.path(key),
-        port: port(check, &table.get_ref().port, "tls.port", TLS_PORT_DEFAULT),
-    })
-}
-
 fn tune(check: &mut Checker<'_>, file: &file::Tune, listen: &Listen) -> Tune {
     let answer = check.any(&file.answer, true);
     let port = port(check, &file.port, "tune.port", TUNE_PORT_DEFAULT);
@@ -465,6 +443,17 @@ fn allow(check: &mut Checker<'_>, volumes: &mut [crate::effective::Volume], opti
 
 /// Tells where listeners and allow lists do not fit together.
 fn reach_notes(check: &mut Checker<'_>, effective: &Effective) {
+    let is_own = |net: &ipnet::IpNet| net.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST));
+    for volume in &effective.volumes {
+        let mut lists = volume.allow.value.iter().chain(&volume.allow_write.value);
+        if !lists.any(is_own) {
+            check.notes.push(format!(
+                "volume '{}' is not open to this very host: add \"127.0.0.0/8\" to its allow if \
+                 programs here should reach it",
+                volume.name
+            ));
+        }
+    }
     let is_outside = |address: &IpAddr| !address.to_canonical().is_loopback();
     let listens = effective.listen.addresses.value.iter().any(is_outside);
     let allows = effective.volumes.iter().any(|volume| {

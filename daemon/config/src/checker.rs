@@ -23,14 +23,17 @@ use crate::period;
 #[derive(Debug)]
 pub(crate) struct Checker<'a> {
     text: Option<&'a Text>,
+    /// What `~` stands for.
+    home: Option<PathBuf>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) notes: Vec<String>,
 }
 
 impl<'a> Checker<'a> {
-    pub(crate) fn new(text: Option<&'a Text>) -> Self {
+    pub(crate) fn new(text: Option<&'a Text>, home: Option<PathBuf>) -> Self {
         Self {
             text,
+            home,
             problems: Vec::new(),
             notes: Vec::new(),
         }
@@ -230,10 +233,18 @@ impl<'a> Checker<'a> {
         self.here(at, list)
     }
 
-    /// A path, relative ones below the folder of the file.
+    /// A path: `~` is the home of whoever runs the node, relative ones lie below the folder of the
+    /// file. Absolute then, so that messages and a change of folder mean the same place.
     pub(crate) fn path(&self, at: &Spanned<PathBuf>) -> Setting<PathBuf> {
-        let folder = self.text.and_then(|text| text.path.parent());
-        let path = folder.unwrap_or(Path::new("")).join(at.get_ref());
+        let written = at.get_ref();
+        let path = match (written.strip_prefix("~"), &self.home) {
+            (Ok(rest), Some(home)) => home.join(rest),
+            _ => {
+                let folder = self.text.and_then(|text| text.path.parent());
+                folder.unwrap_or(Path::new("")).join(written)
+            }
+        };
+        let path = std::path::absolute(&path).unwrap_or(path);
         self.here(at, path)
     }
 }

@@ -191,6 +191,10 @@ pub struct Listen {
     pub hub_port: Setting<Option<u16>>,
     /// The portmapper.
     pub portmap: Setting<Portmap>,
+    /// Names under which the node is asked besides its own, in lower case.
+    pub names: Setting<Vec<String>>,
+    /// Web pages that may use it: scheme, host and port, as browsers send them.
+    pub origins: Setting<Vec<String>>,
 }
 
 /// `[models]`
@@ -297,6 +301,17 @@ pub struct Tls {
     pub key: Setting<PathBuf>,
     /// Port; 0 is any free port.
     pub port: Setting<u16>,
+    /// Pairs for clients that name a host which they are valid for (SNI).
+    pub more: Vec<TlsPair>,
+}
+
+/// `[[tls.more]]`
+#[derive(Clone, Debug)]
+pub struct TlsPair {
+    /// PEM file with the certificate and its chain.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
 }
 
 /// `[tune]`

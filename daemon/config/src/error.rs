@@ -23,6 +23,16 @@ pub enum Place {
     Default,
 }
 
+impl Place {
+    /// The line, for putting problems in the order of the file; 0 for those outside of it.
+    pub(crate) fn line(&self) -> usize {
+        match self {
+            Self::File { at, .. } => at.map_or(0, |(line, _)| line),
+            Self::CommandLine | Self::Default => 0,
+        }
+    }
+}
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {

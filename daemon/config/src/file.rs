@@ -62,6 +62,8 @@ pub(crate) struct Listen {
     pub(crate) s3_port: At<i64>,
     pub(crate) hub_port: At<i64>,
     pub(crate) portmap: At<String>,
+    pub(crate) names: At<Vec<Spanned<String>>>,
+    pub(crate) origins: At<Vec<Spanned<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -93,6 +95,14 @@ pub(crate) struct Tls {
     pub(crate) certificate: At<PathBuf>,
     pub(crate) key: At<PathBuf>,
     pub(crate) port: At<i64>,
+    pub(crate) more: Option<Vec<Spanned<TlsPair>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsPair {
+    pub(crate) certificate: At<PathBuf>,
+    pub(crate) key: At<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -209,11 +219,6 @@ impl Text {
         })
     }
 
-    /// Parses the whole file.
-    pub(crate) fn parse(&self) -> Result<File, Problem> {
-        toml::from_str(&self.text).map_err(|error| self.refused(&error))
-    }
-
     /// Line and column from 1 of a place in bytes.
     pub(crate) fn line_column(&self, offset: usize) -> (usize, usize) {
         let before = self.text.get(..offset).unwrap_or(&self.text);
@@ -231,7 +236,8 @@ impl Text {
         }
     }
 
-    fn refused(&self, error: &toml::de::Error) -> Problem {
+    /// What serde or the parser could not take, in the words of a problem.
+    pub(crate) fn refused(&self, error: &toml::de::Error) -> Problem {
         let span = error.span().unwrap_or(0..0);
         let message = error.message().trim_end();
         let (key, what, instead) = match message.strip_prefix("unknown field `") {
@@ -259,7 +265,7 @@ impl Text {
             return (key, what, "write secret = \"...\"".to_owned());
         }
         let instead = "see 'towline config show' for every key with its present value";
-        (key, message.replace('\n', " "), instead.to_owned())
+        (key, plain(message), instead.to_owned())
     }
 
     /// Reads serde's message about an unknown field for the words that it would have known.
@@ -320,4 +326,35 @@ impl Text {
             .and_then(|rest| rest.lines().next())
             .unwrap_or("")
     }
+}
+
+/// Serde's message without the names of its types, which mean nothing to whoever wrote the file.
+fn plain(message: &str) -> String {
+    let told = message
+        .strip_prefix("invalid type: ")
+        .and_then(|rest| rest.split_once(", expected "));
+    let Some((found, expected)) = told else {
+        return message.replace('\n', " ");
+    };
+    let found = match found.split(' ').next().unwrap_or("") {
+        "string" => "a text",
+        "integer" => "a whole number",
+        "floating" => "a number with a fraction",
+        "boolean" => "true or false",
+        "sequence" => "a list",
+        "map" | "table" => "a table",
+        _ => "a date",
+    };
+    let expected = match expected.split(' ').next().unwrap_or("") {
+        "i64" | "u64" | "integer" => "a whole number",
+        "f64" => "a number",
+        "path" => "a path in quotes",
+        "struct" | "map" => "a table, under a [name] of its own",
+        _ if expected.contains("boolean") => "true or false",
+        _ if expected.contains("sequence") => "a list, in [ and ]",
+        _ if expected.contains("string") => "a text in quotes",
+        _ if expected.contains("map") => "a table, under a [name] of its own",
+        _ => "something else",
+    };
+    format!("that is {found}, and {expected} belongs there")
 }

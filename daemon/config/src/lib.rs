@@ -15,6 +15,7 @@ pub mod effective;
 pub mod error;
 mod file;
 pub mod limits;
+mod listen_check;
 mod models_check;
 mod nearest;
 pub mod period;
@@ -23,12 +24,14 @@ pub mod secret;
 pub mod show;
 pub mod status;
 pub mod surroundings;
+mod tls_check;
 mod volume_check;
+mod whole;
 
 pub use effective::{
     Bench, CongestionControl, Effective, Engine, LocalPorts, LogFormat, ModelRights, ModelToken,
-    Models, Origin, Overrides, Portmap, S3Key, Setting, Squash, Tls, TokenReach, TrustedKey, Tune,
-    Volume, VolumeKind,
+    Models, Origin, Overrides, Portmap, S3Key, Setting, Squash, Tls, TlsPair, TokenReach,
+    TrustedKey, Tune, Volume, VolumeKind,
 };
 pub use error::{ConfigError, Problem};
 pub use limits::Limits;

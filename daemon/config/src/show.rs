@@ -60,6 +60,8 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
         Portmap::Auto => "auto",
         Portmap::Off => "off",
     });
+    table.list("listen.names", &listen.names);
+    table.list("listen.origins", &listen.origins);
     table.word("io.engine", &io.engine, |value| match value {
         Engine::Auto => "auto",
         Engine::Uring => "uring",
@@ -84,6 +86,14 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
         table.path("tls.certificate", &tls.certificate);
         table.path("tls.key", &tls.key);
         table.plain("tls.port", &tls.port);
+        for pair in &tls.more {
+            let written = |path: &std::path::Path| Setting {
+                value: path.to_owned(),
+                origin: tls.certificate.origin.clone(),
+            };
+            table.path("tls.more.certificate", &written(&pair.certificate));
+            table.path("tls.more.key", &written(&pair.key));
+        }
     }
     table.word("log.format", &effective.log.format, |value| match value {
         LogFormat::Text => "text",

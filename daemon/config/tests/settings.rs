@@ -243,10 +243,13 @@ fn a_file_that_is_not_toml_or_has_a_wrong_type_is_told_at_its_place() {
         ("[listen\n", "t.toml:1:8: "),
         (
             "[listen]\nhttp_port = \"80\"\n",
-            "t.toml:2:13: listen.http_port: invalid type",
+            "t.toml:2:13: listen.http_port: that is a text, and a whole number belongs there",
         ),
         ("[node]\nname = \"a\"\nname = \"b\"\n", "t.toml:3:1: "),
-        ("[volumes]\na = 1\n", "t.toml:2:5: volumes.a: invalid type"),
+        (
+            "[volumes]\na = 1\n",
+            "t.toml:2:5: volumes.a: that is a whole number, and a table",
+        ),
     ] {
         let told = load(text, |_| {}).map(|_| ()).unwrap_err();
         assert!(told.starts_with(start), "{told}");

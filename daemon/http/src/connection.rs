@@ -18,6 +18,7 @@ use towline_io::{Demand, Output, Payload, PayloadFault, Peer, Protocol};
 
 use crate::change;
 use crate::done::{Done, Stored};
+use crate::doors::{CORS_FIELDS, CORS_METHODS, CORS_SECONDS, Visit};
 use crate::get;
 use crate::head::{self, Body, Head, HeadFault, Method};
 use crate::hub;
@@ -136,8 +137,18 @@ impl Connection {
         output: &mut Output<Done>,
     ) -> Flow {
         let mut tone = Tone::of(head, drained(head).is_some());
+        tone.is_s3 = self.face == Face::S3;
+        match self.server.doors().judge(head) {
+            Ok(Visit::Own) => {}
+            Ok(Visit::Page(origin)) => tone.page = Some(origin),
+            Ok(Visit::Preflight(origin)) => {
+                tone.page = Some(origin);
+                self.reply_preflight(tone, output);
+                return Flow::Replied;
+            }
+            Err(refusal) => return self.refuse(&refusal, tone, output),
+        }
         if self.face == Face::S3 {
-            tone.is_s3 = true;
             return s3::answer(self, head, tone, answer, output);
         }
         if hub::below(self.face, head.path).is_some() {
@@ -226,6 +237,15 @@ impl Connection {
         let tag = EntityTag::of(&stored.attributes);
         self.begin(status, tone, output, |head| {
             head.text("ETag", tag.as_bytes());
+        });
+    }
+
+    /// Tells a browser what a page may ask (the Fetch standard, section 3.3.3).
+    fn reply_preflight(&mut self, tone: Tone, output: &mut Output<Done>) {
+        self.begin(Status::NO_CONTENT, tone, output, |head| {
+            head.text("Access-Control-Allow-Methods", CORS_METHODS.as_bytes());
+            head.text("Access-Control-Allow-Headers", CORS_FIELDS.as_bytes());
+            head.text("Access-Control-Max-Age", CORS_SECONDS.as_bytes());
         });
     }
 

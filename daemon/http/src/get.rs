@@ -96,7 +96,7 @@ fn cold(
                 .server
                 .keyring()
                 .sight(request.head.authorization);
-            listing::defer(request, export, (place, sight), output)
+            listing::defer(connection, request, export, (place, sight), output)
         }
         None => {
             output.defer(move || Done::Opened(open(&export, place.names)));
@@ -104,7 +104,7 @@ fn cold(
         }
         Some(Done::Listed(page)) => {
             let page = page.map_err(|error| explain(connection, &place, error))?;
-            Ok(listing::reply(connection, request, &page, output))
+            Ok(listing::reply(connection, request, page, output))
         }
         Some(Done::Opened(found)) => {
             match found.map_err(|error| explain(connection, &place, error))? {

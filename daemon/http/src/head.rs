@@ -156,6 +156,8 @@ pub struct Head<'a> {
     pub if_modified_since: Option<&'a [u8]>,
     /// Value of `If-Unmodified-Since`.
     pub if_unmodified_since: Option<&'a [u8]>,
+    /// Value of `Origin`: which page made a browser ask.
+    pub origin: Option<&'a [u8]>,
     /// Value of `Authorization`.
     pub authorization: Option<&'a [u8]>,
     /// Value of `Content-Range`, for resumed uploads.

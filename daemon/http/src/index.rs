@@ -35,5 +35,5 @@ pub(crate) fn answer(
     } else {
         page::volumes(list)
     };
-    listing::reply(connection, request, &page, output)
+    listing::reply(connection, request, page, output)
 }

@@ -18,8 +18,6 @@ struct Directory<'a> {
     entries: Vec<Entry>,
     /// Query for the next page.
     next: Option<String>,
-    /// The directory is longer than what is looked at.
-    is_cut: bool,
 }
 
 #[derive(Serialize)]
@@ -64,6 +62,14 @@ pub(crate) fn href(name: &[u8], is_directory: bool) -> String {
     String::from_utf8_lossy(&encoded).into_owned()
 }
 
+/// Query for the next page, if there is one.
+pub(crate) fn next(listing: &Listing) -> Option<String> {
+    let last = listing.next.as_ref()?;
+    let limit = listing.question.limit;
+    let limit = limit.map_or(String::new(), |limit| format!("&limit={limit}"));
+    Some(format!("?after={}{limit}", href(last.as_bytes(), false)))
+}
+
 /// A directory.
 pub(crate) fn directory(volume: &str, place: &Place, listing: &Listing) -> Page {
     let path: String = place
@@ -71,20 +77,18 @@ pub(crate) fn directory(volume: &str, place: &Place, listing: &Listing) -> Page 
         .iter()
         .map(|name| format!("{}/", String::from_utf8_lossy(name.as_bytes())))
         .collect();
-    let entries = listing.entries.iter().map(|(name, attributes)| Entry {
-        name: String::from_utf8_lossy(name.as_bytes()).into_owned(),
-        href: href(name.as_bytes(), attributes.kind == FileKind::Directory),
-        kind: kind(attributes.kind),
-        size: attributes.size,
-        modified: date::format_rfc3339(attributes.modified.seconds),
+    let entries = listing.entries.iter().map(|entry| Entry {
+        name: String::from_utf8_lossy(entry.name.as_bytes()).into_owned(),
+        href: href(entry.name.as_bytes(), entry.kind == FileKind::Directory),
+        kind: kind(entry.kind),
+        size: entry.size,
+        modified: date::format_rfc3339(entry.modified),
     });
-    let last = listing.entries.last().filter(|_| listing.continues);
     page(&Directory {
         volume,
         path: format!("/{path}"),
         entries: entries.collect(),
-        next: last.map(|(name, _)| format!("?after={}", href(name.as_bytes(), false))),
-        is_cut: listing.is_cut,
+        next: next(listing),
     })
 }
 
@@ -104,5 +108,5 @@ pub(crate) fn volumes<'a>(list: impl Iterator<Item = (&'a str, &'static str, boo
 fn page(value: &impl Serialize) -> Page {
     let mut body = serde_json::to_vec(value).unwrap_or_default();
     body.push(b'\n');
-    Page { media: JSON, body }
+    Page::new(JSON, body)
 }

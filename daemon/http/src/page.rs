@@ -1,8 +1,9 @@
 //! Listings for people: one self-contained page, no script, light and dark.
 //!
 //! Every name is shown escaped and linked percent-encoded, so a name cannot become markup
-//! (a file may be called `<script>`). The links are plain relative references, which `rclone`
-//! and `wget -r` follow too. Invariant: nothing is fetched from anywhere else.
+//! (a file may be called `<script>`). Programs that mirror a folder take every link for an entry of
+//! it: entries are plain relative references, the way back is absolute, and what sorts is a button.
+//! Invariant: nothing is fetched from anywhere else.
 
 use std::fmt::Write;
 
@@ -10,9 +11,10 @@ use towline_base::ByteCount;
 use towline_volume::FileKind;
 
 use crate::date;
-use crate::listing::{ENTRIES_READ_MAX, HTML, Listing, Page};
-use crate::listing_json::{href, kind};
-use crate::path::Place;
+use crate::listing::{HTML, Listing, Page};
+use crate::listing_json::{href, kind, next};
+use crate::order::Column;
+use crate::path::{PREFIX, Place};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark}\
@@ -23,7 +25,9 @@ table{border-collapse:collapse;width:100%}\
 th,td{text-align:left;padding:.3rem .5rem;border-bottom:1px solid light-dark(#ddd,#333)}\
 td:first-child{overflow-wrap:anywhere}\
 .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\
-th,.q{color:light-dark(#666,#999);font-weight:400}";
+th,.q{color:light-dark(#666,#999);font-weight:400}\
+button{all:unset;cursor:pointer}button:hover{text-decoration:underline}\
+button:focus-visible{outline:2px solid}";
 
 /// A directory.
 pub(crate) fn directory(place: &Place, listing: &Listing) -> Page {
@@ -32,17 +36,17 @@ pub(crate) fn directory(place: &Place, listing: &Listing) -> Page {
         .chain(place.names.iter().map(|name| name.as_bytes()))
         .collect();
     let mut html = open(trail.last().copied().unwrap_or(volume), &trail);
-    html.push_str("<table><thead><tr><th>Name<th class=n>Size<th class=n>Modified (UTC)<tbody>");
+    heads(&mut html, listing);
     html.push_str("<tr><td><a href=\"../\">../</a><td><td>");
-    for (name, attributes) in &listing.entries {
-        let is_directory = attributes.kind == FileKind::Directory;
-        let shown = escape(name.as_bytes());
-        let link = href(name.as_bytes(), is_directory);
-        let time = date::format_short(attributes.modified.seconds);
-        let (cell, size) = match attributes.kind {
+    for entry in &listing.entries {
+        let is_directory = entry.kind == FileKind::Directory;
+        let shown = escape(entry.name.as_bytes());
+        let link = href(entry.name.as_bytes(), is_directory);
+        let time = date::format_short(entry.modified);
+        let (cell, size) = match entry.kind {
             FileKind::Directory => (format!("<a href=\"{link}\">{shown}/</a>"), String::new()),
             FileKind::Regular => {
-                let size = ByteCount(attributes.size).to_string();
+                let size = ByteCount(entry.size).to_string();
                 (format!("<a href=\"{link}\">{shown}</a>"), size)
             }
             FileKind::Symlink
@@ -50,7 +54,7 @@ pub(crate) fn directory(place: &Place, listing: &Listing) -> Page {
             | FileKind::Character
             | FileKind::Fifo
             | FileKind::Socket => {
-                let kind = kind(attributes.kind);
+                let kind = kind(entry.kind);
                 (
                     format!("{shown} <span class=q>{kind}</span>"),
                     String::new(),
@@ -99,48 +103,67 @@ fn open(title: &[u8], trail: &[&[u8]]) -> String {
     if trail.is_empty() {
         html.push_str("files");
     } else {
-        let up = "../".repeat(trail.len());
-        push(&mut html, format_args!("<a href=\"{up}\">files</a>"));
+        let files = String::from_utf8_lossy(PREFIX);
+        push(&mut html, format_args!("<a href=\"{files}\">files</a>"));
     }
+    let mut link = String::from_utf8_lossy(PREFIX).into_owned();
     for (place, name) in trail.iter().enumerate() {
-        let (shown, depth) = (escape(name), trail.len() - 1 - place);
-        if depth == 0 {
+        let shown = escape(name);
+        link.push_str(&href(name, true));
+        if place + 1 == trail.len() {
             push(&mut html, format_args!(" / {shown}"));
         } else {
-            let up = "../".repeat(depth);
-            push(&mut html, format_args!(" / <a href=\"{up}\">{shown}</a>"));
+            push(&mut html, format_args!(" / <a href=\"{link}\">{shown}</a>"));
         }
     }
     html.push_str("</h1>");
     html
 }
 
-/// What the page does not show.
-fn foot(html: &mut String, listing: &Listing) {
-    if listing.entries.is_empty() && !listing.is_cut {
-        html.push_str("<p class=q>Nothing here.");
-    }
-    if let Some((last, _)) = listing.entries.last().filter(|_| listing.continues) {
-        let next = href(last.as_bytes(), false);
+/// The heads of the columns, each a button that sorts.
+fn heads(html: &mut String, listing: &Listing) {
+    html.push_str("<form id=s></form><table><thead><tr>");
+    let order = listing.question.order;
+    for (column, word, head) in Column::ALL {
+        let class = if column == Column::Name {
+            ""
+        } else {
+            " class=n"
+        };
+        let (sorted, arrow) = match (order.column == column, order.is_down) {
+            (false, _) => ("", ""),
+            (true, false) => (" aria-sort=ascending", " \u{2191}"),
+            (true, true) => (" aria-sort=descending", " \u{2193}"),
+        };
+        let click = order.after_click(column, word);
         push(
             html,
-            format_args!("<p>There is more: <a href=\"?after={next}\">next page</a>"),
+            format_args!(
+                "<th{class}{sorted}><button form=s name=sort value=\"{click}\">{head}{arrow}\
+                 </button>"
+            ),
         );
     }
-    if listing.is_cut {
+    html.push_str("<tbody>");
+}
+
+/// What the page does not show.
+fn foot(html: &mut String, listing: &Listing) {
+    if listing.entries.is_empty() {
+        html.push_str("<p class=q>Nothing here.");
+    }
+    if let Some(next) = next(listing) {
+        let next = escape(next.as_bytes());
         push(
             html,
-            format_args!("<p>Only {ENTRIES_READ_MAX} entries of this directory are listed."),
+            format_args!("<p>There is more: <a href=\"{next}\">next page</a>"),
         );
     }
 }
 
 fn finish(mut html: String) -> Page {
     html.push_str("</html>\n");
-    Page {
-        media: HTML,
-        body: html.into_bytes(),
-    }
+    Page::new(HTML, html.into_bytes())
 }
 
 fn push(html: &mut String, text: std::fmt::Arguments<'_>) {
@@ -168,24 +191,35 @@ fn escape(text: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listing::{Body, Question};
+
+    fn text(page: Page) -> String {
+        match page.body {
+            Body::Held(bytes) => String::from_utf8(bytes).unwrap(),
+            Body::Spooled(..) => panic!("a short page lies in a file"),
+        }
+    }
 
     #[test]
     fn a_name_cannot_become_markup() {
         let place = Place::parse(b"v/%3Cscript%3E/").unwrap();
         let listing = Listing {
             entries: Vec::new(),
-            continues: false,
-            is_cut: true,
+            next: Some(towline_volume::Name::new(b"<b>").unwrap()),
+            question: Question::default(),
         };
-        let html = String::from_utf8(directory(&place, &listing).body).unwrap();
-        assert!(!html.contains("<script"), "{html}");
-        assert!(html.contains("&lt;script&gt;") && html.contains("Only 1000000 entries"));
+        let html = text(directory(&place, &listing));
+        assert!(!html.contains("<script") && !html.contains("<b>"), "{html}");
+        assert!(html.contains("&lt;script&gt;") && html.contains("?after=%3Cb%3E"));
+        // What a mirror may follow: one step up, the trail from the root, the next page.
+        let links: Vec<&str> = html.split("href=\"").skip(1).collect();
+        assert!(links[0].starts_with("/files/\"") && links[1].starts_with("/files/v/\""));
         assert_eq!(escape(b"a\"'&\n\xff"), "a&quot;&#39;&amp;\u{fffd}\u{fffd}");
     }
 
     #[test]
     fn an_empty_index_says_why() {
-        let html = String::from_utf8(volumes([].into_iter()).body).unwrap();
+        let html = text(volumes([].into_iter()));
         assert!(html.contains("No volume is open to your address"));
     }
 }

@@ -1,7 +1,8 @@
 //! The path of a request below `/files/`: decoded once, into names that cannot escape.
 //!
-//! Governed by RFC 3986 sections 2.1 and 3.3. Every segment is percent-decoded and then must be
-//! a [`Name`], so `..`, `%2e%2e`, an encoded slash and a NUL are refused whatever way they are
+//! Governed by RFC 3986 sections 2.1, 3.3 and 4.2. Segments that are empty or a plain `.` are
+//! dropped: clients write `./12:30.log`, since `12:30.log` would be another scheme. Every other one is
+//! percent-decoded and then must be a [`Name`], so `..`, `%2e%2e`, an encoded slash and a NUL are refused whatever way they are
 //! written (threat F1). A backslash is an ordinary byte of a name here, as it is for the kernel.
 //! Invariant: decoding happens once; a decoded `%` is never decoded again.
 
@@ -23,8 +24,8 @@ pub enum PathFault {
     /// `%` without two hexadecimal digits behind it.
     #[error("a '%' in the path must be followed by two hexadecimal digits")]
     BadEscape,
-    /// A segment that is no name: empty, `.`, `..`, too long, with `/` or NUL.
-    #[error("the path has a part that is no name: empty, '.', '..', too long, or with '/' or NUL")]
+    /// A segment that is no name: `..`, an encoded `.`, too long, with `/` or NUL.
+    #[error("the path has a part that is no name: '..', '%2E', too long, or with '/' or NUL")]
     BadName,
     /// More than [`NAMES_MAX`] names or [`PATH_BYTES_MAX`] bytes.
     #[error("the path is too long")]
@@ -56,13 +57,12 @@ impl Place {
         if below.is_empty() {
             return Ok(place);
         }
-        let (below, is_directory) = match below.strip_suffix(b"/") {
-            Some(rest) => (rest, true),
-            None => (below, false),
-        };
-        place.is_directory = is_directory;
+        place.is_directory = below.ends_with(b"/") || below.ends_with(b"/.") || below == b".";
         let mut bytes = 0;
         for segment in below.split(|byte| *byte == b'/') {
+            if matches!(segment, b"" | b".") {
+                continue;
+            }
             let name = decode(segment)?;
             Name::check(&name).map_err(|_| PathFault::BadName)?;
             if place.volume.is_none() {
@@ -162,16 +162,15 @@ mod tests {
             "m/../x",
             "m/%2e%2e/x",
             "m/.%2E",
-            "m/.",
+            "m/%2e",
             "m/a%2fb",
             "m/%2F",
             "m/a%00b",
             "../x",
             "%2e%2e",
-            "m//x",
-            "/x",
-            "m/x//",
-            "//",
+            "m//..",
+            "m/./../x",
+            "m/%2E/x",
         ] {
             assert_eq!(
                 Place::parse(below.as_bytes()),
@@ -186,6 +185,24 @@ mod tests {
                 "{below}"
             );
         }
+    }
+
+    /// rclone writes a name with a colon as `./a:b`, and lost it.
+    #[test]
+    fn parts_that_say_nothing_are_dropped() {
+        for below in ["m/./a:b", "m//a:b", "/m/a:b", "./m/a:b", "m/.//./a:b"] {
+            assert_eq!(names(below), [b"a:b"], "{below}");
+            assert!(!Place::parse(below.as_bytes()).unwrap().is_directory);
+        }
+        for below in ["m/x//", "m/x/.", "//", "m/.", "."] {
+            assert!(
+                Place::parse(below.as_bytes()).unwrap().is_directory,
+                "{below}"
+            );
+        }
+        assert_eq!(Place::parse(b"//").unwrap().volume, None);
+        assert_eq!(names("m/.a"), [b".a"]);
+        assert_eq!(names("m/..."), [b"..."]);
     }
 
     #[test]

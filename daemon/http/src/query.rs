@@ -33,6 +33,13 @@ impl<'a> Query<'a> {
         self.all(name).next().flatten()
     }
 
+    /// Every name, as it was sent; empty pairs have none.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let pairs = self.0.split(|byte| *byte == b'&');
+        let name = |pair: &'a [u8]| pair.split(|byte| *byte == b'=').next().unwrap_or(pair);
+        pairs.map(name).filter(|name| !name.is_empty())
+    }
+
     /// Whether a name stands there, with a value or without.
     pub(crate) fn is_named(&self, name: &str) -> bool {
         let mut pairs = self.0.split(|byte| *byte == b'&');

@@ -6,6 +6,7 @@
 //! own growth.
 
 use crate::date::DATE_BYTES;
+use crate::doors::CORS_SHOWN;
 use crate::head::{Head, Method};
 use crate::s3;
 use crate::status::{Extra, Refusal, Status};
@@ -23,6 +24,8 @@ pub(crate) struct Tone {
     pub(crate) wants_json: bool,
     /// A body that explains is XML, in the words of S3.
     pub(crate) is_s3: bool,
+    /// A page of this origin asks, and may read the reply.
+    pub(crate) page: Option<&'static str>,
 }
 
 impl Tone {
@@ -35,6 +38,7 @@ impl Tone {
             is_head: head.method == Method::Head,
             wants_json: head.wants_json,
             is_s3: false,
+            page: None,
         }
     }
 
@@ -45,6 +49,7 @@ impl Tone {
         is_head: false,
         wants_json: false,
         is_s3: false,
+        page: None,
     };
 }
 
@@ -71,6 +76,11 @@ impl<'b> ReplyHead<'b> {
             head.text("Connection", b"close");
         } else if tone.is_http_1_0 {
             head.text("Connection", b"keep-alive");
+        }
+        if let Some(origin) = tone.page {
+            head.text("Access-Control-Allow-Origin", origin.as_bytes());
+            head.text("Access-Control-Expose-Headers", CORS_SHOWN.as_bytes());
+            head.text("Vary", b"Origin");
         }
         head
     }
@@ -151,7 +161,7 @@ pub(crate) fn refuse(buffer: &mut Vec<u8>, refusal: &Refusal, date: &[u8; DATE_B
         Extra::Size(size) => head.text("Content-Range", format!("bytes */{size}").as_bytes()),
         Extra::Held(0) => {}
         Extra::Held(held) => head.text("Range", format!("bytes=0-{}", held - 1).as_bytes()),
-        Extra::Challenge => head.text("WWW-Authenticate", b"Bearer realm=\"towline\""),
+        Extra::Challenge => challenge(&mut head),
         Extra::Retry => head.text("Retry-After", b"1"),
     }
     head.text("Content-Type", media.as_bytes());
@@ -161,6 +171,16 @@ pub(crate) fn refuse(buffer: &mut Vec<u8>, refusal: &Refusal, date: &[u8; DATE_B
     if !tone.is_head {
         buffer.extend_from_slice(body.as_bytes());
     }
+}
+
+/// Both ways of sending a token (RFC 9110 section 11.6.1): many clients know Basic only, and wait to
+/// be asked for it. In two lines, since some read only the first scheme of one.
+pub(crate) fn challenge(head: &mut ReplyHead<'_>) {
+    head.text("WWW-Authenticate", b"Bearer realm=\"towline\"");
+    head.text(
+        "WWW-Authenticate",
+        b"Basic realm=\"towline\", charset=\"UTF-8\"",
+    );
 }
 
 #[cfg(test)]

@@ -37,21 +37,46 @@ const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 /// What is told as region: that of clients which name none.
 const REGION: &str = "us-east-1";
 
-/// Parts of a bucket's query that ask for something else than its objects, all refused.
-const OTHER_QUESTIONS: [&str; 12] = [
-    "acl",
-    "cors",
-    "encryption",
-    "lifecycle",
-    "logging",
-    "notification",
-    "object-lock",
-    "policy",
-    "tagging",
-    "uploads",
-    "versions",
-    "website",
+/// What may stand in any query: a signature, and the operation's name, which some clients add.
+const ALWAYS: [&str; 4] = ["x-id", "AWSAccessKeyId", "Signature", "Expires"];
+
+/// What may stand in the query of the list of buckets. There is one bucket, so nothing chooses.
+const OF_BUCKETS: [&str; 4] = [
+    "max-buckets",
+    "prefix",
+    "continuation-token",
+    "bucket-region",
 ];
+
+/// What may stand in the query of a bucket.
+const OF_BUCKET: [&str; 10] = [
+    "location",
+    "list-type",
+    "prefix",
+    "delimiter",
+    "max-keys",
+    "continuation-token",
+    "start-after",
+    "marker",
+    "encoding-type",
+    "fetch-owner",
+];
+
+/// What may stand in the query of an object.
+const OF_OBJECT: [&str; 2] = ["versionId", "partNumber"];
+
+const OTHER_QUESTION: Fault = Fault::Said(
+    Status::NOT_IMPLEMENTED,
+    "NotImplemented",
+    "this S3 answers ListBuckets, HeadBucket, GetBucketLocation, ListObjectsV2, ListObjects, \
+     HeadObject and GetObject, and nothing that the query asks for beside them",
+);
+
+const NO_VERSION: Fault = Fault::Said(
+    Status::NOT_FOUND,
+    "NoSuchVersion",
+    "objects have no versions here: revisions of a model are keys, ORG/MODEL/REVISION/PATH",
+);
 
 /// What a question gives.
 enum Answer {
@@ -134,9 +159,9 @@ pub(crate) fn answer(
 
 fn judge(connection: &Connection, head: &Head<'_>) -> Result<Answer, Fault> {
     let keys = connection.server.s3_keys();
-    let is_known = !keys.is_empty();
+    let with_keys = !keys.is_empty();
     let keyring = connection.server.keyring();
-    let sight = if is_known {
+    let sight = if with_keys {
         let (now, _) = connection.worker.borrow_mut().date();
         let key = sign::verify(keys, head, now).map_err(Fault::Sign)?;
         keyring.sight_of(key.prefixes())
@@ -147,7 +172,7 @@ fn judge(connection: &Connection, head: &Head<'_>) -> Result<Answer, Fault> {
         return Err(NO_BUCKET);
     };
     let (export, address) = (models.export(), connection.address());
-    let allowed = if is_known {
+    let allowed = if with_keys {
         access::judge_address(export, address, Reach::Read)
     } else {
         access::judge(export, address, head.authorization, Reach::Read)
@@ -176,6 +201,20 @@ fn judge(connection: &Connection, head: &Head<'_>) -> Result<Answer, Fault> {
         None => (Some(path), None),
     };
     let (bucket, key) = (bucket.unwrap_or(&[]), key.unwrap_or(&[]));
+    let known: &[&str] = match (bucket, key) {
+        ([], _) => &OF_BUCKETS,
+        (_, []) => &OF_BUCKET,
+        _ => &OF_OBJECT,
+    };
+    // A question that is not understood is never answered with an object.
+    let is_known = |name: &[u8]| {
+        let starts = name.get(..6).unwrap_or(&[]);
+        let mut named = known.iter().chain(&ALWAYS);
+        named.any(|own| own.as_bytes() == name) || starts.eq_ignore_ascii_case(b"x-amz-")
+    };
+    if !Query(head.query).names().all(is_known) {
+        return Err(OTHER_QUESTION);
+    }
     if bucket.is_empty() {
         return Ok(Answer::Page(list::buckets(&export.name)));
     }
@@ -185,7 +224,20 @@ fn judge(connection: &Connection, head: &Head<'_>) -> Result<Answer, Fault> {
     if key.is_empty() {
         return self::bucket(&models, head, sight);
     }
-    object(&models, key, (is_known, sight))
+    version(head)?;
+    object(&models, key, (with_keys, sight))
+}
+
+/// Objects have one version, which is called null, and one part.
+fn version(head: &Head<'_>) -> Result<(), Fault> {
+    let query = Query(head.query);
+    if query.is_named("versionId") && query.text("versionId").as_deref() != Some("null") {
+        return Err(NO_VERSION);
+    }
+    if query.is_named("partNumber") && query.number("partNumber") != Some(1) {
+        return Err(OTHER_QUESTION);
+    }
+    Ok(())
 }
 
 /// What is asked of a bucket: HeadBucket, GetBucketLocation, ListObjectsV2 and ListObjects.
@@ -200,11 +252,6 @@ fn bucket(models: &Models, head: &Head<'_>, sight: Sight) -> Result<Answer, Faul
             list::DECLARATION
         );
         return Ok(Answer::Page(page));
-    }
-    if OTHER_QUESTIONS.into_iter().any(|name| query.is_named(name)) {
-        let why = "this S3 answers HeadBucket, GetBucketLocation, ListObjectsV2, HeadObject and \
-                   GetObject only";
-        return Err(Fault::Said(Status::NOT_IMPLEMENTED, "NotImplemented", why));
     }
     let question = list::Question::parse(head.query)
         .map_err(|why| Fault::Said(Status::BAD_REQUEST, "InvalidArgument", why))?;
@@ -256,12 +303,15 @@ fn dress(revision: &CatalogRevision, file: &CatalogFile, is_known: bool) -> Dres
     }
 }
 
-/// Sixty-four hex digits, so that nobody takes them for an MD5.
+/// As S3 names objects that came in parts: 32 hex digits, a dash and a number. Programs take an ETag
+/// without a dash for an MD5, compare it, and fetch everything again.
 fn tag(file: &CatalogFile) -> String {
-    match file.sha256 {
+    let mut digits = match file.sha256 {
         Some(sha256) => sha256.to_string(),
         None => file.id.to_string(),
-    }
+    };
+    digits.truncate(32);
+    digits + "-1"
 }
 
 /// The code of S3 for a refusal that a file would get too.

@@ -3,10 +3,12 @@
 //! Invariant: exports and limits do not change while the node runs. The lock here is taken once
 //! per worker and when somebody reads the counters, never on the way of a request.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use towline_volume::Exports;
 
+use crate::doors::Doors;
 use crate::keyring::Keyring;
 use crate::metrics::{Counters, METRICS, Metric};
 use crate::models::Models;
@@ -36,6 +38,8 @@ pub struct Server {
     keyring: Arc<Keyring>,
     s3_keys: Vec<Key>,
     tls_port: Option<u16>,
+    doors: Doors,
+    spool: Option<PathBuf>,
     workers: Mutex<Vec<Arc<Counters>>>,
 }
 
@@ -50,6 +54,8 @@ impl Server {
             keyring: Arc::default(),
             s3_keys: Vec::new(),
             tls_port: None,
+            doors: Doors::default(),
+            spool: None,
             workers: Mutex::default(),
         }
     }
@@ -64,6 +70,30 @@ impl Server {
     #[must_use]
     pub fn with_keyring(self, keyring: Arc<Keyring>) -> Self {
         Self { keyring, ..self }
+    }
+
+    /// The same with a folder for long listings while they are sent.
+    #[must_use]
+    pub fn with_spool(self, folder: &Path) -> Self {
+        let spool = Some(folder.to_owned());
+        Self { spool, ..self }
+    }
+
+    /// Where long listings lie while they are sent.
+    pub(crate) fn spool(&self) -> Option<&Path> {
+        self.spool.as_deref()
+    }
+
+    /// The same with the names of the node and the pages that may use it.
+    #[must_use]
+    pub fn with_doors(self, doors: Doors) -> Self {
+        Self { doors, ..self }
+    }
+
+    /// The names of the node and the pages that may use it.
+    #[must_use]
+    pub fn doors(&self) -> &Doors {
+        &self.doors
     }
 
     /// The tokens for models.

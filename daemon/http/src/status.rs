@@ -53,6 +53,7 @@ statuses! {
     UNSUPPORTED_BODY 415 "Unsupported Media Type";
     UNSATISFIABLE 416 "Range Not Satisfiable";
     EXPECTATION_FAILED 417 "Expectation Failed";
+    MISDIRECTED 421 "Misdirected Request";
     HEAD_TOO_LARGE 431 "Request Header Fields Too Large";
     INTERNAL 500 "Internal Server Error";
     NOT_IMPLEMENTED 501 "Not Implemented";
@@ -213,8 +214,7 @@ impl From<PathFault> for Refusal {
                 "a '%' in the path must be followed by two hexadecimal digits; write %25 for '%'"
             }
             PathFault::BadName => {
-                "the path has a part that is no name: empty, '.', '..', too long, or with '/' or \
-                 NUL in it"
+                "the path has a part that is no name: '..', '%2E', too long, or with '/' or NUL in it"
             }
             PathFault::TooLong => "the path is too long",
         };

@@ -16,6 +16,7 @@ mod connection;
 pub mod datagrams;
 mod engine;
 pub mod identity;
+pub mod kernel_tls;
 pub mod limits;
 pub mod listener;
 mod mailbox;

@@ -28,7 +28,7 @@ pub enum Congestion {
 
 impl Congestion {
     /// Sets it on an accepted socket. A refusal leaves the host's.
-    pub(crate) fn apply(&self, socket: &OwnedFd) {
+    pub fn apply(&self, socket: &impl AsFd) {
         let name = match self {
             Self::Host => return,
             Self::Named(name) => name,

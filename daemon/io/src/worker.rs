@@ -311,7 +311,11 @@ impl<S: Service> Worker<S> {
                 Mail::Done(token, done) => self.completed(token, done),
                 Mail::Lost(token) => self.close(token, "a job of it panicked"),
                 Mail::Read(token, read) => self.cold_read_ended(token, read),
-                Mail::Adopt(socket, peer, listener) => self.adopt(socket, peer, listener, false),
+                Mail::Adopt(socket, peer, listener) => {
+                    let domain = rustix::net::sockopt::socket_domain(&socket);
+                    let is_tcp = domain != Ok(rustix::net::AddressFamily::UNIX);
+                    self.adopt(socket, peer, listener, is_tcp);
+                }
                 Mail::Drain => self.begin_drain(),
             }
         }

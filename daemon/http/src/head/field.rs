@@ -41,6 +41,7 @@ pub(super) struct Fields<'a> {
     if_modified_since: Option<&'a [u8]>,
     if_unmodified_since: Option<&'a [u8]>,
     authorization: Option<&'a [u8]>,
+    origin: Option<&'a [u8]>,
     content_range: Option<&'a [u8]>,
 }
 
@@ -75,6 +76,7 @@ impl<'a> Fields<'a> {
             b"if-none-match" => once(&mut self.if_none_match, value),
             b"if-modified-since" => once(&mut self.if_modified_since, value),
             b"if-unmodified-since" => once(&mut self.if_unmodified_since, value),
+            b"origin" => once(&mut self.origin, value),
             b"authorization" => once(&mut self.authorization, value),
             b"content-range" => once(&mut self.content_range, value),
             b"content-length" => self.take_length(value),
@@ -153,6 +155,7 @@ impl<'a> Fields<'a> {
             if_none_match: self.if_none_match,
             if_modified_since: self.if_modified_since,
             if_unmodified_since: self.if_unmodified_since,
+            origin: self.origin,
             authorization: self.authorization,
             content_range: self.content_range,
             lines: &[],

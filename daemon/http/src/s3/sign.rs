@@ -72,6 +72,8 @@ pub enum SignFault {
     Missing,
     /// A signature that cannot be read.
     Malformed,
+    /// One of version 2.
+    Old,
     /// An id that is none of ours.
     UnknownKey,
     /// The time is too far from ours.
@@ -87,7 +89,7 @@ impl SignFault {
     #[must_use]
     pub fn status(self) -> Status {
         match self {
-            Self::Malformed => Status::BAD_REQUEST,
+            Self::Malformed | Self::Old => Status::BAD_REQUEST,
             Self::Missing | Self::UnknownKey | Self::Skewed | Self::Expired | Self::Wrong => {
                 Status::FORBIDDEN
             }
@@ -100,6 +102,7 @@ impl SignFault {
         match self {
             Self::Missing | Self::Expired => "AccessDenied",
             Self::Malformed => "AuthorizationHeaderMalformed",
+            Self::Old => "InvalidRequest",
             Self::UnknownKey => "InvalidAccessKeyId",
             Self::Skewed => "RequestTimeTooSkewed",
             Self::Wrong => "SignatureDoesNotMatch",
@@ -114,6 +117,11 @@ impl SignFault {
             Self::Malformed => {
                 "the signature cannot be read: version 4 for the service s3 is spoken here, in the \
                  Authorization field or as a presigned URL, with the host among the signed fields"
+            }
+            Self::Old => {
+                "that is a signature of version 2; version 4 is spoken here. For 'aws s3 presign': aws \
+                 configure set default.s3.signature_version s3v4; for boto3: \
+                 Config(signature_version='s3v4')"
             }
             Self::UnknownKey => "the access key id is none of [[s3.keys]] on the node",
             Self::Skewed => {
@@ -155,10 +163,12 @@ impl Sent {
                 let time = time.ok_or(SignFault::Malformed)?;
                 in_field(value, time).ok_or(SignFault::Malformed).map(Some)
             }
+            Some(value) if value.starts_with(b"AWS ") => Err(SignFault::Old),
             Some(_) => Err(SignFault::Malformed),
             None => match in_query(head.query) {
                 Found::Absent => Ok(None),
                 Found::Broken => Err(SignFault::Malformed),
+                Found::Old => Err(SignFault::Old),
                 Found::Whole(sent) => Ok(Some(*sent)),
             },
         }
@@ -169,6 +179,7 @@ impl Sent {
 enum Found {
     Absent,
     Broken,
+    Old,
     Whole(Box<Sent>),
 }
 
@@ -203,6 +214,9 @@ fn in_query(query: &[u8]) -> Found {
         value.filter(|_| found.next().is_none())
     };
     let Some(algorithm) = get("X-Amz-Algorithm") else {
+        if get("AWSAccessKeyId").is_some() && get("Signature").is_some() {
+            return Found::Old;
+        }
         return Found::Absent;
     };
     let text = |name| std::str::from_utf8(get(name)?).ok();
@@ -464,7 +478,8 @@ mod tests {
             ("=host;", "=", SignFault::Malformed),
             ("/s3/", "/ec2/", SignFault::Malformed),
             ("=34b", "=4b", SignFault::Malformed),
-            ("AWS4-HMAC-SHA256", "AWS", SignFault::Malformed),
+            ("AWS4-HMAC-SHA256", "AWS5", SignFault::Malformed),
+            ("AWS4-HMAC-SHA256", "AWS", SignFault::Old),
         ] {
             assert_eq!(
                 judge(&request.replacen(from, to, 1), NOW),

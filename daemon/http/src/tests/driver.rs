@@ -105,7 +105,13 @@ impl Node {
             },
         ];
         let exports = Arc::new(Exports::new(list.into_iter().map(Arc::new).collect(), keys));
-        let server = Arc::new(Server::new(exports.clone(), limits));
+        let server = Arc::new(
+            Server::new(exports.clone(), limits).with_doors(crate::Doors::new(
+                "n",
+                Vec::new(),
+                Vec::new(),
+            )),
+        );
         let view = Rc::new(RefCell::new(View::new(exports)));
         let factory = Factory::new(server.clone(), view);
         Self {

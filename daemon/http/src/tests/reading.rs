@@ -208,7 +208,6 @@ fn nothing_outside_a_volume_is_reached() {
         "/files/models/..%2fsecret",
         "/files/models/a%00",
         "/files/../secret",
-        "/files/models//a.txt",
         "/files/models/%zz",
     ] {
         assert_eq!(node.ask(&get(path)).status, 400, "{path}");
@@ -249,10 +248,12 @@ fn a_volume_with_tokens_needs_one_at_every_request() {
     node.write("locked/x", b"x");
     let bare = node.ask(&get("/files/locked/x"));
     assert_eq!(bare.status, 401);
-    assert_eq!(
-        bare.field("WWW-Authenticate"),
-        Some("Bearer realm=\"towline\"")
-    );
+    // Clients that know Basic only wait to be asked for it.
+    let text = &bare.head;
+    for scheme in ["Bearer realm=\"towline\"", "Basic realm=\"towline\""] {
+        let line = format!("WWW-Authenticate: {scheme}");
+        assert!(text.contains(&line), "{text}");
+    }
     let with = |token: &str| get_with("/files/locked/x", &format!("Authorization: {token}"));
     let mut client = node.client();
     assert_eq!(client.ask(&with("Bearer reader")).status, 200);
