@@ -201,6 +201,7 @@ fn describe_all(list: &wire::Models) -> String {
         model.revisions.iter().map(|revision| {
             vec![
                 model.name.clone(),
+                kind(&model.name).to_owned(),
                 tags(revision),
                 short(&revision.revision),
                 revision.files.to_string(),
@@ -210,7 +211,10 @@ fn describe_all(list: &wire::Models) -> String {
         })
     });
     let rows: Vec<Vec<String>> = rows.collect();
-    table::layout(&["MODEL", "TAGS", "REVISION", "FILES", "SIZE", ""], &rows)
+    table::layout(
+        &["MODEL", "TYPE", "TAGS", "REVISION", "FILES", "SIZE", ""],
+        &rows,
+    )
 }
 
 fn describe(model: &wire::Model, wanted: &str) -> String {
@@ -272,6 +276,12 @@ fn describe_usage(usage: &wire::Usage) -> String {
         size(usage.free)
     ));
     text
+}
+
+/// What a name is the name of.
+fn kind(name: &str) -> &'static str {
+    let name = name.parse::<towline_store::RepoName>();
+    name.map_or("", |name| name.kind().word())
 }
 
 /// What else there is to know of a revision.

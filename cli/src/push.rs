@@ -10,6 +10,7 @@ mod signed;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use towline_store::{RepoKind, RepoName};
 use towlined::models::wire;
 
 use crate::bar::size;
@@ -24,6 +25,7 @@ Examples:
   towline push --json ./out acme/run-17 | jq -r .revision
   TOWLINE_TOKEN=... towline push ./out acme/run-17 --node http://10.0.0.1:8420
   towline push ./out acme/run-17 --sign-key ~/.config/towline/key
+  towline push --type dataset ./rows acme/rows       the same as: push ./rows datasets/acme/rows
 
 The tag is 'main' unless another is named behind a colon. Pushing the same content again
 stores nothing. To a node elsewhere only files go that it lacks, and one that broke off goes
@@ -41,8 +43,11 @@ pub(crate) struct Push {
     token: NodeToken,
     /// The folder.
     directory: PathBuf,
-    /// Name and tag: ORG/MODEL or ORG/MODEL:TAG.
+    /// Name and tag: ORG/MODEL, MODEL, or with :TAG behind it.
     name: String,
+    /// What it is: datasets and spaces have names of their own, like datasets/ORG/NAME.
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["model", "dataset", "space"])]
+    kind: Option<String>,
     /// What is said about the revision.
     #[arg(long, short, default_value = "publish")]
     message: String,
@@ -79,19 +84,38 @@ pub(crate) fn run(push: &Push) -> Result<(), Failure> {
 
 /// Lets the node read the folder.
 fn hand_over(push: &Push, node: &NodeUrl, directory: &Path) -> Result<wire::Task, Failure> {
-    let (name, tag) = name_and_tag(&push.name);
+    let (name, tag) = push.name_and_tag()?;
     let signed = match &push.sign_key {
         None => None,
         Some(_) => signed::folder(push, node, directory)?.signed,
     };
     let request = wire::Push {
         directory: directory.to_owned(),
-        name: name.to_owned(),
-        tag: tag.unwrap_or("main").to_owned(),
+        name,
+        tag,
         message: push.message.clone(),
         signed,
     };
     client::post(node, "/v1/models/push", &request)
+}
+
+impl Push {
+    /// The whole name, with its kind in front, and the tag.
+    fn name_and_tag(&self) -> Result<(String, String), Failure> {
+        let (name, tag) = name_and_tag(&self.name);
+        let kind = self.kind.as_deref().and_then(RepoKind::of_word);
+        let usage = |fault: towline_store::NameFault| Failure::usage(fault.to_string());
+        let name: RepoName = match kind {
+            // A name that says what it is may be written with --type, too.
+            Some(kind) if kind != RepoKind::Model && name.starts_with(kind.prefix()) => {
+                name.parse().map_err(usage)?
+            }
+            Some(kind) => RepoName::of_kind(kind, name).map_err(usage)?,
+            None => name.parse().map_err(usage)?,
+        };
+        let tag = tag.unwrap_or("main").to_owned();
+        Ok((name.to_string(), tag))
+    }
 }
 
 /// Cuts `ORG/MODEL:TAG` at its colon.

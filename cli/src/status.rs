@@ -50,6 +50,7 @@ pub(crate) fn describe(status: &Status) -> String {
                 ListenerProtocol::Http => "http",
                 ListenerProtocol::Https => "https",
                 ListenerProtocol::S3 => "s3",
+                ListenerProtocol::Hub => "hub",
                 ListenerProtocol::Nfs => "nfs",
                 ListenerProtocol::Portmap => "portmap",
                 ListenerProtocol::Iperf3 => "iperf3",

@@ -30,6 +30,7 @@ use towline_io::{HandOff, Peer};
 use towline_volume::Reach;
 
 use crate::control_metrics;
+use crate::hub_upload;
 use crate::node::Facts;
 
 /// Connections that may wait for the control plane; more are closed by the workers.
@@ -62,9 +63,10 @@ pub(crate) async fn serve(mut handed_off: tokio::sync::mpsc::Receiver<HandOff>, 
         let facts = facts.clone();
         tokio::spawn(async move {
             let peer = connection.peer.address;
-            let is_upload = UPLOADS
-                .iter()
-                .any(|start| connection.unread.starts_with(start));
+            let is_upload = facts.hub_port == Some(connection.peer.local.port())
+                || UPLOADS
+                    .iter()
+                    .any(|start| connection.unread.starts_with(start));
             let limit = if is_upload { UPLOAD_MAX } else { REQUEST_MAX };
             match tokio::time::timeout(limit, answer(connection, facts)).await {
                 Ok(Ok(())) => {}
@@ -81,9 +83,14 @@ pub(crate) async fn serve(mut handed_off: tokio::sync::mpsc::Receiver<HandOff>, 
 async fn answer(connection: HandOff, facts: Arc<Facts>) -> io::Result<()> {
     let peer = connection.peer;
     let stream = Rewound::new(connection)?;
+    let at_hub = facts.hub_port == Some(peer.local.port());
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let facts = facts.clone();
         async move {
+            let request = match at_hub {
+                true => hub_upload::below_prefix(request),
+                false => request,
+            };
             let page = facts
                 .http
                 .doors()
@@ -193,7 +200,16 @@ async fn upload(request: Request<Incoming>, peer: &Peer, facts: Arc<Facts>) -> R
         .and_then(|host| host.to_str().ok())
         .unwrap_or("localhost")
         .to_owned();
-    let answer = desk.answer(request, &host).await;
+    let scheme = match facts.tls_port == Some(peer.local.port()) {
+        true => "https",
+        false => "http",
+    };
+    let prefix = match facts.hub_port == Some(peer.local.port()) {
+        true => "",
+        false => "/hf",
+    };
+    let base = format!("{scheme}://{host}{prefix}");
+    let answer = desk.answer(request, base).await;
     let why = answer.body.get("error").and_then(|why| why.as_str());
     let why = why.and_then(|why| HeaderValue::from_str(why).ok());
     let mut reply = with_type(

@@ -18,6 +18,7 @@ pub(crate) fn listeners(doors: &[sockets::Door], tls_port: Option<u16>) -> Vec<s
         let protocol = match door.speaks {
             Speaks::Http => ListenerProtocol::Http,
             Speaks::S3 => ListenerProtocol::S3,
+            Speaks::Hub => ListenerProtocol::Hub,
             Speaks::Nfs => ListenerProtocol::Nfs,
             Speaks::Portmap => ListenerProtocol::Portmap,
         };

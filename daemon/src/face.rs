@@ -18,6 +18,8 @@ pub(crate) enum Speaks {
     Http,
     /// Read-only, over HTTP.
     S3,
+    /// The hub's clients, over HTTP, without a prefix.
+    Hub,
     Nfs,
     Portmap,
 }
@@ -177,6 +179,7 @@ impl Service for Faces {
         let core = match self.speaks.get(listener)? {
             Speaks::Http => Core::Http(self.http.accept(peer)),
             Speaks::S3 => Core::Http(self.http.accept_s3(peer)),
+            Speaks::Hub => Core::Http(self.http.accept_hub(peer)),
             Speaks::Nfs => Core::Nfs(self.nfs.connection(nfs::Programs::Nfs, peer)?),
             Speaks::Portmap => Core::Nfs(self.nfs.connection(nfs::Programs::Portmap, peer)?),
         };

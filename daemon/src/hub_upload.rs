@@ -1,28 +1,36 @@
 //! Publishing as hub clients do it: `hf upload`, over HTTP, without Xet.
 //!
-//! Governed by the calls of huggingface_hub 0.36 to 2.4: create, preupload, LFS batch, PUT, commit,
-//! branch. Whoever changes anything sends a token of `[[models.tokens]]` that may publish the
-//! model; nobody publishes without one, and a PUT goes only where such a client was sent.
-//! Invariant: a commit is published whole or not at all, and moves its branch in one step. Not
-//! promised: pull requests, Xet, and LFS uploads in parts.
+//! Governed by the calls of huggingface_hub 0.36 to 2.4: create, delete, move, settings, preupload,
+//! LFS batch, PUT, commit, branch, tag, squash. Whoever changes anything sends a token of
+//! `[[models.tokens]]` that may publish the model; nobody publishes without one, and a PUT goes
+//! only where such a client was sent. Invariant: a commit is published whole or not at all, and
+//! moves its branch in one step; what a call asks for and this node does not do refuses the call.
+//! Not promised: pull requests, discussions, gates, and Xet.
 
 mod answer;
+mod asked;
 mod commit;
+mod files;
 mod publish;
+mod refs;
+mod repos;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::{Method, Request, StatusCode, header};
-use serde_json::{Value, json};
+use hyper::{Method, Request, StatusCode, Uri, header};
+use serde_json::json;
+use towline_http::hub::route;
 use towline_http::{Keyring, Sight};
-use towline_store::{CatalogRevision, RepoName, RepoPath, Sha256, TagName};
+use towline_store::{RepoKind, RepoName};
 
 use crate::uploads::{PutFault, Tally, Uploads};
 pub(crate) use answer::Answer;
-use answer::{Outcome, bad, failed, good, missing};
+use answer::{Outcome, bad, good};
+use asked::{Asked, Shown};
 use commit::BODY_BYTES_MAX;
 
 /// Longest body of a question other than a commit, in bytes: 256 files with their samples.
@@ -50,10 +58,14 @@ impl UploadDesk {
         refused.map(|repo| repo.revisions.len() as u64).sum()
     }
 
-    /// Answers a request below `/hf`. `host` is what the client calls this node.
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>, host: &str) -> Answer {
+    /// Answers a request below `/hf`. `base` is the URL before the paths of this client.
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        base: String,
+    ) -> Answer {
         let desk = self.clone();
-        let outcome = self.dispatch(request, host).await;
+        let outcome = self.dispatch(request, base).await;
         let answer = outcome.unwrap_or_else(|refusal| refusal);
         if matches!(
             answer.status,
@@ -64,66 +76,89 @@ impl UploadDesk {
         answer
     }
 
-    async fn dispatch(self: Arc<Self>, request: Request<Incoming>, host: &str) -> Outcome {
-        let path = request
-            .uri()
-            .path()
-            .strip_prefix("/hf")
-            .unwrap_or("")
-            .to_owned();
+    async fn dispatch(self: Arc<Self>, request: Request<Incoming>, base: String) -> Outcome {
+        let path = request.uri().path().strip_prefix(PREFIX).unwrap_or("");
+        let path = path.to_owned();
         if let Some(place) = path.strip_prefix("/lfs/") {
             let place = place.to_owned();
             return self.put(request, &place).await;
         }
-        let sight = self.sight(&request)?;
-        let parts: Vec<String> = path.split('/').skip(1).map(decoded).collect();
-        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        let limit = match parts.as_slice() {
-            ["api", "models", _, _, "commit", _] => BODY_BYTES_MAX,
-            _ => QUESTION_BYTES_MAX,
-        };
-        let method = request.method().clone();
-        let is_old = is_old(&request);
-        let body = Limited::new(request.into_body(), limit).collect().await;
-        let body = body
-            .map_err(|error| bad(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()))?
-            .to_bytes();
-        if method != Method::POST {
-            return Err(bad(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "this is asked with POST",
-            ));
+        if path == "/api/validate-yaml" && *request.method() == Method::POST {
+            // It changes nothing, so anybody may ask; cards are read when they are shown.
+            read(request, QUESTION_BYTES_MAX).await?;
+            return Ok(good(json!({ "errors": [], "warnings": [] })));
         }
-        let url = format!("http://{host}/hf");
-        let shown = if is_old {
-            String::new()
-        } else {
-            format!("{url}/")
+        let sight = self.sight(&request)?;
+        let shown = match (is_old(&request), base.ends_with(PREFIX)) {
+            (true, true) => Shown::Name,
+            (true, false) => Shown::PlainUrl(base.clone()),
+            (false, _) => Shown::Url(base.clone()),
         };
+        let query = request.uri().query().unwrap_or("");
+        let call = (request.method().clone(), path.as_str(), query);
+        let asked = Asked::new(call, sight, (base, shown));
+        asked.check_query()?;
+        let is_commit = asked.parts.iter().any(|part| part == "commit");
+        let limit = match is_commit && asked.sight.may_publish_some() {
+            true => BODY_BYTES_MAX,
+            false => QUESTION_BYTES_MAX,
+        };
+        let body = read(request, limit).await?;
+        // The store reads and syncs files, so a thread that may block does it.
+        let done = tokio::task::spawn_blocking(move || self.change(&asked, body));
+        let died = |error: tokio::task::JoinError| {
+            Err(bad(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+        };
+        done.await.unwrap_or_else(died)
+    }
+
+    /// Does what a call asks for. Blocks.
+    fn change(&self, asked: &Asked, body: Bytes) -> Outcome {
+        let parts: Vec<&str> = asked.parts.iter().map(String::as_str).collect();
+        let posts = asked.method == Method::POST;
+        let deletes = asked.method == Method::DELETE;
         match parts.as_slice() {
-            ["api", "repos", "create"] => self.create(&sight, &body, &shown),
-            ["api", "validate-yaml"] => Ok(good(json!({ "errors": [], "warnings": [] }))),
-            ["api", "models", one, other, "preupload", rev] => {
-                let repo = repo(&sight, one, other)?;
-                self.preupload(&sight, &repo, rev, &body)
+            ["api", "repos", "create"] if posts => self.create(asked, &body),
+            ["api", "repos", "delete"] if deletes => self.delete(asked, &body),
+            ["api", "repos", "move"] if posts => self.rename(asked, &body),
+            ["api", word, rest @ ..] => {
+                let kind = RepoKind::ALL
+                    .into_iter()
+                    .find(|kind| kind.plural() == *word);
+                let kind = kind.ok_or_else(no_call)?;
+                let (bare, rest) = route::cut(rest);
+                let repo = self.may_publish(asked, kind, &bare)?;
+                match rest {
+                    ["preupload", rev] if posts => self.preupload(asked, (&repo, rev), &body),
+                    ["commit", rev] if posts => self.commit(asked, (&repo, rev), body),
+                    ["branch", name] if posts => self.make_branch(asked, (&repo, name), &body),
+                    ["branch", name] if deletes => self.delete_ref(asked, (&repo, name), true),
+                    ["tag", rev] if posts => self.make_tag(asked, (&repo, rev), &body),
+                    ["tag", name] if deletes => self.delete_ref(asked, (&repo, name), false),
+                    ["super-squash", name] if posts => self.squash(asked, (&repo, name), &body),
+                    ["settings"] if asked.method == Method::PUT => {
+                        self.settings(asked, &repo, &body)
+                    }
+                    ["discussions", ..] => {
+                        let why = "this node has no discussions and no pull requests: commit to \
+                                   a branch instead";
+                        Err(bad(StatusCode::BAD_REQUEST, why))
+                    }
+                    _ => Err(no_call()),
+                }
             }
-            ["api", "models", one, other, "branch", name] => {
-                let repo = repo(&sight, one, other)?;
-                self.branch(&sight, &repo, name, &body)
+            [name @ .., "info", "lfs", "objects", "batch"] if posts => {
+                let name = name.join("/");
+                let name = name.strip_suffix(".git").unwrap_or(&name);
+                let (kind, bare) = match name.parse::<RepoName>() {
+                    Ok(name) => (name.kind(), name.bare().to_owned()),
+                    Err(fault) => return Err(bad(StatusCode::BAD_REQUEST, fault.to_string())),
+                };
+                let repo = self.may_publish(asked, kind, &bare)?;
+                self.check_here(asked, &repo)?;
+                self.batch(asked, &body)
             }
-            ["api", "models", one, other, "commit", rev] => {
-                let repo = repo(&sight, one, other)?;
-                self.commit(sight, (repo, (*rev).to_owned()), body, shown)
-                    .await
-            }
-            [one, other, "info", "lfs", "objects", "batch"] => {
-                repo(&sight, one, other.trim_end_matches(".git"))?;
-                self.batch(&sight, &body, &url)
-            }
-            _ => Err(bad(
-                StatusCode::NOT_FOUND,
-                "this node takes uploads of models over HTTP: set HF_HUB_DISABLE_XET=1",
-            )),
+            _ => Err(no_call()),
         }
     }
 
@@ -158,115 +193,37 @@ impl UploadDesk {
         Err(bad(StatusCode::UNAUTHORIZED, why))
     }
 
-    fn head(&self, sight: &Sight, repo: &RepoName, rev: &str) -> Option<Arc<CatalogRevision>> {
-        let seen = self.uploads.models().seen(sight.clone());
-        seen.resolve(repo, rev).cloned()
+    /// The name of a repository that a token may publish, as it is written here.
+    fn may_publish(&self, asked: &Asked, kind: RepoKind, bare: &str) -> Result<RepoName, Answer> {
+        let name = RepoName::of_kind(kind, bare);
+        let name = name.map_err(|fault| bad(StatusCode::BAD_REQUEST, fault.to_string()))?;
+        let seen = self.uploads.models().seen(asked.sight.clone());
+        let name = seen.spelled(&name);
+        match asked.sight.may_publish(&name) {
+            true => Ok(name),
+            false => Err(no_right()),
+        }
     }
+}
 
-    fn create(&self, sight: &Sight, body: &[u8], url: &str) -> Outcome {
-        let asked: Value = parse(body)?;
-        let text = |key: &str| asked.get(key).and_then(Value::as_str);
-        if text("type").is_some_and(|kind| kind != "model") {
-            return Err(bad(StatusCode::BAD_REQUEST, "this node keeps models only"));
-        }
-        let name = text("name").unwrap_or("");
-        let (one, other) = match text("organization") {
-            Some(organisation) => (organisation, name),
-            None => name.split_once('/').unwrap_or(("", name)),
-        };
-        let repo = repo(sight, one, other)?;
-        let answer = good(json!({ "url": format!("{url}{repo}"), "name": repo.as_str() }));
-        let seen = self.uploads.models().seen(sight.clone());
-        if seen.repo(&repo).is_none() {
-            // It begins to exist with its first commit.
-            return Ok(answer);
-        }
-        let mut answer = answer;
-        answer.status = StatusCode::CONFLICT;
-        if let Some(object) = answer.body.as_object_mut() {
-            object.insert("error".into(), "You already created this model repo".into());
-        }
-        Ok(answer)
-    }
+/// The path that every hub's path has on the port that others share.
+const PREFIX: &str = "/hf";
 
-    fn preupload(&self, sight: &Sight, repo: &RepoName, rev: &str, body: &[u8]) -> Outcome {
-        let asked: Value = parse(body)?;
-        let head = self.head(sight, repo, rev);
-        let files = asked.get("files").and_then(Value::as_array);
-        let mut answers = Vec::new();
-        for file in files.into_iter().flatten() {
-            let path = file.get("path").and_then(Value::as_str).unwrap_or("");
-            let size = file.get("size").and_then(Value::as_u64).unwrap_or(0);
-            let path: RepoPath = path.parse().map_err(|fault: towline_store::NameFault| {
-                bad(StatusCode::BAD_REQUEST, fault.to_string())
-            })?;
-            let is_large = towline_store::git::is_lfs(&path, size);
-            let known = head.as_ref().and_then(|revision| revision.file(&path));
-            answers.push(json!({
-                "path": path.as_str(),
-                "uploadMode": if is_large { "lfs" } else { "regular" },
-                "shouldIgnore": false,
-                "oid": known.map(|file| file.git_oid.to_string()),
-            }));
-        }
-        Ok(good(json!({ "files": answers })))
+/// A request to the port of the hub's own, as it would be on the one that others share.
+pub(crate) fn below_prefix(mut request: Request<Incoming>) -> Request<Incoming> {
+    let path = request.uri().path_and_query();
+    let path = path.map_or("/", |path| path.as_str());
+    if let Ok(uri) = format!("{PREFIX}{path}").parse::<Uri>() {
+        *request.uri_mut() = uri;
     }
+    request
+}
 
-    fn branch(&self, sight: &Sight, repo: &RepoName, name: &str, body: &[u8]) -> Outcome {
-        let asked: Value = parse(body)?;
-        let start = asked.get("startingPoint").and_then(Value::as_str);
-        let revision = self
-            .head(sight, repo, start.unwrap_or("main"))
-            .ok_or_else(|| {
-                missing(
-                    "RevisionNotFound",
-                    "there is nothing to begin the branch from",
-                )
-            })?;
-        let tag: TagName = tag(name)?;
-        if self.head(sight, repo, name).is_some() {
-            return Err(bad(StatusCode::CONFLICT, "Reference already exists"));
-        }
-        let (store, signer) = (self.uploads.store(), self.uploads.signer());
-        let done = store.tag(repo, &tag, &revision.rev, signer);
-        done.map_err(|error| failed(&error))?;
-        Ok(good(json!({})))
-    }
-
-    /// Tells where the bytes of large files go; of files that are here, nowhere.
-    fn batch(&self, sight: &Sight, body: &[u8], url: &str) -> Outcome {
-        let asked: Value = parse(body)?;
-        if asked.get("operation").and_then(Value::as_str) != Some("upload") {
-            let why = "files are downloaded from /resolve/, not by LFS";
-            return Err(bad(StatusCode::BAD_REQUEST, why));
-        }
-        let objects = asked.get("objects").and_then(Value::as_array);
-        let mut answers = Vec::new();
-        for object in objects.into_iter().flatten() {
-            let oid = object.get("oid").and_then(Value::as_str).unwrap_or("");
-            let oid: Sha256 = oid.parse().map_err(|fault: towline_store::NameFault| {
-                bad(StatusCode::BAD_REQUEST, fault.to_string())
-            })?;
-            let size = object.get("size").and_then(Value::as_u64).unwrap_or(0);
-            let mut answer = json!({ "oid": oid.to_string(), "size": size });
-            let is_here = self.uploads.known(&oid, sight).is_some();
-            let added = if size > self.uploads.size_max() {
-                let message = "larger than limits.upload_size of the node";
-                Some(("error", json!({ "code": 413, "message": message })))
-            } else if is_here {
-                None
-            } else {
-                let (place, _) = self.uploads.place(&oid, size, sight);
-                let href = format!("{url}{place}");
-                Some(("actions", json!({ "upload": { "href": href } })))
-            };
-            if let (Some((key, value)), Some(object)) = (added, answer.as_object_mut()) {
-                object.insert(key.to_owned(), value);
-            }
-            answers.push(answer);
-        }
-        Ok(good(json!({ "transfer": "basic", "objects": answers })))
-    }
+/// The whole body of a request.
+async fn read(request: Request<Incoming>, limit: usize) -> Result<Bytes, Answer> {
+    let body = Limited::new(request.into_body(), limit).collect().await;
+    let body = body.map_err(|error| bad(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()))?;
+    Ok(body.to_bytes())
 }
 
 /// Whether the client is huggingface_hub before 1.0, which takes the path of an endpoint for a type
@@ -277,36 +234,16 @@ fn is_old(request: &Request<Incoming>) -> bool {
     agent.is_some_and(|agent| agent.contains("hf_hub/0."))
 }
 
-/// The name of a model that a token may publish.
-fn repo(sight: &Sight, one: &str, other: &str) -> Result<RepoName, Answer> {
-    let name: RepoName =
-        format!("{one}/{other}")
-            .parse()
-            .map_err(|fault: towline_store::NameFault| {
-                bad(StatusCode::BAD_REQUEST, fault.to_string())
-            })?;
-    if sight.may_publish(&name) {
-        return Ok(name);
-    }
+/// What is said of a name that a token does not cover.
+fn no_right() -> Answer {
     let why = "the token may not publish models of that name: see its prefix and rights in \
                [[models.tokens]] on the node";
-    Err(bad(StatusCode::FORBIDDEN, why))
+    bad(StatusCode::FORBIDDEN, why)
 }
 
-fn parse(body: &[u8]) -> Result<Value, Answer> {
-    if body.is_empty() {
-        return Ok(Value::Null);
-    }
-    serde_json::from_slice(body).map_err(|error| bad(StatusCode::BAD_REQUEST, error.to_string()))
-}
-
-fn tag(text: &str) -> Result<TagName, Answer> {
-    text.parse()
-        .map_err(|fault: towline_store::NameFault| bad(StatusCode::BAD_REQUEST, fault.to_string()))
-}
-
-/// A segment of a path; one that cannot be decoded names nothing.
-fn decoded(segment: &str) -> String {
-    let bytes = towline_http::path::decode(segment.as_bytes()).unwrap_or_default();
-    String::from_utf8(bytes).unwrap_or_default()
+/// What is said of a call that is not known.
+fn no_call() -> Answer {
+    let why = "this node does not know that call of the hub. It takes uploads over HTTP: set \
+               HF_HUB_DISABLE_XET=1";
+    bad(StatusCode::NOT_FOUND, why)
 }

@@ -51,6 +51,10 @@ pub(crate) struct Facts {
     pub(crate) tuning: Arc<towline_tuning::watch::Watch>,
     pub(crate) models: Option<ModelDesk>,
     pub(crate) uploads: Option<Arc<UploadDesk>>,
+    /// The port on which every path is the hub's.
+    pub(crate) hub_port: Option<u16>,
+    /// The port whose connections come through TLS.
+    pub(crate) tls_port: Option<u16>,
     pub(crate) tuning_peer: Arc<towline_tuning::peer::tally::Tally>,
     pub(crate) standing: Arc<Standing>,
     pub(crate) bench: Arc<towline_bench::link::server::Counters>,
@@ -134,9 +138,10 @@ impl Node {
         let (send_off, handed_off) = tokio::sync::mpsc::channel(control::WAITING_MAX);
         let (send_end, ended) = tokio::sync::mpsc::channel(workers);
         let limits = &effective.limits;
+        let (tls_port, hub_port) = (sockets.tls_port, sockets.hub_port);
         let budget = Budget::new(effective, workers, &mut notes);
         let plant = plant(
-            effective,
+            (effective, tls_port),
             (workers, budget),
             &volumes,
             nfs,
@@ -144,11 +149,7 @@ impl Node {
             send_end,
         )?;
         let Sockets {
-            doors,
-            tls,
-            udp,
-            tls_port,
-            ..
+            doors, tls, udp, ..
         } = sockets;
         let measuring = Measuring::open(effective)?;
         let mut listeners = listeners(&doors, tls_port);
@@ -177,6 +178,8 @@ impl Node {
             tuning: Arc::default(),
             uploads,
             models,
+            hub_port,
+            tls_port,
             tuning_peer: tuning_peer.tally().clone(),
             standing: Arc::new(Standing::new(effective, &exports)),
             bench: measuring.counters(),
@@ -259,7 +262,7 @@ impl Node {
 
 /// What all workers share.
 fn plant(
-    effective: &Effective,
+    (effective, tls_port): (&Effective, Option<u16>),
     (workers, budget): (usize, Budget),
     volumes: &Volumes,
     nfs: Arc<towline_nfs::Server>,
@@ -291,6 +294,7 @@ fn plant(
                 .with_models(volumes.models.clone())
                 .with_keyring(volumes.keyring.clone())
                 .with_s3_keys(s3_keys(effective))
+                .with_tls_port(tls_port)
                 .with_doors(doors(effective))
                 .with_spool(&effective.node.data.value),
         ),
@@ -478,7 +482,7 @@ fn spread(
     let mut spread: Vec<Vec<(Speaks, Listening)>> = (0..workers).map(|_| Vec::new()).collect();
     for door in doors {
         let patience = match door.speaks {
-            Speaks::Http | Speaks::S3 => Patience {
+            Speaks::Http | Speaks::S3 | Speaks::Hub => Patience {
                 idle_max: limits.idle_timeout.value,
                 head_max: Some(limits.head_timeout.value),
             },

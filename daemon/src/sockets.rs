@@ -54,6 +54,8 @@ pub(crate) struct Sockets {
     pub(crate) udp: Vec<UdpSocket>,
     pub(crate) nfs_port: u16,
     pub(crate) tls_port: Option<u16>,
+    /// The port of the hub's own.
+    pub(crate) hub_port: Option<u16>,
     pub(crate) portmap: PortmapState,
 }
 
@@ -75,6 +77,14 @@ pub(crate) fn open(effective: &Effective, workers: usize) -> Result<Sockets, Nod
         let hint = "Stop the other program, or choose another port with listen.s3_port";
         open_port(&mut doors, Speaks::S3, addresses, port, workers, hint)?;
     }
+    let hub_port = match listen.hub_port.value {
+        None => None,
+        Some(port) => {
+            let hint = "Stop the other program, or choose another port with listen.hub_port";
+            let opened = open_port(&mut doors, Speaks::Hub, addresses, port, workers, hint)?;
+            Some(opened)
+        }
+    };
     let (tls, tls_port) = open_tls(effective, workers)?;
     let mut udp = Vec::new();
     let portmap = match listen.portmap.value {
@@ -87,6 +97,7 @@ pub(crate) fn open(effective: &Effective, workers: usize) -> Result<Sockets, Nod
         udp,
         nfs_port,
         tls_port,
+        hub_port,
         portmap,
     })
 }
@@ -102,6 +113,7 @@ fn open_port(
     let what = match speaks {
         Speaks::Http => "HTTP",
         Speaks::S3 => "S3",
+        Speaks::Hub => "the hub",
         Speaks::Nfs => "NFS",
         Speaks::Portmap => "the portmapper",
     };
@@ -118,7 +130,9 @@ fn open_port(
         let sockets = match speaks {
             // Taken for good by rpcbind wherever that runs: no reason to wait.
             Speaks::Portmap => listen_all(address, workers),
-            Speaks::Http | Speaks::S3 | Speaks::Nfs => listen_patiently(address, workers),
+            Speaks::Http | Speaks::S3 | Speaks::Hub | Speaks::Nfs => {
+                listen_patiently(address, workers)
+            }
         };
         let sockets = sockets.map_err(failed)?;
         // A free port that the system chose for the first address serves the others too.

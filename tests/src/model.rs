@@ -73,6 +73,21 @@ impl Shelf {
         format!("http://{}/hf", self.node.http())
     }
 
+    /// What HF_ENDPOINT is to be where the configuration has `listen.hub_port`.
+    ///
+    /// # Errors
+    /// Fails when the node has no such port.
+    pub fn own_endpoint(&self) -> Result<String> {
+        let url = format!("http://{}", self.node.http());
+        let arguments = ["status", "--json", "--node", &url];
+        let status = must_run(command(paths::program("towline")?, &arguments), PUSH_LIMIT)?;
+        let status: Value = serde_json::from_slice(&status)?;
+        let all = status["listeners"].as_array().context("no listeners")?;
+        let mut hubs = all.iter().filter(|listener| listener["protocol"] == "hub");
+        let address = hubs.next().context("the hub has no port")?["address"].as_str();
+        Ok(format!("http://{}", address.context("no address")?))
+    }
+
     /// Judges a folder that a client filled: the same files with the same bytes, whatever else
     /// the client keeps below `.cache`.
     ///

@@ -15,8 +15,8 @@ use towline_base::clock;
 use towline_store::Source;
 use towlined::models::wire;
 
+use super::Push;
 use super::signed::{self, Folder};
-use super::{Push, name_and_tag};
 use crate::bar::Bar;
 use crate::client;
 use crate::failure::Failure;
@@ -37,7 +37,8 @@ pub(super) fn publish(
     node: &NodeUrl,
     directory: &Path,
 ) -> Result<wire::Task, Failure> {
-    let (name, tag) = name_and_tag(&push.name);
+    let (name, tag) = push.name_and_tag()?;
+    let name = name.as_str();
     let folder = signed::folder(push, node, directory)?;
     let files = hashes(&folder);
     let wanted = files.iter().map(|(sha256, file)| (sha256, file.size));
@@ -64,7 +65,7 @@ pub(super) fn publish(
     });
     let request = wire::Publish {
         name: name.to_owned(),
-        tag: tag.unwrap_or("main").to_owned(),
+        tag,
         message: push.message.clone(),
         files: named.collect(),
         signed: folder.signed.clone(),

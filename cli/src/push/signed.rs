@@ -15,7 +15,7 @@ use towline_store::{
 use towlined::models::wire;
 use towlined::signing_key;
 
-use super::{Push, name_and_tag};
+use super::Push;
 use crate::bar::Bar;
 use crate::client;
 use crate::failure::Failure;
@@ -60,12 +60,12 @@ pub(super) fn folder(
     // A key that cannot be read is told before an hour of hashing.
     let signer = push.sign_key.as_deref().map(signing_key::read).transpose();
     let signer = signer.map_err(|fault| Failure::usage(fault.to_string()))?;
-    let (name, tag) = name_and_tag(&push.name);
+    let (name, tag) = push.name_and_tag()?;
     let repo: RepoName = name
         .parse()
         .map_err(|fault: towline_store::NameFault| Failure::usage(fault.to_string()))?;
     let parent = match signer {
-        Some(_) => head(node, name, tag.unwrap_or("main"))?,
+        Some(_) => head(node, &name, &tag)?,
         None => None,
     };
     let outline = Outline {

@@ -202,11 +202,15 @@ fn listen(check: &mut Checker<'_>, file: &file::Listen, overrides: &Overrides) -
             "give one of them another port",
         );
     }
-    let taken = [("HTTP", http_port.value), ("NFS", nfs_port.value)];
+    let mut taken = vec![("HTTP", http_port.value), ("NFS", nfs_port.value)];
+    let s3_port = optional_port(check, (&file.s3_port, "listen.s3_port"), &taken);
+    taken.extend(s3_port.value.map(|port| ("S3", port)));
+    let hub_port = optional_port(check, (&file.hub_port, "listen.hub_port"), &taken);
     let words = [("auto", Portmap::Auto), ("off", Portmap::Off)];
     Listen {
         addresses,
-        s3_port: s3_check::port(check, &file.s3_port, &taken),
+        s3_port,
+        hub_port,
         http_port,
         nfs_port,
         portmap: check.word(&file.portmap, "listen.portmap", Portmap::Auto, &words),
@@ -217,6 +221,29 @@ fn listen(check: &mut Checker<'_>, file: &file::Listen, overrides: &Overrides) -
 
 pub(crate) fn port(check: &mut Checker<'_>, at: &At<i64>, key: &str, default: u16) -> Setting<u16> {
     check.number(at, key, default, 0..=u16::MAX)
+}
+
+/// A port of what is served only where one is named; `taken` are the ports of others.
+fn optional_port(
+    check: &mut Checker<'_>,
+    (at, key): (&At<i64>, &str),
+    taken: &[(&str, u16)],
+) -> Setting<Option<u16>> {
+    let Some(written) = at else {
+        return Setting::default_of(None);
+    };
+    let port = check.number(at, key, 0, 0..=u16::MAX);
+    if let Some((name, _)) = taken.iter().find(|(_, other)| *other == port.value)
+        && port.value != 0
+    {
+        check.refuse(
+            written.span().start,
+            key,
+            format!("{name} has port {} already", port.value),
+            "give one of them another port, or leave the key out",
+        );
+    }
+    check.here(written, Some(port.value))
 }
 
 fn overridden<T>(setting: Setting<T>, value: Option<T>, option: &'static str) -> Setting<T> {

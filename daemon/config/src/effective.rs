@@ -186,6 +186,9 @@ pub struct Listen {
     pub nfs_port: Setting<u16>,
     /// Read-only S3; 0 is any free port, `None`: not served.
     pub s3_port: Setting<Option<u16>>,
+    /// A port of the hub's own, for clients that take the path of an endpoint for something else;
+    /// 0 is any free port, `None`: below `/hf` of HTTP only.
+    pub hub_port: Setting<Option<u16>>,
     /// The portmapper.
     pub portmap: Setting<Portmap>,
     /// Names under which the node is asked besides its own, in lower case.

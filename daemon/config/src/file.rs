@@ -60,6 +60,7 @@ pub(crate) struct Listen {
     pub(crate) http_port: At<i64>,
     pub(crate) nfs_port: At<i64>,
     pub(crate) s3_port: At<i64>,
+    pub(crate) hub_port: At<i64>,
     pub(crate) portmap: At<String>,
     pub(crate) names: At<Vec<Spanned<String>>>,
     pub(crate) origins: At<Vec<Spanned<String>>>,

@@ -28,8 +28,8 @@ const KEYS_MAX: usize = 256;
 /// Longest name of a key, in bytes: it stands in a table.
 const KEY_NAME_BYTES_MAX: usize = 128;
 
-/// Longest prefix, in bytes: two segments of 96 and the slash.
-const PREFIX_BYTES_MAX: usize = 193;
+/// Longest prefix, in bytes: `datasets/`, two segments of 96 and the slash.
+const PREFIX_BYTES_MAX: usize = 202;
 
 /// What a token may do.
 const RIGHTS: [(&str, ModelRights); 2] = [
@@ -173,14 +173,14 @@ pub(crate) fn prefix(check: &mut Checker<'_>, at: &Spanned<String>, key: &str) {
     let slashes = text.bytes().filter(|byte| *byte == b'/').count();
     let is_start = text.len() <= PREFIX_BYTES_MAX
         && text.bytes().all(plain)
-        && slashes <= 1
+        && slashes <= 1 + usize::from(text.starts_with("datasets/") || text.starts_with("spaces/"))
         && !text.starts_with(['/', '.', '-']);
     if !is_start {
         check.refuse(
             at.span().start,
             key,
             "no name of a model begins like that",
-            "write \"acme/\", \"acme/llama\", or \"\" for every model",
+            "write \"acme/\", \"acme/llama\", \"datasets/acme/\", or \"\" for every model",
         );
     }
 }

@@ -1,11 +1,11 @@
-//! The rules for S3: its port, and the keys whose holders may read.
+//! The rules for S3: the keys whose holders may read.
 //!
-//! Invariant: S3 is served only where a port was named, every key has an id of its own, and no
+//! Invariant: every key has an id of its own, and no
 //! message shows a secret. Not promised: that a volume of models is there to be read.
 
 use crate::checker::Checker;
-use crate::effective::{Listen, S3Key, Setting};
-use crate::file::{self, At};
+use crate::effective::{Listen, S3Key};
+use crate::file;
 use crate::models_check;
 use crate::secret::Secret;
 
@@ -20,29 +20,6 @@ const SECRET_BYTES_MIN: usize = 16;
 
 /// Longest secret, in bytes; those of AWS have 40.
 const SECRET_BYTES_MAX: usize = 1_024;
-
-/// `listen.s3_port`; `taken` are the ports of others.
-pub(crate) fn port(
-    check: &mut Checker<'_>,
-    at: &At<i64>,
-    taken: &[(&str, u16)],
-) -> Setting<Option<u16>> {
-    let Some(written) = at else {
-        return Setting::default_of(None);
-    };
-    let port = check.number(at, "listen.s3_port", 0, 0..=u16::MAX);
-    if let Some((name, _)) = taken.iter().find(|(_, other)| *other == port.value)
-        && port.value != 0
-    {
-        check.refuse(
-            written.span().start,
-            "listen.s3_port",
-            format!("{name} has port {} already", port.value),
-            "give one of them another port, or leave the key out",
-        );
-    }
-    check.here(written, Some(port.value))
-}
 
 /// The prefixes of the private models that a key may read.
 fn prefixes(check: &mut Checker<'_>, key: &file::S3Key) -> Vec<String> {

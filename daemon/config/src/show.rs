@@ -52,6 +52,10 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
         None => "none".to_owned(),
         Some(port) => port.to_string(),
     });
+    table.add("listen.hub_port", &listen.hub_port, |port| match port {
+        None => "none".to_owned(),
+        Some(port) => port.to_string(),
+    });
     table.word("listen.portmap", &listen.portmap, |value| match value {
         Portmap::Auto => "auto",
         Portmap::Off => "off",

@@ -61,6 +61,8 @@ pub enum ListenerProtocol {
     Https,
     /// Read-only S3.
     S3,
+    /// The hub, on a port of its own.
+    Hub,
     /// NFS version 3 and MOUNT.
     Nfs,
     /// Portmapper and rpcbind.

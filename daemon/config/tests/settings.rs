@@ -417,6 +417,21 @@ fn s3_is_off_until_it_has_a_port() {
 }
 
 #[test]
+fn the_hub_has_a_port_of_its_own_where_one_is_named() {
+    assert_eq!(load("", |_| {}).unwrap().listen.hub_port.value, None);
+    let settings = load("[listen]\nhub_port = 8423\n", |_| {}).unwrap();
+    assert_eq!(settings.listen.hub_port.value, Some(8423));
+    let rows = show::rows(&settings);
+    assert!(
+        rows.iter()
+            .any(|row| row.key == "listen.hub_port" && row.value == "8423")
+    );
+    let text = load("[listen]\ns3_port = 8422\nhub_port = 8422\n", |_| {}).unwrap_err();
+    let wanted = "t.toml:3:12: listen.hub_port: S3 has port 8422 already";
+    assert!(text.contains(wanted), "{text}");
+}
+
+#[test]
 fn keys_of_s3_are_judged_and_never_shown() {
     for (text, wanted) in [
         (

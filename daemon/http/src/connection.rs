@@ -50,7 +50,7 @@ pub struct Connection {
     pub(crate) server: Arc<Server>,
     pub(crate) worker: Rc<RefCell<Worker>>,
     pub(crate) peer: Peer,
-    face: Face,
+    pub(crate) face: Face,
     scanned: usize,
     phase: Phase,
     /// When the request under way began, if anybody wants to know.
@@ -64,6 +64,8 @@ pub(crate) enum Face {
     Files,
     /// Read-only S3 and nothing else.
     S3,
+    /// What is below `/hf/`, without that prefix, and nothing else.
+    Hub,
 }
 
 /// Where the connection stands.
@@ -149,7 +151,7 @@ impl Connection {
         if self.face == Face::S3 {
             return s3::answer(self, head, tone, answer, output);
         }
-        if hub::is_ours(head.path) {
+        if hub::below(self.face, head.path).is_some() {
             let (below, dress) = (&[][..], None);
             let request = Request {
                 head,
@@ -382,8 +384,7 @@ impl Protocol for Connection {
                 self.started = Some(clock::now());
             }
             let behind = text.get(length..).unwrap_or(&[]);
-            if self.face == Face::Files
-                && let Some(needed) = hub::body_needed(&head)
+            if let Some(needed) = hub::body_needed(self.face, &head)
                 && (behind.len() as u64) < needed
             {
                 // Few and short: the question waits unread until its body is here.

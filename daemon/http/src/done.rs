@@ -28,6 +28,8 @@ pub enum Done {
     Stored(Result<Stored, Refusal>),
     /// The heads of GGUF files were read.
     Heads(Heads),
+    /// What files say of their revisions was read, and is kept where it is looked up.
+    Cards,
 }
 
 /// What stands at a path.

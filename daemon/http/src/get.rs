@@ -124,9 +124,9 @@ fn cold(
             }
         }
         // A head of another method would have to stand where this one stood.
-        Some(Done::Changed(_) | Done::Begun(_) | Done::Stored(_) | Done::Heads(_)) => {
-            Err(Refusal::MISPLACED)
-        }
+        Some(
+            Done::Changed(_) | Done::Begun(_) | Done::Stored(_) | Done::Heads(_) | Done::Cards,
+        ) => Err(Refusal::MISPLACED),
     }
 }
 

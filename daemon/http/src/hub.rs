@@ -1,22 +1,28 @@
 //! The hub: what Hugging Face clients ask, answered from the store with the internet unplugged.
 //!
 //! `HF_ENDPOINT=http://node:8420/hf` points huggingface_hub, transformers, vLLM, exo, hf-hub and
-//! llama.cpp here. Pages are made from the store's catalog on the spot; files go out through the
+//! llama.cpp here; a port of the hub's own has the same without `/hf`. Pages are made from the store's catalog on the spot; files go out through the
 //! same code as `/files/`. Invariant: every answer to `resolve` names its commit and carries the
 //! strong ETag that git or LFS would give, and nothing is ever redirected. Not promised: routes
 //! that no such client needs, and Xet, whose fields are never sent.
 
+mod card;
+mod cards;
 mod fault;
-mod route;
+mod list;
+pub mod route;
 mod shapes;
+
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use towline_io::Output;
+use towline_store::name::TAG_BYTES_MAX;
 use towline_store::{CatalogFile, CatalogRepo, CatalogRevision, RepoName};
 use towline_volume::Reach;
 
 use crate::access;
-use crate::connection::{Connection, Flow, Request};
+use crate::connection::{Connection, Face, Flow, Request};
 use crate::done::Done;
 use crate::get;
 use crate::head::{Body, Head, Method};
@@ -29,7 +35,9 @@ use crate::reply::ReplyHead;
 use crate::status::Status;
 use crate::validator::EntityTag;
 
+pub(crate) use cards::Cards;
 use fault::HubFault;
+use list::{Listed, Wanted};
 use route::Route;
 
 /// Where the hub begins.
@@ -38,11 +46,14 @@ pub const PREFIX: &[u8] = b"/hf";
 /// Most entries of a tree in one answer. exo and llama.cpp read one page only, so it is long.
 pub const TREE_ENTRIES_MAX: usize = 10_000;
 
-/// Most repositories in one list.
-const LIST_MAX: usize = 1000;
+/// Most commits of a history in one answer.
+const COMMITS_MAX: usize = 1000;
 
 /// Longest body of a question, in bytes: 4,000 paths of 60 bytes.
 pub const BODY_BYTES_MAX: u64 = 256 << 10;
+
+/// A repository, and one of its revisions.
+type Found<'c> = (&'c CatalogRepo, &'c Arc<CatalogRevision>);
 
 /// What a route gives.
 enum Answer {
@@ -50,20 +61,45 @@ enum Answer {
     Page(Value),
     /// JSON, and where it goes on (a whole URL).
     Continued(Value, String),
+    /// The same, and how many entries all pages have.
+    Counted(Value, Option<String>, usize),
     /// A file, with its place below `/files/`.
     File(Vec<u8>, Dress),
     /// Bytes of text.
     Text(String, Dress),
     /// Nothing, successfully.
     Nothing,
+    /// What the files of these say must be read first.
+    Read(Vec<Arc<CatalogRevision>>),
     /// The control plane does it.
     Elsewhere,
 }
 
-/// Whether a path is the hub's.
-pub(crate) fn is_ours(path: &[u8]) -> bool {
-    path.strip_prefix(PREFIX)
-        .is_some_and(|rest| rest.starts_with(b"/"))
+/// The path behind the hub's prefix, if it is the hub's: on its own port every path is.
+pub(crate) fn below<'p>(face: Face, path: &'p [u8]) -> Option<&'p [u8]> {
+    match face {
+        Face::Hub => Some(path),
+        Face::Files => path
+            .strip_prefix(PREFIX)
+            .filter(|rest| rest.starts_with(b"/")),
+        Face::S3 => None,
+    }
+}
+
+/// The URL before the paths of this client, as it calls this node.
+fn base(connection: &Connection, head: &Head<'_>) -> Vec<u8> {
+    let local = connection.peer.local.port();
+    let is_tls = connection.server.tls_port() == Some(local);
+    let mut url = if is_tls {
+        b"https://".to_vec()
+    } else {
+        b"http://".to_vec()
+    };
+    url.extend_from_slice(head.host.unwrap_or(b"localhost"));
+    if connection.face != Face::Hub {
+        url.extend_from_slice(PREFIX);
+    }
+    url
 }
 
 /// Answers a request below [`PREFIX`]. `body` is what follows the head, as far as it is here.
@@ -77,10 +113,22 @@ pub(crate) fn answer(
     let Some(models) = connection.server.models().cloned() else {
         return Flow::HandOff;
     };
-    match judge(connection, &models, request, body) {
-        Ok(Answer::Page(page)) => page_of(connection, request, &page, None, output),
+    let is_read = matches!(done, Some(Done::Cards));
+    match judge(connection, &models, request, (body, is_read)) {
+        Ok(Answer::Read(revisions)) => {
+            output.defer(move || {
+                cards::read_all(&models, &revisions);
+                Done::Cards
+            });
+            Flow::Wait
+        }
+        Ok(Answer::Page(page)) => page_of(connection, request, &page, (None, None), output),
         Ok(Answer::Continued(page, next)) => {
-            page_of(connection, request, &page, Some(&next), output)
+            page_of(connection, request, &page, (Some(&next), None), output)
+        }
+        Ok(Answer::Counted(page, next, count)) => {
+            let about = (next.as_deref(), Some(count));
+            page_of(connection, request, &page, about, output)
         }
         Ok(Answer::File(below, dress)) => {
             let request = Request {
@@ -108,11 +156,11 @@ pub(crate) fn answer(
 }
 
 /// How many bytes of body a question needs in front of it; `None` if it is no question.
-pub(crate) fn body_needed(head: &Head<'_>) -> Option<u64> {
-    if head.method != Method::Post || !is_ours(head.path) {
+pub(crate) fn body_needed(face: Face, head: &Head<'_>) -> Option<u64> {
+    if head.method != Method::Post {
         return None;
     }
-    let path = head.path.get(PREFIX.len()..)?;
+    let path = below(face, head.path)?;
     match (Route::parse(Method::Post, path), head.body) {
         (Route::PathsInfo { .. }, Body::Length(length)) if length <= BODY_BYTES_MAX => Some(length),
         _ => None,
@@ -123,10 +171,10 @@ fn judge(
     connection: &Connection,
     models: &Models,
     request: &Request<'_, '_>,
-    body: &[u8],
+    (body, is_read): (&[u8], bool),
 ) -> Result<Answer, HubFault> {
     let head = request.head;
-    let path = head.path.get(PREFIX.len()..).unwrap_or(b"/");
+    let path = below(connection.face, head.path).unwrap_or(b"/");
     let route = Route::parse(head.method, path);
     if route == Route::Telemetry {
         return Ok(Answer::Nothing);
@@ -146,14 +194,13 @@ fn judge(
     let query = Query(head.query);
     match route {
         Route::Repo { repo, rev } => {
-            let (repo, revision) = find(&catalog, &repo, rev.as_deref())?;
-            Ok(Answer::Page(shapes::repo(
-                repo,
-                revision,
-                (query.is_set("blobs"), catalog.sight()),
-            )))
+            let found = find(&catalog, &repo, rev.as_deref())?;
+            Ok(object(&catalog, models, found, (&query, is_read)))
         }
-        Route::Tree { repo, rev, path } => tree(&catalog, request, &repo, &rev, &path),
+        Route::Tree { repo, rev, path } => {
+            let (found, path) = find_split(&catalog, &repo, (&rev, &path))?;
+            tree(&base(connection, head), &query, found, path)
+        }
         Route::PathsInfo { repo, rev } => {
             let (_, revision) = find(&catalog, &repo, Some(&rev))?;
             if !matches!(head.body, Body::Length(length) if length <= BODY_BYTES_MAX) {
@@ -170,24 +217,68 @@ fn judge(
             )))
         }
         Route::Commits { repo, rev } => {
-            let (repo, revision) = find(&catalog, &repo, Some(&rev))?;
-            Ok(Answer::Page(shapes::commits(repo, revision)))
+            let found = find(&catalog, &repo, Some(&rev))?;
+            Ok(commits(&base(connection, head), &query, found))
         }
         Route::Discussions { repo } => {
             find(&catalog, &repo, None)?;
-            Ok(Answer::Page(json!({ "discussions": [], "count": 0 })))
+            let none =
+                json!({ "discussions": [], "count": 0, "start": 0, "numClosedDiscussions": 0 });
+            Ok(Answer::Page(none))
         }
-        Route::List => Ok(Answer::Page(list(&catalog, &query))),
+        Route::AuthCheck { repo, writes } => {
+            let (_, revision) = find(&catalog, &repo, None)?;
+            if writes && !catalog.sight().may_publish(&revision.repo) {
+                return Err(HubFault::ReadOnly);
+            }
+            Ok(Answer::Page(json!({ "message": "OK" })))
+        }
+        Route::List(kind) => {
+            let wanted = Wanted::parse(kind, &query)?;
+            match wanted.page(&catalog, models.cards(), is_read)? {
+                Listed::Read(revisions) => Ok(Answer::Read(revisions)),
+                Listed::Page(page, None) => Ok(Answer::Page(page.into())),
+                Listed::Page(page, Some(next)) => {
+                    let mut url = base(connection, head);
+                    url.extend_from_slice(format!("/api/{}?", kind.plural()).as_bytes());
+                    url.extend(Wanted::query_from(head.query, next));
+                    let url = String::from_utf8(url).map_err(|_| HubFault::NoRoute)?;
+                    Ok(Answer::Continued(page.into(), url))
+                }
+            }
+        }
         Route::WhoAmI => user(&catalog, models),
         Route::File {
             repo,
             rev,
             path,
             is_raw,
-        } => file(&catalog, models, (&repo, &rev, &path), is_raw),
+        } => {
+            let is_part = head.range.is_some();
+            file(&catalog, models, (&repo, &rev, &path), (is_raw, is_part))
+        }
         Route::OtherKind => Err(HubFault::NoRepo),
         Route::Telemetry | Route::Change | Route::Unknown => Err(HubFault::NoRoute),
     }
+}
+
+/// A repository as an object, once what its files say was read.
+fn object(
+    catalog: &Seen,
+    models: &Models,
+    (repo, revision): Found<'_>,
+    (query, is_read): (&Query<'_>, bool),
+) -> Answer {
+    let card = match models.cards().get(&revision.manifest) {
+        Some(card) => card,
+        None if is_read => Arc::default(),
+        None => return Answer::Read(vec![Arc::clone(revision)]),
+    };
+    Answer::Page(shapes::repo(
+        (repo, revision),
+        &card,
+        (query.is_set("blobs"), catalog.sight()),
+    ))
 }
 
 /// Whom a token stands for: one of a model, or that of the volume, which was judged before.
@@ -200,13 +291,11 @@ fn user(catalog: &Seen, models: &Models) -> Result<Answer, HubFault> {
 }
 
 /// The repository, and the revision that a branch, tag or commit names; without one the default.
-fn find<'c>(
-    catalog: &'c Seen,
-    name: &str,
-    rev: Option<&str>,
-) -> Result<(&'c CatalogRepo, &'c CatalogRevision), HubFault> {
+fn find<'c>(catalog: &'c Seen, name: &str, rev: Option<&str>) -> Result<Found<'c>, HubFault> {
     let name: RepoName = name.parse().map_err(|_| HubFault::NoRepo)?;
-    let rev = rev.map(|rev| {
+    let name = catalog.spelled(&name);
+    // What git calls the revision that a repository shows first.
+    let rev = rev.filter(|rev| *rev != "HEAD").map(|rev| {
         let rev = rev.strip_prefix("refs/heads/").unwrap_or(rev);
         rev.strip_prefix("refs/tags/").unwrap_or(rev)
     });
@@ -222,21 +311,64 @@ fn find<'c>(
     let repo = repo.ok_or_else(|| unless(HubFault::NoRepo))?;
     let revision = match rev {
         None => shapes::default_revision(repo),
-        Some(rev) => repo.resolve(rev).map(AsRef::as_ref),
+        Some(rev) => repo.resolve(rev),
     };
     let revision = revision.ok_or_else(|| unless(HubFault::NoRevision))?;
     Ok((repo, revision))
 }
 
+/// The same with a path behind the revision. A branch may have slashes, which some clients do not
+/// encode: then its name goes on in the path, and what is here decides where it ends.
+fn find_split<'c, 'p>(
+    catalog: &'c Seen,
+    name: &str,
+    (rev, path): (&str, &'p str),
+) -> Result<(Found<'c>, &'p str), HubFault> {
+    let first = find(catalog, name, Some(rev));
+    if !matches!(first, Err(HubFault::NoRevision)) {
+        return Ok((first?, path));
+    }
+    let ends = path.match_indices('/').map(|(at, _)| at);
+    for end in ends
+        .chain([path.len()])
+        .take_while(|end| *end <= TAG_BYTES_MAX)
+    {
+        let (more, rest) = path.split_at_checked(end).unwrap_or((path, ""));
+        if let Ok(found) = find(catalog, name, Some(&format!("{rev}/{more}"))) {
+            return Ok((found, rest.strip_prefix('/').unwrap_or(rest)));
+        }
+    }
+    Err(HubFault::NoRevision)
+}
+
+/// A page of the history of a revision.
+fn commits(base: &[u8], query: &Query<'_>, (repo, revision): Found<'_>) -> Answer {
+    let limit = query
+        .number("limit")
+        .unwrap_or(COMMITS_MAX)
+        .clamp(1, COMMITS_MAX);
+    let page = query.number("p").unwrap_or(0);
+    let from = page.saturating_mul(limit);
+    let (list, count) = shapes::commits(repo, revision, (from, limit));
+    let next = from.saturating_add(limit) < count;
+    let next = next.then(|| {
+        let (kind, name) = (revision.repo.kind().plural(), revision.repo.bare());
+        let base = String::from_utf8_lossy(base);
+        let rev = revision.rev;
+        format!(
+            "{base}/api/{kind}/{name}/commits/{rev}?limit={limit}&p={}",
+            page + 1
+        )
+    });
+    Answer::Counted(list, next, count)
+}
+
 fn tree(
-    catalog: &Seen,
-    request: &Request<'_, '_>,
-    repo: &str,
-    rev: &str,
+    base: &[u8],
+    query: &Query<'_>,
+    (_, revision): Found<'_>,
     path: &str,
 ) -> Result<Answer, HubFault> {
-    let (_, revision) = find(catalog, repo, Some(rev))?;
-    let query = Query(request.head.query);
     let listing = shapes::Listing {
         recursive: query.is_set("recursive"),
         expand: query.is_set("expand"),
@@ -252,11 +384,10 @@ fn tree(
     if !continues {
         return Ok(Answer::Page(page));
     }
-    let mut url = b"http://".to_vec();
-    url.extend_from_slice(request.head.host.unwrap_or(b"localhost"));
-    url.extend_from_slice(b"/hf/api/models/");
-    url.extend_from_slice(revision.repo.as_str().as_bytes());
-    url.extend_from_slice(format!("/tree/{}", revision.rev).as_bytes());
+    let mut url = base.to_vec();
+    let (kind, name) = (revision.repo.kind().plural(), revision.repo.bare());
+    let place = format!("/api/{kind}/{name}/tree/{}", revision.rev);
+    url.extend_from_slice(place.as_bytes());
     for segment in path.split('/').filter(|segment| !segment.is_empty()) {
         url.push(b'/');
         encode(segment.as_bytes(), &mut url);
@@ -269,30 +400,13 @@ fn tree(
     Ok(Answer::Continued(page, url))
 }
 
-fn list(catalog: &Seen, query: &Query<'_>) -> Value {
-    let (search, author) = (query.text("search"), query.text("author"));
-    let limit = query.number("limit").unwrap_or(LIST_MAX).min(LIST_MAX);
-    let repos = catalog.repos();
-    let repos =
-        repos.filter(|(name, _)| shapes::matches(name, search.as_deref(), author.as_deref()));
-    let objects = repos.filter_map(|(_, repo)| {
-        let revision = shapes::default_revision(repo)?;
-        Some(Value::Object(shapes::summary(
-            repo,
-            revision,
-            catalog.sight(),
-        )))
-    });
-    objects.take(limit).collect()
-}
-
 fn file(
     catalog: &Seen,
     models: &Models,
     (repo, rev, path): (&str, &str, &str),
-    is_raw: bool,
+    (is_raw, is_part): (bool, bool),
 ) -> Result<Answer, HubFault> {
-    let (_, revision) = find(catalog, repo, Some(rev))?;
+    let ((_, revision), path) = find_split(catalog, repo, (rev, path))?;
     let file = path.parse().ok().and_then(|path| revision.file(&path));
     let file = file.ok_or(HubFault::NoEntry(revision.rev))?;
     let pointed = file.sha256.filter(|_| file.lfs);
@@ -301,7 +415,12 @@ fn file(
         let dress = dress(revision, file, &file.git_oid.to_string(), false);
         return Ok(Answer::Text(text, dress));
     }
-    let dress = dress(revision, file, &file.etag(), pointed.is_some());
+    let mut dress = dress(revision, file, &file.etag(), pointed.is_some());
+    if is_part && file.size == 0 {
+        // Clients ask for the first byte to learn the size. Of an empty file there is none to be
+        // sent, so the answer is the whole of it; they look for the size in this field alone.
+        dress.fields.push(("Content-Range", "bytes */0".to_owned()));
+    }
     Ok(Answer::File(models.below(revision, file), dress))
 }
 
@@ -312,13 +431,7 @@ fn dress(revision: &CatalogRevision, file: &CatalogFile, etag: &str, is_linked: 
         fields.push(("X-Linked-Size", file.size.to_string()));
     }
     let name = file.path.segments().last().unwrap_or("file");
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+ ()[]".contains(c);
-    if name.chars().all(plain) {
-        fields.push((
-            "Content-Disposition",
-            format!("inline; filename=\"{name}\";"),
-        ));
-    }
+    fields.push(("Content-Disposition", disposition(name)));
     Dress {
         tag: EntityTag::quoted(etag),
         fields,
@@ -326,11 +439,25 @@ fn dress(revision: &CatalogRevision, file: &CatalogFile, etag: &str, is_linked: 
     }
 }
 
+/// The name under which a file is to be kept. One beyond plain ASCII comes twice: encoded (RFC
+/// 6266 section 4.1, RFC 8187 section 3.2), and for old clients with what they can read of it.
+fn disposition(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.+ ()[]".contains(c);
+    if name.chars().all(is_plain) {
+        return format!("inline; filename=\"{name}\";");
+    }
+    let mut encoded = Vec::new();
+    encode(name.as_bytes(), &mut encoded);
+    let encoded = String::from_utf8_lossy(&encoded);
+    let readable = name.replace(|c: char| !is_plain(c), "_");
+    format!("inline; filename*=UTF-8''{encoded}; filename=\"{readable}\";")
+}
+
 fn page_of(
     connection: &mut Connection,
     request: &Request<'_, '_>,
     page: &Value,
-    next: Option<&str>,
+    (next, count): (Option<&str>, Option<usize>),
     output: &mut Output<Done>,
 ) -> Flow {
     let body = page.to_string();
@@ -340,6 +467,9 @@ fn page_of(
     let mut head = ReplyHead::begin(output.buffer(), Status::OK, &date, request.tone);
     if let Some(next) = next {
         head.text("Link", format!("<{next}>; rel=\"next\"").as_bytes());
+    }
+    if let Some(count) = count {
+        head.number("X-Total-Count", count as u64);
     }
     head.text("Cache-Control", b"no-cache");
     head.text("Content-Type", JSON.as_bytes());
@@ -398,6 +528,14 @@ fn wanted_paths(body: &[u8]) -> Option<(Vec<String>, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_beyond_ascii_is_encoded_and_no_byte_ends_the_field() {
+        let plain = "inline; filename=\"a b+c.txt\";";
+        assert_eq!(disposition("a b+c.txt"), plain);
+        let other = "inline; filename*=UTF-8''%C3%BC%22%27%3B.bin; filename=\"____.bin\";";
+        assert_eq!(disposition("\u{fc}\"';.bin"), other);
+    }
 
     #[test]
     fn paths_come_as_a_form_or_as_json() {

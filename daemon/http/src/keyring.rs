@@ -143,7 +143,8 @@ impl Sight {
     #[must_use]
     pub fn may_publish(&self, name: &RepoName) -> bool {
         let mut publishing = self.opened.iter().filter(|(_, publishes)| *publishes);
-        self.sees_all || publishing.any(|(prefix, _)| name.as_str().starts_with(prefix))
+        let subject = Subject::of_model(name.as_str());
+        self.sees_all || publishing.any(|(prefix, _)| subject.is_below(prefix))
     }
 
     /// Whether this model may be known of.
@@ -210,6 +211,12 @@ impl Seen {
         all.filter(|(name, _)| self.sight.sees(name))
     }
 
+    /// A name as it is written here, whatever its capital letters are.
+    #[must_use]
+    pub fn spelled(&self, name: &RepoName) -> RepoName {
+        self.catalog.spelled(name)
+    }
+
     /// A repository.
     #[must_use]
     pub fn repo(&self, name: &RepoName) -> Option<&CatalogRepo> {
@@ -230,15 +237,17 @@ impl Seen {
 
     /// The same for a place in the volume of models.
     pub(crate) fn is_refused_at(&self, names: &[Name]) -> bool {
-        let text = |at: usize| {
-            let name = names.get(at).map(Name::as_bytes)?;
-            std::str::from_utf8(name).ok()
-        };
-        let (Some(one), Some(other)) = (text(0), text(1)) else {
+        let names = names
+            .iter()
+            .map(|name| std::str::from_utf8(name.as_bytes()));
+        let Ok(names) = names.collect::<Result<Vec<&str>, _>>() else {
             return false;
         };
-        let name = format!("{one}/{other}").parse();
-        name.is_ok_and(|name| self.is_refused(&name, text(2)))
+        let path = names.join("/");
+        RepoName::cuts(&path).any(|(name, rest)| {
+            let tag = rest.split('/').next().filter(|tag| !tag.is_empty());
+            self.is_refused(&name, tag)
+        })
     }
 
     /// What of a repository is refused for want of a signature.

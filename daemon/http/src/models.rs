@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use towline_store::{Catalog, CatalogFile, CatalogRevision, CatalogTag, Store, TagName};
 use towline_volume::Export;
 
+use crate::hub::Cards;
 use crate::keyring::{Seen, Sight};
 use crate::path;
 use crate::validator::EntityTag;
@@ -31,6 +32,7 @@ pub struct Models {
     export: Arc<Export>,
     root: PathBuf,
     view: Arc<RwLock<View>>,
+    cards: Arc<Cards>,
 }
 
 impl Models {
@@ -42,6 +44,7 @@ impl Models {
             export,
             root,
             view: Arc::default(),
+            cards: Arc::default(),
         }
     }
 
@@ -65,6 +68,11 @@ impl Models {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         change(&mut view.arriving);
         view.merged = None;
+    }
+
+    /// What the files of revisions say of them.
+    pub(crate) fn cards(&self) -> &Cards {
+        &self.cards
     }
 
     /// The store.
@@ -137,9 +145,12 @@ impl View {
                 .entry(rev)
                 .or_insert_with(|| Arc::clone(revision));
             let (seq, time) = (0, revision.created);
-            repo.tags
-                .entry(tag.clone())
-                .or_insert(CatalogTag { rev, seq, time });
+            repo.tags.entry(tag.clone()).or_insert(CatalogTag {
+                rev,
+                seq,
+                time,
+                is_branch: tag.is_main(),
+            });
         }
         merged
     }

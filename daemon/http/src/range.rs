@@ -100,15 +100,11 @@ pub enum Selection {
 pub fn select(value: &[u8], size: u64) -> Selection {
     match parse(value, size) {
         None => Selection::Whole,
-        Some(Found { parts, empty }) if parts.count == 0 => {
-            // A suffix of an empty file is the whole of it; Content-Range cannot say that.
-            if empty {
-                Selection::Whole
-            } else {
-                Selection::Unsatisfiable
-            }
-        }
-        Some(Found { mut parts, .. }) => {
+        // Whoever begins with a range does not know the size, and of an empty file no range can
+        // be sent: the whole of it is the answer (RFC 9110 section 14.2 lets a server ignore it).
+        Some(_) if size == 0 => Selection::Whole,
+        Some(Found { parts }) if parts.count == 0 => Selection::Unsatisfiable,
+        Some(Found { mut parts }) => {
             parts.merge();
             Selection::Parts(parts)
         }
@@ -118,8 +114,6 @@ pub fn select(value: &[u8], size: u64) -> Selection {
 #[derive(Default)]
 struct Found {
     parts: Ranges,
-    /// A suffix was asked of an empty file.
-    empty: bool,
 }
 
 fn parse(value: &[u8], size: u64) -> Option<Found> {
@@ -144,7 +138,6 @@ fn parse(value: &[u8], size: u64) -> Option<Found> {
                 found.parts.push(range);
             }
             Spec::Outside => {}
-            Spec::EmptySuffix => found.empty = true,
         }
     }
     (specs > 0).then_some(found)
@@ -153,7 +146,6 @@ fn parse(value: &[u8], size: u64) -> Option<Found> {
 enum Spec {
     Inside(ByteRange),
     Outside,
-    EmptySuffix,
 }
 
 /// `first-last`, `first-` or `-suffix`; `None` is broken syntax.
@@ -163,9 +155,8 @@ fn parse_spec(spec: &[u8], size: u64) -> Option<Spec> {
     let last = rest.get(1..)?;
     if first.is_empty() {
         let suffix = digits(last)?.min(size);
-        return Some(match (suffix, size) {
-            (0, 0) if digits(last)? > 0 => Spec::EmptySuffix,
-            (0, _) => Spec::Outside,
+        return Some(match suffix {
+            0 => Spec::Outside,
             _ => Spec::Inside(ByteRange {
                 start: size - suffix,
                 length: suffix,
@@ -241,7 +232,7 @@ mod tests {
                 "{value}"
             );
         }
-        assert_eq!(select(b"bytes=0-", 0), Selection::Unsatisfiable);
+        assert_eq!(select(b"bytes=0-", 0), Selection::Whole);
         assert_eq!(select(b"bytes=-5", 0), Selection::Whole);
         assert_eq!(parts("bytes=50-,0-0", 10), [(0, 1)]);
     }

@@ -173,7 +173,9 @@ fn judge(
     let unknown = || unknown(catalog.sight());
     let repo = |one: &str, other: &str| {
         let name: RepoName = format!("{one}/{other}").parse().ok()?;
-        catalog.repo(&name)
+        // What ollama writes before a name without a namespace.
+        let bare = || other.parse().ok().filter(|_| one == "library");
+        catalog.repo(&name).or_else(|| catalog.repo(&bare()?))
     };
     match parts.as_slice() {
         [""] => Ok(Answer::Page("{}".to_owned(), "application/json")),

@@ -11,7 +11,7 @@ pub mod list;
 pub mod sign;
 
 use towline_io::Output;
-use towline_store::{CatalogFile, CatalogRevision, RepoName};
+use towline_store::{CatalogFile, CatalogRevision, RepoName, TagName};
 use towline_volume::Reach;
 
 use crate::access;
@@ -264,16 +264,28 @@ fn object(models: &Models, key: &[u8], (is_known, sight): (bool, Sight)) -> Resu
     let key = decode(key).ok().and_then(|key| String::from_utf8(key).ok());
     let key = key.ok_or(NO_KEY)?;
     let catalog = models.seen(sight);
-    let mut parts = key.splitn(4, '/');
-    let (Some(one), Some(other), Some(rev), Some(path)) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(NO_KEY);
+    // The first part may be an organisation, or a model without one: what is here decides.
+    let cuts = RepoName::cuts(&key).filter_map(|(name, rest)| {
+        let (directory, path) = rest.split_once('/')?;
+        let rev = match TagName::of_directory(directory) {
+            Ok(tag) => tag.to_string(),
+            Err(_) => directory.to_owned(),
+        };
+        Some((name, rev, path))
+    });
+    let cuts: Vec<_> = cuts.collect();
+    let mut found = cuts.iter().filter_map(|(name, rev, path)| {
+        let revision = catalog.resolve(name, rev)?;
+        Some((revision, *path))
+    });
+    let is_refused =
+        |(name, rev, _): &(RepoName, String, &str)| catalog.is_refused(name, Some(rev));
+    let no_key = if cuts.iter().any(is_refused) {
+        UNSIGNED
+    } else {
+        NO_KEY
     };
-    let name: RepoName = format!("{one}/{other}").parse().map_err(|_| NO_KEY)?;
-    let revision = catalog.resolve(&name, rev);
-    let is_refused = catalog.is_refused(&name, Some(rev));
-    let revision = revision.ok_or(if is_refused { UNSIGNED } else { NO_KEY })?;
+    let (revision, path) = found.next().ok_or(no_key)?;
     let path = path.parse().map_err(|_| NO_KEY)?;
     let file = revision.file(&path).ok_or(NO_KEY)?;
     Ok(Answer::Object(

@@ -37,6 +37,7 @@ pub struct Server {
     models: Option<Models>,
     keyring: Arc<Keyring>,
     s3_keys: Vec<Key>,
+    tls_port: Option<u16>,
     doors: Doors,
     spool: Option<PathBuf>,
     workers: Mutex<Vec<Arc<Counters>>>,
@@ -52,6 +53,7 @@ impl Server {
             models: None,
             keyring: Arc::default(),
             s3_keys: Vec::new(),
+            tls_port: None,
             doors: Doors::default(),
             spool: None,
             workers: Mutex::default(),
@@ -104,6 +106,18 @@ impl Server {
     #[must_use]
     pub fn with_s3_keys(self, s3_keys: Vec<Key>) -> Self {
         Self { s3_keys, ..self }
+    }
+
+    /// The same with the port whose connections come through TLS.
+    #[must_use]
+    pub fn with_tls_port(self, tls_port: Option<u16>) -> Self {
+        Self { tls_port, ..self }
+    }
+
+    /// The port of HTTPS: whoever connected there is sent to URLs with `https`.
+    #[must_use]
+    pub fn tls_port(&self) -> Option<u16> {
+        self.tls_port
     }
 
     /// The keys of S3.

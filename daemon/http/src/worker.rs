@@ -64,6 +64,12 @@ impl Factory {
         Connection::new(self.server.clone(), self.worker.clone(), peer, Face::S3)
     }
 
+    /// The core for a new connection to the port of the hub.
+    #[must_use]
+    pub fn accept_hub(&self, peer: Peer) -> Connection {
+        Connection::new(self.server.clone(), self.worker.clone(), peer, Face::Hub)
+    }
+
     /// How many paths are remembered.
     #[cfg(test)]
     pub(crate) fn paths_known(&self) -> usize {

@@ -3,56 +3,50 @@
 //! Invariant: nothing is published unless the whole body was read and every file in it is here. Not
 //! promised: that a commit that comes twice is told from two commits with the same content.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use hyper::StatusCode;
 use serde_json::json;
-use towline_http::Sight;
 use towline_store::{Parent, Progress, PublishOptions, RepoName, Sha256};
 
+use super::UploadDesk;
 use super::answer::{MOVED, Outcome, bad, failed, good, missing};
+use super::asked::Asked;
 use super::commit::{self, Commit};
-use super::{UploadDesk, tag};
+use super::refs::tag;
 use crate::uploads::Operation;
 
 impl UploadDesk {
-    /// Reads and publishes a commit on a thread that may block.
-    pub(super) async fn commit(
-        self: Arc<Self>,
-        sight: Sight,
-        (repo, rev): (RepoName, String),
+    /// Reads and publishes a commit. Blocks.
+    pub(super) fn commit(
+        &self,
+        asked: &Asked,
+        (repo, rev): (&RepoName, &str),
         body: Bytes,
-        url: String,
     ) -> Outcome {
-        let work = move || {
-            let wrong = |why: String| bad(StatusCode::BAD_REQUEST, why);
-            let commit = commit::parse(&body).map_err(wrong)?;
-            drop(body);
-            self.publish(&sight, (&repo, &rev), commit, &url)
-        };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(outcome) => outcome,
-            Err(error) => Err(bad(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
-        }
+        let wrong = |why: String| bad(StatusCode::BAD_REQUEST, why);
+        self.check_here(asked, repo)?;
+        let commit = commit::parse(&body).map_err(wrong)?;
+        drop(body);
+        self.publish(asked, (repo, rev), commit)
     }
 
-    /// Publishes a commit. Blocks.
-    fn publish(
-        &self,
-        sight: &Sight,
-        (repo, rev): (&RepoName, &str),
-        commit: Commit,
-        url: &str,
-    ) -> Outcome {
+    fn publish(&self, asked: &Asked, (repo, rev): (&RepoName, &str), commit: Commit) -> Outcome {
+        let sight = &asked.sight;
         let tag = tag(rev.strip_prefix("refs/heads/").unwrap_or(rev))?;
-        let head = self.head(sight, repo, tag.as_str());
-        if head.is_none() && tag.as_str() != "main" {
+        let head = self.head(asked, repo, tag.as_str());
+        if head.is_none() && !tag.is_main() {
             return Err(missing("RevisionNotFound", "there is no such branch"));
+        }
+        if self.is_branch(repo, &tag) == Some(false) {
+            let why = format!(
+                "{tag} is a tag, and commits move branches: commit to a branch, or move the tag \
+                 with towline models tag"
+            );
+            return Err(bad(StatusCode::BAD_REQUEST, why));
         }
         // A commit that comes again after a lost answer still names the parent of the first.
         let base = match commit.parent {
-            Some(parent) => self.head(sight, repo, &parent.to_string()),
+            Some(parent) => self.head(asked, repo, &parent.to_string()),
             None => head,
         };
         if commit.parent.is_some() && base.is_none() {
@@ -72,6 +66,7 @@ impl UploadDesk {
             message: &commit.summary,
             parent: parent.map_or(Parent::Nothing, Parent::Exactly),
             signer: self.uploads.signer(),
+            may_be_empty: true,
             ..Default::default()
         };
         let progress = Progress::default();
@@ -83,7 +78,7 @@ impl UploadDesk {
         Ok(good(json!({
             "success": true,
             "commitOid": rev,
-            "commitUrl": format!("{url}{repo}/commit/{rev}"),
+            "commitUrl": format!("{}/commit/{rev}", asked.shown.of(repo)),
             "hookOutput": "",
         })))
     }

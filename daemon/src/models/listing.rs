@@ -66,6 +66,7 @@ impl ModelDesk {
         revisions.sort_by_key(|revision| std::cmp::Reverse(revision.created));
         wire::Model {
             name: name.to_string(),
+            kind: name.kind().word().to_owned(),
             private: sight.is_private(name),
             revisions,
         }

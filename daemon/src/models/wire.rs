@@ -377,6 +377,9 @@ pub struct Models {
 pub struct Model {
     /// `org/model`.
     pub name: String,
+    /// `model`, `dataset` or `space`.
+    #[serde(default, rename = "type")]
+    pub kind: String,
     /// Only tokens for it show it.
     #[serde(default)]
     pub private: bool,

@@ -9,7 +9,7 @@ use std::io::Read;
 use std::ops::Range;
 
 use serde::Deserialize;
-use towline_store::{ArrivalFile, GitId, RepoPath, RevisionId, Sha256};
+use towline_store::{ArrivalFile, GitId, RepoName, RepoPath, RevisionId, Sha256};
 
 use super::web::{Agent, ask_range, encode_path};
 use super::{Listing, PullError, Remote};
@@ -67,12 +67,12 @@ impl Hub {
     }
 
     fn revision(&self) -> Result<Revision, PullError> {
-        let Self { endpoint, repo, .. } = self;
+        let api = self.api();
         let url = match &self.rev {
-            None => format!("{endpoint}/api/models/{repo}"),
+            None => api,
             Some(rev) => {
                 let rev = encode_path(rev).replace('/', "%2F");
-                format!("{endpoint}/api/models/{repo}/revision/{rev}")
+                format!("{api}/revision/{rev}")
             }
         };
         self.agent
@@ -80,10 +80,18 @@ impl Hub {
             .map(|(revision, _)| revision)
     }
 
-    fn tree(&self, commit: &str) -> Result<Vec<Entry>, PullError> {
+    /// Where the API tells of the repository: by its kind, and by its name without that.
+    fn api(&self) -> String {
         let Self { endpoint, repo, .. } = self;
-        let mut url =
-            format!("{endpoint}/api/models/{repo}/tree/{commit}?recursive=true&expand=false");
+        match repo.parse::<RepoName>() {
+            Ok(name) => format!("{endpoint}/api/{}/{}", name.kind().plural(), name.bare()),
+            Err(_) => format!("{endpoint}/api/models/{repo}"),
+        }
+    }
+
+    fn tree(&self, commit: &str) -> Result<Vec<Entry>, PullError> {
+        let (endpoint, api) = (&self.endpoint, self.api());
+        let mut url = format!("{api}/tree/{commit}?recursive=true&expand=false");
         let mut entries = Vec::new();
         for _ in 0..PAGES_MAX {
             let (page, next): (Vec<Entry>, _) = self.agent.json(&url, ANSWER_BYTES_MAX)?;

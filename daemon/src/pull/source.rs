@@ -1,10 +1,12 @@
 //! Where a pull brings a model from, as its user writes it.
 //!
-//! `hf://org/model@rev`, `http(s)://host/folder/` or a file, `s3://bucket/prefix` (and `gs://`,
+//! `hf://org/model@rev`, `hf://datasets/org/name`, `http(s)://host/folder/` or a file, `s3://bucket/prefix` (and `gs://`,
 //! `az://`), or a folder of the node's machine. Invariant: what is parsed has a host or a path;
 //! nothing of it is used as a path of the store.
 
 use std::path::PathBuf;
+
+use towline_store::RepoName;
 
 use super::PullError;
 
@@ -18,7 +20,7 @@ pub(crate) enum Source {
     Hub {
         /// URL of the hub without a slash at its end.
         endpoint: String,
-        /// `org/model`.
+        /// The name, with `datasets/` or `spaces/` in front of one that is no model.
         repo: String,
         /// Branch, tag or commit; `None`: what the hub shows first.
         rev: Option<String>,
@@ -52,9 +54,10 @@ impl Source {
                 if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
                     return usage(format!("{endpoint}: the hub's URL begins with https://"));
                 }
-                if repo.split('/').count() != 2 || rev.as_deref() == Some("") {
+                if repo.parse::<RepoName>().is_err() || rev.as_deref() == Some("") {
                     return usage(format!(
-                        "{text}: write hf://ORG/MODEL or hf://ORG/MODEL@REV"
+                        "{text}: write hf://ORG/MODEL, hf://MODEL or hf://datasets/ORG/NAME, with \
+                         @REV behind it or not"
                     ));
                 }
                 Ok(Self::Hub {
@@ -120,10 +123,18 @@ mod tests {
             Source::parse("/m", None),
             Ok(Source::Directory(_))
         ));
+        for right in [
+            "hf://gpt2",
+            "hf://datasets/a/b@feature/x",
+            "hf://datasets/squad",
+        ] {
+            assert!(matches!(hub(right), Ok(Source::Hub { .. })), "{right}");
+        }
         for wrong in [
-            "hf://a",
+            "hf://",
             "hf://a/b@",
             "hf://a/b/c",
+            "hf://datasets",
             "ftp://x/y",
             "m",
             "http://",

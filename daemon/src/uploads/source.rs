@@ -106,9 +106,6 @@ impl CommitSource {
                 }
             }
         }
-        if files.is_empty() {
-            return Err("nothing would be left: a revision has one file at least".to_owned());
-        }
         let files = files.into_iter().collect();
         Ok(Self { files })
     }

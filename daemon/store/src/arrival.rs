@@ -118,6 +118,7 @@ impl Store {
     pub fn begin(&self, plan: ArrivalPlan) -> Result<Arrival> {
         let inner = &self.inner;
         check(&plan)?;
+        inner.state().check_name(&plan.repo, None)?;
         let key = plan::key(&plan);
         let directory = format!("{}/{key}", layout::ARRIVALS);
         let mut arrivals = inner.arrivals();

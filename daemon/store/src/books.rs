@@ -226,6 +226,7 @@ mod tests {
                 reference,
                 signature,
                 visible: false,
+                is_branch: true,
             }),
             Row::Untagged {
                 repo: repo.clone(),
@@ -272,6 +273,22 @@ mod tests {
         assert_eq!(books.next_seq(&repo, &TagName::main()), 4);
         assert_eq!(books.next_seq(&repo, &"old".parse().unwrap()), 10);
         assert!(books.revision(&repo, &rev).is_some());
+    }
+
+    /// A store that knows no branches reads the rows of tags, and those that it wrote are read.
+    #[test]
+    fn the_row_of_a_tag_is_as_it_was_before_there_were_branches() {
+        let mut rows = rows();
+        let Some(Row::Reference(row)) = rows.get_mut(1) else {
+            panic!("the second row is a reference");
+        };
+        row.is_branch = false;
+        let tag = Row::Reference(row.clone());
+        row.is_branch = true;
+        let branch = Row::Reference(row.clone());
+        assert_eq!(tag.encode().first(), Some(&0x89), "an array of nine");
+        assert_eq!(branch.encode().first(), Some(&0x8a), "an array of ten");
+        assert_eq!(Row::decode(&tag.encode()), Some(tag));
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct CatalogTag {
     pub seq: u64,
     /// When it was moved last, in seconds since 1970-01-01 UTC.
     pub time: u64,
+    /// It is a branch: hub clients commit to it.
+    pub is_branch: bool,
 }
 
 /// One revision.
@@ -183,6 +185,21 @@ impl Catalog {
         self.repos.get(repo)
     }
 
+    /// The name of a repository that is here and is written like this, or else like this but for
+    /// capital and small letters, or for the mark of a name without an organisation.
+    #[must_use]
+    pub fn spelled(&self, repo: &RepoName) -> RepoName {
+        if self.repos.contains_key(repo) || self.refused.contains_key(repo) {
+            return repo.clone();
+        }
+        let mut names = self.repos.keys().chain(self.refused.keys());
+        match (names.find(|name| name.is_alike(repo)), repo.without_mark()) {
+            (Some(name), _) => name.clone(),
+            (None, Some(bare)) => self.spelled(&bare),
+            (None, None) => repo.clone(),
+        }
+    }
+
     /// The revision that a tag or forty hex digits name.
     #[must_use]
     pub fn resolve(&self, repo: &RepoName, name: &str) -> Option<&Arc<CatalogRevision>> {
@@ -212,7 +229,8 @@ fn repos(books: &Books, revisions: &Revisions) -> BTreeMap<RepoName, CatalogRepo
         let repo = repos.entry(repo.clone()).or_default();
         repo.revisions.insert(*rev, Arc::clone(revision));
     }
-    for ReferenceRow { reference, .. } in books.references() {
+    for row in books.references() {
+        let ReferenceRow { reference, .. } = row;
         let Some(repo) = repos.get_mut(&reference.repo) else {
             continue;
         };
@@ -223,6 +241,7 @@ fn repos(books: &Books, revisions: &Revisions) -> BTreeMap<RepoName, CatalogRepo
             rev: reference.rev,
             seq: reference.seq,
             time: reference.time,
+            is_branch: row.is_branch || reference.tag.is_main(),
         };
         repo.tags.insert(reference.tag.clone(), tag);
     }

@@ -46,6 +46,7 @@ impl Outline<'_> {
         };
         let mut manifest = Manifest {
             repo: self.repo.clone(),
+            kind: self.repo.kind(),
             rev: RevisionId([0; 20]),
             parent: self.parent,
             created: self.created,

@@ -59,6 +59,32 @@ pub enum ClientFault {
         /// The revision.
         rev: RevisionId,
     },
+    /// Another repository's name is so near that clients would take one for the other.
+    #[error("{repo} cannot be here beside {other}: {reason}. Use {other}, or take another name")]
+    NameTaken {
+        /// What was to be published.
+        repo: RepoName,
+        /// What is here.
+        other: RepoName,
+        /// Why not both.
+        reason: &'static str,
+    },
+    /// A branch or tag whose name is the beginning of another's.
+    #[error("{repo} has '{other}', so it cannot have '{tag}': one is a folder of the other")]
+    TagTaken {
+        /// The repository.
+        repo: RepoName,
+        /// What was to be set.
+        tag: TagName,
+        /// What is there.
+        other: TagName,
+    },
+    /// A repository that others have signed cannot have another name.
+    #[error(
+        "{0} is signed for this name by keys that are not this node's: publish it under the new \
+         name, and remove it here"
+    )]
+    SignedByOthers(RepoName),
     /// Nothing to publish.
     #[error("nothing to publish: the source has no files")]
     Empty,

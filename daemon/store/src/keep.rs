@@ -56,7 +56,7 @@ impl Store {
         at.ok_or_else(|| ClientFault::NoTag { repo, tag }.into())
     }
 
-    /// Lets a tag point to a revision that is here.
+    /// Lets a tag or branch point to a revision that is here; one that is new is a tag.
     ///
     /// # Errors
     /// [`ClientFault::NoRevision`] if it is not here.
@@ -64,6 +64,30 @@ impl Store {
         &self,
         repo: &RepoName,
         tag: &TagName,
+        rev: &RevisionId,
+        signer: Option<&Signer>,
+    ) -> Result<()> {
+        self.point(repo, (tag, false), rev, signer)
+    }
+
+    /// Lets a branch point to a revision that is here; what is a tag already stays one.
+    ///
+    /// # Errors
+    /// [`ClientFault::NoRevision`] if it is not here.
+    pub fn branch(
+        &self,
+        repo: &RepoName,
+        branch: &TagName,
+        rev: &RevisionId,
+        signer: Option<&Signer>,
+    ) -> Result<()> {
+        self.point(repo, (branch, true), rev, signer)
+    }
+
+    fn point(
+        &self,
+        repo: &RepoName,
+        (tag, is_branch): (&TagName, bool),
         rev: &RevisionId,
         signer: Option<&Signer>,
     ) -> Result<()> {
@@ -84,6 +108,7 @@ impl Store {
             return Err(ClientFault::Unsigned { repo, rev }.into());
         }
         let manifest = self.inner.manifest(&id)?;
+        let tag = (tag, is_branch);
         move_tag(&self.inner, &mut state, (&manifest, id), tag, signer)?;
         self.inner.publish_catalog(&mut state);
         Ok(())
@@ -205,7 +230,12 @@ impl Store {
         self.drop_revision(&mut state, repo, rev)
     }
 
-    fn check_free(&self, state: &State, repo: &RepoName, rev: &RevisionId) -> Result<()> {
+    pub(crate) fn check_free(
+        &self,
+        state: &State,
+        repo: &RepoName,
+        rev: &RevisionId,
+    ) -> Result<()> {
         let held = if state.books.pinned(repo, rev).is_some() {
             Some(("pinned".to_owned(), "unpin it first"))
         } else {

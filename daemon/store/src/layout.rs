@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! <org>/<model>/<tag or revision>/...      what clients see; hard links, real directories
+//! <model>/<tag or revision>/...            a model without an organisation
+//! datasets/..., spaces/...                 the same below the word for other kinds
 //! .towline/files/<2 hex>/<id>.data, .table the bytes and the cuts of each file, mode 0444
 //! .towline/manifests/<id>, <id>.sig        each revision, and who signed it
 //! .towline/arrivals/<n>/                   what is still being pulled
 //! .towline/index.redb, ledger              the index, and a second copy of its small tables
 //! .towline/hub/models--org--name/          the same revisions in the layout of the hub's cache
+//! .towline/hub/datasets--org--name/ ...    and of the other kinds
 //! .towline/tmp/, quarantine/, lock
 //! ```
 //! Invariant: nothing outside [`INTERNAL`] is ever written but real directories and hard links,
@@ -67,11 +70,12 @@ pub fn revision(repo: &RepoName, rev: &RevisionId) -> String {
 /// The directory that shows a tag, relative to the store's root.
 #[must_use]
 pub fn tag(repo: &RepoName, tag: &TagName) -> String {
-    format!("{repo}/{tag}")
+    format!("{repo}/{}", tag.directory())
 }
 
 /// A repository's folder in the hub's layout, relative to the store's root.
 #[must_use]
 pub fn hub_repo(repo: &RepoName) -> String {
-    format!("{HUB}/models--{}--{}", repo.organisation(), repo.model())
+    let bare = repo.bare().replace('/', "--");
+    format!("{HUB}/{}--{bare}", repo.kind().plural())
 }

@@ -34,14 +34,17 @@ pub mod layout;
 pub mod manifest;
 mod metrics;
 pub mod name;
+mod naming;
 pub mod progress;
 pub mod publish;
 mod recover;
 mod reflink;
+mod repository;
 pub mod sign;
 pub mod source;
 mod space;
 mod store;
+mod strangers;
 pub mod survey;
 pub mod table;
 pub mod usage;
@@ -58,7 +61,8 @@ pub use evict::Origins;
 pub use ingest::Stored;
 pub use metrics::{StoreGauges, StoreMetrics};
 pub use name::{
-    ChunkId, FileId, GitId, ManifestId, NameFault, RepoName, RepoPath, RevisionId, Sha256, TagName,
+    ChunkId, FileId, GitId, ManifestId, NameFault, RepoKind, RepoName, RepoPath, RevisionId,
+    Sha256, TagName,
 };
 pub use progress::{Progress, ProgressView};
 pub use publish::{Parent, PublishOptions, Published};

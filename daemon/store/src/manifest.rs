@@ -11,7 +11,7 @@ use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 
 use crate::git;
-use crate::name::{FileId, GitId, ManifestId, RepoName, RepoPath, RevisionId, Sha256};
+use crate::name::{FileId, GitId, ManifestId, RepoKind, RepoName, RepoPath, RevisionId, Sha256};
 use crate::table::Format;
 
 /// Most files of one revision.
@@ -57,6 +57,8 @@ impl ManifestFile {
 pub struct Manifest {
     /// The repository it belongs to.
     pub repo: RepoName,
+    /// What it was called when it was made: of its name's kind, or a model, which all were once.
+    pub kind: RepoKind,
     /// Its git commit id; that of the origin for a mirrored revision.
     pub rev: RevisionId,
     /// The revision before it.
@@ -138,7 +140,7 @@ impl Manifest {
         to.str("v")?.u64(VERSION)?;
         to.str("rev")?.bytes(&self.rev.0)?;
         to.str("repo")?.str(self.repo.as_str())?;
-        to.str("type")?.str("model")?;
+        to.str("type")?.str(self.kind.word())?;
         to.str("files")?.array(self.files.len() as u64)?;
         for file in &self.files {
             to.map(5 + u64::from(file.sha256.is_some()))?;
@@ -179,11 +181,13 @@ impl Manifest {
         key(&mut from, "rev")?;
         let rev = RevisionId(array(&mut from)?);
         key(&mut from, "repo")?;
-        let repo = from.str()?.parse()?;
+        let repo: RepoName = from.str()?.parse()?;
         key(&mut from, "type")?;
-        if from.str()? != "model" {
-            return Err(ManifestFault::Encoding("type"));
-        }
+        let kind = match from.str()? {
+            "model" => RepoKind::Model,
+            word if word == repo.kind().word() => repo.kind(),
+            _ => return Err(ManifestFault::Encoding("type")),
+        };
         key(&mut from, "files")?;
         let files = read_files(&mut from)?;
         let parent = match fields {
@@ -200,6 +204,7 @@ impl Manifest {
         let message = from.str()?.to_owned();
         let manifest = Self {
             repo,
+            kind,
             rev,
             parent,
             created,
@@ -338,12 +343,30 @@ mod tests {
     fn sample() -> Manifest {
         Manifest {
             repo: "org/model".parse().unwrap(),
+            kind: RepoKind::Model,
             rev: RevisionId([9; 20]),
             parent: Some(RevisionId([8; 20])),
             created: 1_767_225_600,
             message: "publish".into(),
             files: ["a", "b/c", "b/d"].map(file).into(),
         }
+    }
+
+    /// Before there were datasets, a model's organisation could be called so: what was written then
+    /// is still the same bytes, so its signatures hold.
+    #[test]
+    fn a_dataset_says_so_and_an_old_model_of_such_a_name_stays_readable() {
+        let mut manifest = sample();
+        manifest.repo = "datasets/org/ds".parse().unwrap();
+        manifest.kind = manifest.repo.kind();
+        let encoded = manifest.encode();
+        assert!(encoded.windows(8).any(|part| part == b"\x67dataset"));
+        assert_eq!(Manifest::decode(&encoded), Ok(manifest.clone()));
+        manifest.repo = "datasets/old".parse().unwrap();
+        manifest.kind = RepoKind::Model;
+        assert_eq!(Manifest::decode(&manifest.encode()), Ok(manifest.clone()));
+        manifest.kind = RepoKind::Space;
+        assert!(Manifest::decode(&manifest.encode()).is_err());
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub enum Parent {
     Head,
     /// None: history begins here.
     Nothing,
+    /// None, in place of this one; if the tag has moved on, nothing is published.
+    NothingAfter(RevisionId),
     /// This one; if the tag has moved on, nothing is published.
     Exactly(RevisionId),
 }
@@ -56,6 +58,8 @@ pub struct PublishOptions<'a> {
     pub rev: Option<RevisionId>,
     /// Where it can be had again; `None`: nowhere, so it is never evicted.
     pub origin: Option<&'a str>,
+    /// Whether it may be without any file.
+    pub may_be_empty: bool,
 }
 
 /// What came of a publishing.
@@ -106,8 +110,11 @@ impl Store {
         let _span = tracing::info_span!("publish", node = %repo).entered();
         let keys = options.signatures.iter().map(|signature| signature.key);
         inner.check_keys(keys.chain(options.signer.map(Signer::public_key)), repo)?;
+        inner.state().check_name(repo, None)?;
         let entries = source.entries()?;
-        check_entries(&entries)?;
+        if !(entries.is_empty() && options.may_be_empty) {
+            check_entries(&entries)?;
+        }
         progress.expect(
             entries.len() as u64,
             entries.iter().map(|entry| entry.size).sum(),
@@ -120,7 +127,7 @@ impl Store {
             .map(|row| row.reference.rev);
         let parent = match options.parent {
             Parent::Head => head,
-            Parent::Nothing => None,
+            Parent::Nothing | Parent::NothingAfter(_) => None,
             Parent::Exactly(rev) => Some(rev),
         };
         let outline = Outline {
@@ -177,7 +184,8 @@ fn unchanged(
     let mut keys = options.signatures.iter().map(|one| one.key).chain(own);
     let signed = keys.all(|key| revision.signed_by.contains(&key));
     let follows = match options.parent {
-        Parent::Head | Parent::Nothing => true,
+        Parent::Head => true,
+        Parent::Nothing | Parent::NothingAfter(_) => revision.parent.is_none(),
         Parent::Exactly(parent) => parent == head || revision.parent == Some(parent),
     };
     (same && asked && signed && follows).then(|| Arc::clone(revision))
@@ -229,9 +237,12 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
     let mut state = inner.state();
     let manifest = &complete.manifest;
     let files = &complete.files;
-    if let (Parent::Exactly(expected), Some(tag)) = (complete.parent, complete.tag) {
+    if let (Parent::Exactly(expected) | Parent::NothingAfter(expected), Some(tag)) =
+        (complete.parent, complete.tag)
+    {
         check_head(&state, (&manifest.repo, tag), expected)?;
     }
+    state.check_name(&manifest.repo, None)?;
     check_way(inner, &state, &complete)?;
     let encoded = manifest.encode();
     let id = Manifest::id_of(&encoded);
@@ -281,7 +292,13 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
         show_tags(inner, &state, manifest)?;
     }
     if let Some(tag) = complete.tag {
-        move_tag(inner, &mut state, (manifest, id), tag, complete.signer)?;
+        move_tag(
+            inner,
+            &mut state,
+            (manifest, id),
+            (tag, false),
+            complete.signer,
+        )?;
     }
     inner.publish_catalog(&mut state);
     Ok(outcome)
@@ -374,14 +391,16 @@ fn check_head(
     }
 }
 
-/// Lets a tag point to a revision that is known, in the index and for everybody to see.
+/// Lets a tag point to a revision that is known, in the index and for everybody to see. One that
+/// is new is a branch or not, as asked.
 pub(crate) fn move_tag(
     inner: &Arc<Inner>,
     state: &mut State,
     (manifest, id): (&Manifest, ManifestId),
-    tag: &TagName,
+    (tag, is_branch): (&TagName, bool),
     signer: Option<&Signer>,
 ) -> Result<()> {
+    state.check_tag(&manifest.repo, tag)?;
     clear_way(inner, unknown_tag(state, &manifest.repo, tag).as_slice())?;
     let reference = Reference {
         repo: manifest.repo.clone(),
@@ -393,8 +412,12 @@ pub(crate) fn move_tag(
     };
     let mut row = ReferenceRow {
         signature: signer.map(|signer| signer.sign_reference(&reference)),
-        reference,
         visible: false,
+        is_branch: match state.books.reference(&manifest.repo, tag) {
+            Some(before) => before.is_branch,
+            None => is_branch && !tag.is_main(),
+        },
+        reference,
     };
     let staged = Staged::revision(&inner.disk, manifest)?;
     let changes = Changes {

@@ -21,6 +21,7 @@ use crate::layout;
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
 use crate::name::{FileId, ManifestId};
 use crate::store::{Inner, Options, State, Store, lock};
+use crate::strangers;
 use crate::table::{CHUNK_BYTES_MAX, Chunk, ChunkTable};
 use crate::verify;
 use crate::visible::{self, Staged, StagedHub};
@@ -248,7 +249,7 @@ pub(crate) fn has_files(inner: &Inner, revision: &CatalogRevision) -> bool {
 
 /// Brings what clients see in line with the rows.
 pub(crate) fn show(inner: &Inner, state: &mut State) -> Result<()> {
-    hide_strangers(inner, state)?;
+    strangers::hide(inner, state)?;
     let disk = &inner.disk;
     let mut edits = Vec::new();
     for row in state.books.revisions() {
@@ -286,58 +287,4 @@ pub(crate) fn show(inner: &Inner, state: &mut State) -> Result<()> {
         return Ok(());
     }
     inner.note(state, edits)
-}
-
-/// Removes directories that no row stands for: what a removal did not finish.
-fn hide_strangers(inner: &Inner, state: &State) -> Result<()> {
-    let disk = &inner.disk;
-    let mut expected = BTreeSet::new();
-    for (repo, rev) in state.shown.keys() {
-        expected.insert(layout::revision(repo, rev));
-    }
-    for row in state.books.references() {
-        let at = &row.reference;
-        if state.shown.contains_key(&(at.repo.clone(), at.rev)) {
-            expected.insert(layout::tag(&at.repo, &at.tag));
-        }
-    }
-    for organisation in disk.backend.list("").map_err(io("list", ""))? {
-        if !organisation.is_directory || organisation.name.starts_with('.') {
-            continue;
-        }
-        for model in disk
-            .backend
-            .list(&organisation.name)
-            .map_err(io("list", &organisation.name))?
-        {
-            let Ok(repo) =
-                format!("{}/{}", organisation.name, model.name).parse::<crate::RepoName>()
-            else {
-                continue;
-            };
-            if !model.is_directory {
-                continue;
-            }
-            for entry in disk
-                .backend
-                .list(repo.as_str())
-                .map_err(io("list", repo.as_str()))?
-            {
-                if expected.contains(&format!("{repo}/{}", entry.name)) {
-                    continue;
-                }
-                if !disk.is_only_links(&format!("{repo}/{}", entry.name)) {
-                    let name = format!("{repo}/{}", entry.name);
-                    tracing::warn!(node = name, "a folder that the store did not make is left");
-                    continue;
-                }
-                if let Ok(rev) = entry.name.parse() {
-                    visible::hide_revision(disk, &repo, &rev)?;
-                } else if let Ok(tag) = entry.name.parse() {
-                    visible::hide_tag(disk, &repo, &tag)?;
-                }
-            }
-        }
-    }
-    Ok(())
 }

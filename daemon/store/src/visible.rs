@@ -200,13 +200,21 @@ pub(crate) fn point(
     rev: &RevisionId,
 ) -> Result<()> {
     let path = format!("{}/refs/{tag}", layout::hub_repo(repo));
+    let (parent, _) = towline_io::backend::split(&path);
+    disk.make_directories(parent)?;
     disk.write_whole(&path, rev.to_string().as_bytes())
 }
 
 /// Takes a tag away from both views.
 pub(crate) fn hide_tag(disk: &DiskAccess, repo: &RepoName, tag: &TagName) -> Result<()> {
-    let path = format!("{}/refs/{tag}", layout::hub_repo(repo));
-    hide(disk, &path)?;
+    let refs = format!("{}/refs", layout::hub_repo(repo));
+    hide(disk, &format!("{refs}/{tag}"))?;
+    // Folders of a branch with slashes go when they are empty; else others are in them.
+    let folders = tag.as_str().match_indices('/').map(|(end, _)| end);
+    for end in folders.collect::<Vec<_>>().into_iter().rev() {
+        let folder = tag.as_str().get(..end).unwrap_or_default();
+        let _full = disk.backend.remove_directory(&format!("{refs}/{folder}"));
+    }
     hide(disk, &layout::tag(repo, tag))
 }
 

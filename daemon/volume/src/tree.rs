@@ -128,11 +128,12 @@ impl Tree {
         let Some(private) = &self.private else {
             return Ok(());
         };
-        let names = match self.divided(private, dir)? {
-            Some(organisation) => vec![organisation, name.clone()],
-            None if is_root => vec![name.clone()],
+        let mut names = match self.divided(private, dir)? {
+            Some(above) => above,
+            None if is_root => Vec::new(),
             None => return Ok(()),
         };
+        names.push(name.clone());
         if private.hides(&names) {
             return Err(VolumeError::NotFound);
         }
@@ -150,17 +151,18 @@ impl Tree {
         Ok(())
     }
 
-    /// The name of a directory in which some models are private and others are not. There are as
-    /// many as rules that name part of an organisation: few.
-    fn divided(&self, private: &Private, dir: &Node) -> Result<Option<Name>> {
-        for organisation in private.divided() {
-            let Ok(name) = Name::new(organisation.as_bytes()) else {
+    /// The names of a directory, from the top, in which some models are private and others are
+    /// not. There are a few for each rule that names part of an organisation: few.
+    fn divided(&self, private: &Private, dir: &Node) -> Result<Option<Vec<Name>>> {
+        for path in private.divided() {
+            let names = path.split('/').map(|name| Name::new(name.as_bytes()).ok());
+            let Some(names) = names.collect::<Option<Vec<Name>>>() else {
                 continue;
             };
             // Whatever the caller may see of the root, the rule holds.
             assume_daemon()?;
-            match ground::attributes_at(self.ground.root().as_path()?, &name) {
-                Ok(seen) if FileIdentity::of(&seen) == dir.identity => return Ok(Some(name)),
+            match ground::attributes_below(self.ground.root().as_path()?, &path) {
+                Ok(seen) if FileIdentity::of(&seen) == dir.identity => return Ok(Some(names)),
                 Ok(_) | Err(VolumeError::NotFound) => {}
                 Err(error) => return Err(error),
             }
@@ -251,7 +253,7 @@ impl Volume for Tree {
         let above: Option<Vec<Name>> = match &self.private {
             None => None,
             Some(_) if is_root => Some(Vec::new()),
-            Some(private) => self.divided(private, dir)?.map(|name| vec![name]),
+            Some(private) => self.divided(private, dir)?,
         };
         let is_hidden = |name: &[u8]| {
             let is_inner = is_root && self.changes.is_none() && name == HIDDEN.as_bytes();

@@ -24,8 +24,12 @@ pub(crate) enum HubFault {
     BadToken,
     /// It is here without the signature that the node demands.
     Unsigned,
+    /// The token reads here and does not publish.
+    ReadOnly,
     /// No such route.
     NoRoute,
+    /// A list by something that this node does not know.
+    BadFilter(&'static str),
     /// A body that cannot be read.
     BadBody,
     /// A body longer than any client sends.
@@ -37,8 +41,8 @@ impl HubFault {
         match self {
             Self::NoRepo | Self::NoRevision | Self::NoEntry(_) | Self::NoRoute => Status::NOT_FOUND,
             Self::BadToken => Status::UNAUTHORIZED,
-            Self::Unsigned => Status::FORBIDDEN,
-            Self::BadBody => Status::BAD_REQUEST,
+            Self::Unsigned | Self::ReadOnly => Status::FORBIDDEN,
+            Self::BadBody | Self::BadFilter(_) => Status::BAD_REQUEST,
             Self::LongBody => Status::TOO_LARGE,
         }
     }
@@ -48,26 +52,35 @@ impl HubFault {
             Self::NoRepo => Some("RepoNotFound"),
             Self::NoRevision => Some("RevisionNotFound"),
             Self::NoEntry(_) => Some("EntryNotFound"),
-            Self::BadToken | Self::Unsigned | Self::NoRoute | Self::BadBody | Self::LongBody => {
-                None
-            }
+            Self::BadToken
+            | Self::Unsigned
+            | Self::ReadOnly
+            | Self::NoRoute
+            | Self::BadFilter(_)
+            | Self::BadBody
+            | Self::LongBody => None,
         }
     }
 
     fn why(&self) -> &'static str {
         match self {
             Self::NoRepo => {
-                "this node has no such model: see towline models on it, and bring the model \
-                 with towline pull or towline push"
+                "this node has no such model, dataset or space: see towline models on it, and \
+                 bring it with towline pull or towline push"
             }
             Self::NoRevision => {
-                "the model has no such branch, tag or commit here: see towline models show"
+                "there is no such branch, tag or commit here: see towline models show"
             }
             Self::NoEntry(_) => "the revision has no such file",
             // Clients look for exactly this.
             Self::BadToken => "Invalid credentials in Authorization header",
             Self::Unsigned => Refusal::UNSIGNED.why,
-            Self::NoRoute => "this node answers the hub's routes for models only",
+            Self::ReadOnly => {
+                "this needs a token that may publish here: see prefix and rights in \
+                 [[models.tokens]] on the node"
+            }
+            Self::NoRoute => "this node does not know that route of the hub",
+            Self::BadFilter(why) => why,
             Self::BadBody => "the body is neither a form nor JSON with 'paths'",
             Self::LongBody => "the body is longer than 256 KiB: ask for fewer paths at once",
         }

@@ -6,13 +6,16 @@
 //! decides. Invariant: a repository, revision or path that is no valid name stays text that
 //! finds nothing; it never reaches a file system.
 
+use towline_store::RepoKind;
+
 use crate::head::Method;
 use crate::path::decode;
 
 /// Longest text of one decoded part, in bytes: what a path in a revision may have.
 const PART_BYTES_MAX: usize = 1024;
 
-/// A request to the hub.
+/// A request to the hub. A repository is named as in the store: `datasets/` or `spaces/` stands
+/// before one that is no model.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Route {
     /// `GET /api/models/{repo}` and `.../revision/{rev}`.
@@ -31,8 +34,10 @@ pub(crate) enum Route {
     Commits { repo: String, rev: String },
     /// `GET /api/models/{repo}/discussions`.
     Discussions { repo: String },
+    /// `GET /api/models/{repo}/auth-check`, and `.../write`.
+    AuthCheck { repo: String, writes: bool },
     /// `GET /api/models`.
-    List,
+    List(RepoKind),
     /// `GET /api/whoami-v2`.
     WhoAmI,
     /// `HEAD /api/telemetry/...`.
@@ -44,7 +49,7 @@ pub(crate) enum Route {
         path: String,
         is_raw: bool,
     },
-    /// A repository that is no model: there are none here.
+    /// A repository of a kind that is not kept here.
     OtherKind,
     /// Something that changes the hub: the control plane does it.
     Change,
@@ -63,16 +68,24 @@ impl Route {
         match parts.as_slice() {
             ["api", "whoami-v2"] if reads => Self::WhoAmI,
             ["api", "telemetry", ..] => Self::Telemetry,
-            ["api", "models"] if reads => Self::List,
-            ["api", "models", rest @ ..] => api(method, rest),
             ["api", "repos" | "validate-yaml", ..] if !reads => Self::Change,
-            ["api", "datasets" | "spaces" | "kernels", _, ..] => Self::OtherKind,
-            ["api", ..] => Self::Unknown,
-            ["datasets" | "spaces", _, _, "resolve" | "raw", ..] => Self::OtherKind,
+            ["api", "kernels", _, ..] => Self::OtherKind,
+            ["api", word, rest @ ..] => match kind(word) {
+                Some(kind) if rest.is_empty() && reads => Self::List(kind),
+                Some(kind) => api(method, kind, rest),
+                None => Self::Unknown,
+            },
+            ["api"] => Self::Unknown,
             rest if reads => file(rest),
             _ => Self::Change,
         }
     }
+}
+
+/// The kind that a word of an address means.
+fn kind(word: &str) -> Option<RepoKind> {
+    let mut kinds = RepoKind::ALL.into_iter();
+    kinds.find(|kind| kind.plural() == word)
 }
 
 /// The decoded segments; `None` if one is broken or too long.
@@ -86,39 +99,53 @@ fn parts(path: &[u8]) -> Option<Vec<String>> {
     decoded.collect()
 }
 
-/// Words behind the id of a repository in the API.
-const WORDS: [&str; 9] = [
-    "revision",
-    "tree",
-    "paths-info",
-    "refs",
-    "commits",
-    "discussions",
-    "preupload",
-    "commit",
-    "branch",
+/// Words behind the id of a repository in the API, after which something must follow, where
+/// `true`; else the id of one segment would be taken for an organisation.
+const WORDS: [(&str, bool); 14] = [
+    ("revision", true),
+    ("tree", true),
+    ("paths-info", true),
+    ("refs", false),
+    ("commits", true),
+    ("discussions", false),
+    ("preupload", true),
+    ("commit", true),
+    ("branch", true),
+    ("tag", true),
+    ("super-squash", true),
+    ("settings", false),
+    ("auth-check", false),
+    ("resolve", true),
 ];
 
-fn api(method: Method, parts: &[&str]) -> Route {
-    let word = |at: usize| parts.get(at).is_some_and(|part| WORDS.contains(part));
-    let cut = if word(2) {
-        2
-    } else if word(1) && (parts.len() > 2 || matches!(parts, [_, "refs" | "discussions"])) {
-        1
-    } else {
-        parts.len()
+/// Cuts the segments behind the word for a kind into the id of a repository and the rest.
+#[must_use]
+pub fn cut<'p, 't>(parts: &'p [&'t str]) -> (String, &'p [&'t str]) {
+    let is_word = |at: usize| {
+        let found = parts.get(at).and_then(|part| {
+            let mut words = WORDS.iter();
+            words.find(|(word, _)| word == part)
+        });
+        // `tree` may be the name of a model, `org/tree`.
+        found.is_some_and(|(_, goes_on)| at == 2 || !goes_on || parts.len() > at + 1)
     };
-    let (id, rest) = parts.split_at(cut.min(parts.len()));
-    if id.len() > 2 {
+    let end = [2, 1].into_iter().find(|at| is_word(*at));
+    let (id, rest) = parts.split_at(end.unwrap_or(parts.len()).min(parts.len()));
+    (id.join("/"), rest)
+}
+
+fn api(method: Method, kind: RepoKind, parts: &[&str]) -> Route {
+    let (bare, rest) = cut(parts);
+    if bare.split('/').count() > 2 {
         return Route::Unknown;
     }
-    let repo = id.join("/");
+    let repo = format!("{}{bare}", kind.prefix());
     let reads = matches!(method, Method::Get | Method::Head);
     match rest {
         [] if reads => Route::Repo { repo, rev: None },
-        ["revision", rev] if reads => Route::Repo {
+        ["revision", rev @ ..] if reads && !rev.is_empty() => Route::Repo {
             repo,
-            rev: Some((*rev).to_owned()),
+            rev: Some(rev.join("/")),
         },
         ["tree", rev, path @ ..] if reads => Route::Tree {
             repo,
@@ -130,29 +157,35 @@ fn api(method: Method, parts: &[&str]) -> Route {
             rev: (*rev).to_owned(),
         },
         ["refs"] if reads => Route::Refs { repo },
-        ["commits", rev] if reads => Route::Commits {
+        ["commits", rev @ ..] if reads && !rev.is_empty() => Route::Commits {
             repo,
-            rev: (*rev).to_owned(),
+            rev: rev.join("/"),
         },
-        ["discussions", ..] if reads => Route::Discussions { repo },
-        ["preupload" | "commit" | "branch", ..] if !reads => Route::Change,
+        ["discussions"] if reads => Route::Discussions { repo },
+        ["auth-check"] if reads => Route::AuthCheck {
+            repo,
+            writes: false,
+        },
+        ["auth-check", "write"] if reads => Route::AuthCheck { repo, writes: true },
+        _ if !reads => Route::Change,
         _ => Route::Unknown,
     }
 }
 
 fn file(parts: &[&str]) -> Route {
+    let (kind, parts) = match parts {
+        ["datasets", rest @ ..] => (RepoKind::Dataset, rest),
+        ["spaces", rest @ ..] => (RepoKind::Space, rest),
+        other => (RepoKind::Model, other),
+    };
     let word = |at: usize| matches!(parts.get(at), Some(&"resolve" | &"raw"));
-    let cut = if word(2) {
-        2
-    } else if word(1) {
-        1
-    } else {
+    let Some(end) = [2, 1].into_iter().find(|at| word(*at)) else {
         return Route::Unknown;
     };
-    let (id, rest) = parts.split_at(cut.min(parts.len()));
+    let (id, rest) = parts.split_at(end.min(parts.len()));
     match rest {
         [word, rev, path @ ..] if !path.is_empty() => Route::File {
-            repo: id.join("/"),
+            repo: format!("{}{}", kind.prefix(), id.join("/")),
             rev: (*rev).to_owned(),
             path: path.join("/"),
             is_raw: *word == "raw",
@@ -201,7 +234,26 @@ mod tests {
             repo("gpt2", Some("main"))
         );
         assert_eq!(get("/api/models/a/b/c"), Route::Unknown);
-        assert_eq!(get("/api/datasets/a/b"), Route::OtherKind);
+        assert_eq!(get("/api/models/gpt2/tree"), repo("gpt2/tree", None));
+        assert_eq!(get("/api/datasets/a/b"), repo("datasets/a/b", None));
+        assert_eq!(get("/api/datasets/squad"), repo("datasets/squad", None));
+        assert_eq!(get("/api/spaces"), Route::List(RepoKind::Space));
+        assert_eq!(get("/api/kernels/a/b"), Route::OtherKind);
+        for (path, name) in [
+            ("/datasets/a/b/resolve/main/x", "datasets/a/b"),
+            ("/datasets/squad/resolve/main/x", "datasets/squad"),
+            ("/gpt2/resolve/main/x", "gpt2"),
+        ] {
+            let Route::File { repo, .. } = get(path) else {
+                panic!("{path}");
+            };
+            assert_eq!(repo, name);
+        }
+        let refs = "spaces/a/b".to_owned();
+        assert_eq!(get("/api/spaces/a/b/refs"), Route::Refs { repo: refs });
+        let (repo, writes) = ("gpt2".to_owned(), true);
+        let check = Route::AuthCheck { repo, writes };
+        assert_eq!(get("/api/models/gpt2/auth-check/write"), check);
     }
 
     #[test]
@@ -210,6 +262,10 @@ mod tests {
         assert_eq!(post("/api/repos/create"), Route::Change);
         assert_eq!(post("/api/models/a/b/commit/main"), Route::Change);
         assert_eq!(post("/a/b.git/info/lfs/objects/batch"), Route::Change);
+        assert_eq!(post("/api/datasets/a/b/tag/main"), Route::Change);
+        let delete = |path: &str| Route::parse(Method::Delete, path.as_bytes());
+        assert_eq!(delete("/api/repos/delete"), Route::Change);
+        assert_eq!(delete("/api/models/gpt2/branch/feature%2Fx"), Route::Change);
         assert!(matches!(
             post("/api/models/a/b/paths-info/main"),
             Route::PathsInfo { .. }

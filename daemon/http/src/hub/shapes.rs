@@ -5,10 +5,12 @@
 //! blob id (of the pointer, for LFS), as git would say. Not promised: keys that no client reads.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use towline_store::{CatalogFile, CatalogRepo, CatalogRevision, RepoName, RevisionId};
+use towline_store::{CatalogFile, CatalogRepo, CatalogRevision, RepoKind, RevisionId};
 
+use super::card::Card;
 use crate::date;
 use crate::keyring::Sight;
 
@@ -20,44 +22,78 @@ fn time(seconds: u64) -> String {
 
 /// A repository at one of its revisions; with `blobs`, sizes and hashes of its files.
 pub(super) fn repo(
-    repo: &CatalogRepo,
-    revision: &CatalogRevision,
+    at: (&CatalogRepo, &CatalogRevision),
+    card: &Card,
     (blobs, sight): (bool, &Sight),
 ) -> Value {
-    let siblings = revision.files.iter().map(|file| sibling(file, blobs));
-    let siblings: Vec<Value> = siblings.collect();
-    let mut object = summary(repo, revision, sight);
-    object.insert("siblings".into(), siblings.into());
+    let mut object = summary(at, card, sight);
+    object.insert("siblings".into(), siblings(at.1, blobs));
     Value::Object(object)
+}
+
+/// The files of a revision, as objects of repositories have them.
+pub(super) fn siblings(revision: &CatalogRevision, blobs: bool) -> Value {
+    let siblings = revision.files.iter();
+    siblings.map(|file| sibling(file, blobs)).collect()
 }
 
 /// The same without its files, as lists show it.
 pub(super) fn summary(
-    repo: &CatalogRepo,
-    revision: &CatalogRevision,
+    (repo, revision): (&CatalogRepo, &CatalogRevision),
+    card: &Card,
     sight: &Sight,
 ) -> Map<String, Value> {
     let created = repo.revisions.values().map(|known| known.created).min();
-    let name = revision.repo.as_str();
+    let name = revision.repo.bare();
+    let organisation = revision.repo.organisation();
     let object = json!({
         "_id": "000000000000000000000000",
         "id": name,
-        "modelId": name,
-        "author": revision.repo.organisation(),
+        "author": (!organisation.is_empty()).then_some(organisation),
         "sha": revision.rev.to_string(),
         "lastModified": time(revision.created),
         "createdAt": time(created.unwrap_or(revision.created)),
         "private": sight.is_private(&revision.repo),
         "gated": false,
         "disabled": false,
-        "tags": [],
+        "tags": card.tags,
         "downloads": 0,
         "likes": 0,
     });
-    match object {
+    let mut object = match object {
         Value::Object(object) => object,
         _ => Map::new(),
+    };
+    let mut add = |key: &str, value: Value| object.insert(key.to_owned(), value);
+    if !card.data.is_empty() {
+        add("cardData", Value::Object(card.data.clone()));
     }
+    match revision.repo.kind() {
+        RepoKind::Model => {
+            add("modelId", name.into());
+            if let Some(library) = &card.library_name {
+                add("library_name", library.as_str().into());
+            }
+            if let Some(task) = &card.pipeline_tag {
+                add("pipeline_tag", task.as_str().into());
+            }
+            if let Some(config) = &card.config {
+                add("config", config.clone());
+            }
+            if !card.parameters.is_empty() {
+                let (parameters, total) = (&card.parameters, card.total());
+                let weights = json!({ "parameters": parameters, "total": total });
+                add("safetensors", weights);
+            }
+        }
+        RepoKind::Dataset => {}
+        RepoKind::Space => {
+            if let Some(sdk) = card.data.get("sdk") {
+                add("sdk", sdk.clone());
+            }
+        }
+    }
+    object
 }
 
 fn sibling(file: &CatalogFile, blobs: bool) -> Value {
@@ -186,7 +222,7 @@ pub(super) fn paths(revision: &CatalogRevision, paths: &[String], expand: bool) 
     entries.collect()
 }
 
-/// Branches and tags: `main` is a branch, every other name a tag.
+/// Branches and tags.
 pub(super) fn refs(repo: &CatalogRepo, pull_requests: bool) -> Value {
     let entry = |name: &str, kind: &str, rev: &RevisionId| {
         json!({
@@ -197,9 +233,10 @@ pub(super) fn refs(repo: &CatalogRepo, pull_requests: bool) -> Value {
     };
     let (mut branches, mut tags) = (Vec::new(), Vec::new());
     for (name, tag) in &repo.tags {
-        match name.as_str() {
-            "main" => branches.push(entry("main", "heads", &tag.rev)),
-            other => tags.push(entry(other, "tags", &tag.rev)),
+        if tag.is_branch {
+            branches.push(entry(name.as_str(), "heads", &tag.rev));
+        } else {
+            tags.push(entry(name.as_str(), "tags", &tag.rev));
         }
     }
     let mut object = json!({ "branches": branches, "converts": [], "tags": tags });
@@ -209,33 +246,43 @@ pub(super) fn refs(repo: &CatalogRepo, pull_requests: bool) -> Value {
     object
 }
 
-/// Most commits in one answer.
-const COMMITS_MAX: usize = 1000;
-
-/// The revision and those before it, newest first.
-pub(super) fn commits(repo: &CatalogRepo, revision: &CatalogRevision) -> Value {
-    let mut list = Vec::new();
+/// The revision and those before it, newest first, `limit` of them behind the first `from`; and how
+/// many there are.
+pub(super) fn commits(
+    repo: &CatalogRepo,
+    revision: &CatalogRevision,
+    (from, limit): (usize, usize),
+) -> (Value, usize) {
+    let (mut list, mut count) = (Vec::new(), 0);
     let mut next = Some(revision);
-    while let Some(commit) = next {
-        list.push(json!({
-            "id": commit.rev.to_string(),
-            "title": commit.message,
-            "message": "",
-            "authors": [{ "user": "towline" }],
-            "date": time(commit.created),
-        }));
-        let parent = commit.parent.filter(|_| list.len() < COMMITS_MAX);
+    // A history is no longer than there are revisions, whatever parents say.
+    while let Some(commit) = next.filter(|_| count < repo.revisions.len()) {
+        if (from..from.saturating_add(limit)).contains(&count) {
+            let (title, message) = commit
+                .message
+                .split_once("\n\n")
+                .unwrap_or((&commit.message, ""));
+            list.push(json!({
+                "id": commit.rev.to_string(),
+                "title": title,
+                "message": message,
+                "authors": [{ "user": "towline" }],
+                "date": time(commit.created),
+            }));
+        }
+        count += 1;
+        let parent = commit.parent;
         next = parent.and_then(|rev| repo.revisions.get(&rev).map(AsRef::as_ref));
     }
-    list.into()
+    (list.into(), count)
 }
 
 /// The revision that a client means when it names none: `main`, else the newest.
-pub(super) fn default_revision(repo: &CatalogRepo) -> Option<&CatalogRevision> {
-    let main = repo.tags.iter().find(|(name, _)| name.as_str() == "main");
+pub(super) fn default_revision(repo: &CatalogRepo) -> Option<&Arc<CatalogRevision>> {
+    let main = repo.tags.iter().find(|(name, _)| name.is_main());
     let revision = main.and_then(|(_, tag)| repo.revisions.get(&tag.rev));
     let newest = || repo.revisions.values().max_by_key(|known| known.created);
-    revision.or_else(newest).map(AsRef::as_ref)
+    revision.or_else(newest)
 }
 
 /// Whom a token that reads stands for.
@@ -247,11 +294,4 @@ pub(super) fn user(publishes: bool) -> Value {
         "orgs": [],
         "auth": { "accessToken": { "role": role } },
     })
-}
-
-/// Whether a repository is one that a list asked for.
-pub(super) fn matches(name: &RepoName, search: Option<&str>, author: Option<&str>) -> bool {
-    let lower = name.as_str().to_ascii_lowercase();
-    search.is_none_or(|text| lower.contains(&text.to_ascii_lowercase()))
-        && author.is_none_or(|author| name.organisation() == author)
 }

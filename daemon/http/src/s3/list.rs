@@ -321,7 +321,7 @@ impl<'q> Page<'q> {
 /// The revisions of a repository with what their keys begin with, sorted: those that tags name,
 /// and the one that the prefix names by its id.
 fn revisions(start: &str, repo: &CatalogRepo, prefix: &str) -> Vec<(String, Arc<CatalogRevision>)> {
-    let tags = repo.tags.iter().map(|(tag, at)| (tag.to_string(), at.rev));
+    let tags = repo.tags.iter().map(|(tag, at)| (tag.directory(), at.rev));
     let id = prefix
         .strip_prefix(start)
         .and_then(|rest| rest.split('/').next());

@@ -46,6 +46,8 @@ pub(crate) struct ReferenceRow {
     pub(crate) signature: Option<Signature>,
     /// Whether the tag's directory is known to show that revision.
     pub(crate) visible: bool,
+    /// It is a branch, which commits of hub clients move; `main` always is.
+    pub(crate) is_branch: bool,
 }
 
 /// One row.
@@ -153,7 +155,8 @@ impl Row {
             }
             Self::Reference(row) => {
                 let at = &row.reference;
-                to.array(9)?
+                // Rows of tags are as they were before there were branches.
+                to.array(9 + u64::from(row.is_branch))?
                     .u8(2)?
                     .str(at.repo.as_str())?
                     .str(at.tag.as_str())?;
@@ -166,6 +169,9 @@ impl Row {
                     None => to.null()?,
                 };
                 to.bool(row.visible)?;
+                if row.is_branch {
+                    to.bool(true)?;
+                }
             }
             Self::Untagged { repo, tag, seq } => {
                 to.array(4)?
@@ -205,12 +211,12 @@ impl Row {
             return None;
         }
         let mut from = Decoder::new(body);
-        from.array().ok()??;
-        let row = Self::read(&mut from)?;
+        let fields = from.array().ok()??;
+        let row = Self::read(&mut from, fields)?;
         (from.position() == body.len()).then_some(row)
     }
 
-    fn read(from: &mut Decoder<'_>) -> Option<Self> {
+    fn read(from: &mut Decoder<'_>, fields: u64) -> Option<Self> {
         Some(match from.u8().ok()? {
             1 => Self::Revision(RevisionRow {
                 repo: name(from)?,
@@ -234,6 +240,7 @@ impl Row {
                 },
                 signature: optional(from, signature)?,
                 visible: from.bool().ok()?,
+                is_branch: fields == 10 && from.bool().ok()?,
             }),
             3 => Self::Pin {
                 repo: name(from)?,

@@ -385,6 +385,11 @@ pub(super) fn attributes_at(dir: impl AsFd, name: &Name) -> Result<Attributes> {
     statx_at(dir, name.as_bytes(), AtFlags::empty())
 }
 
+/// Attributes of what a path leads to that rules of this node name, `a/b` for `b` in `a`.
+pub(super) fn attributes_below(dir: impl AsFd, path: &str) -> Result<Attributes> {
+    statx_at(dir, path.as_bytes(), AtFlags::empty())
+}
+
 fn open_beneath(dir: impl AsFd, path: &[u8], pace: Pace) -> Result<OwnedFd> {
     let resolve = match pace {
         Pace::Cached => BENEATH | ResolveFlags::CACHED,
