@@ -213,7 +213,10 @@ impl ModelDesk {
     fn verify(&self, verify: Verify) -> Result<Answer, Answer> {
         let name = verify.name.as_deref().map(repo).transpose()?;
         let rev = match (&name, verify.revision.as_deref()) {
-            (Some(name), Some(revision)) => Some(self.resolve(name, Some(revision))?),
+            (Some(name), Some(revision)) => {
+                let rev = self.store().resolve_known(name, revision);
+                Some(rev.map_err(|error| failed(&error))?)
+            }
             _ => None,
         };
         let store = self.store().clone();
@@ -305,7 +308,9 @@ impl ModelDesk {
     fn remove(&self, target: &Target, caller: &Caller) -> Result<Answer, Answer> {
         let name = self.own(&target.name, caller)?;
         let wanted = required(target.revision.as_deref(), "revision")?;
-        let rev = self.resolve(&name, Some(wanted))?;
+        // What is out of sight, because something of it is lost, must be removable.
+        let rev = self.store().resolve_known(&name, wanted);
+        let rev = rev.map_err(|error| failed(&error))?;
         done(self.store().remove(&name, &rev))
     }
 

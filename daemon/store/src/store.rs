@@ -30,7 +30,7 @@ use crate::space::Space;
 use crate::table::ChunkTable;
 
 /// Longest chunk table that is read, in bytes: that of the largest file.
-const TABLE_BYTES_MAX: usize = 1 << 30;
+pub(crate) const TABLE_BYTES_MAX: usize = 1 << 30;
 
 /// Most tables kept in memory.
 const TABLES_MAX: usize = 16;
