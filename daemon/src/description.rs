@@ -56,6 +56,7 @@ pub(crate) fn status(
             .any(|listener| listener.protocol == ListenerProtocol::Portmap),
         listeners,
         tune: Vec::new(),
+        uploads: None,
         volumes: effective.volumes.iter().map(volume_status).collect(),
         notes,
     }

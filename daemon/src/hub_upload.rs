@@ -142,6 +142,8 @@ impl UploadDesk {
                 "the address of the upload is not of this node, or too old: begin again",
             )),
             Err(PutFault::Bytes(why)) => Err(bad(StatusCode::BAD_REQUEST, why)),
+            Err(PutFault::Full(why)) => Err(bad(StatusCode::INSUFFICIENT_STORAGE, why)),
+            Err(PutFault::Idle(why)) => Err(bad(StatusCode::REQUEST_TIMEOUT, why)),
             Err(PutFault::Thread(why)) => Err(bad(StatusCode::INTERNAL_SERVER_ERROR, why)),
         }
     }
@@ -255,6 +257,8 @@ impl UploadDesk {
                 Some(("error", json!({ "code": 413, "message": message })))
             } else if is_here {
                 None
+            } else if let Err(message) = self.uploads.judge_room(&oid, size, sight) {
+                Some(("error", json!({ "code": 507, "message": message })))
             } else {
                 let (place, _) = self.uploads.place(&oid, size, sight);
                 let href = format!("{url}{place}");

@@ -30,6 +30,7 @@ mod sockets;
 mod tasks;
 pub mod trace;
 mod tuning_peer;
+mod upload_places;
 mod uploads;
 mod volumes;
 mod workers;

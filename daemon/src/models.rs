@@ -23,7 +23,7 @@ use towline_store::{DirectorySource, PublicKey, PublishOptions, RepoName, Signer
 
 use crate::pull::{Arriving, Place, Wanted};
 use crate::tasks::{Doing, Tasks};
-use crate::uploads::Uploads;
+use crate::uploads::{KEPT, Staged, Uploads};
 pub(crate) use answer::fault;
 use answer::{Answer, done, failed, json, parse, refuse, repo, required, tag, value};
 use metrics::PullTally;
@@ -73,7 +73,7 @@ impl ModelDesk {
 
     /// What goes to `/metrics`.
     pub(crate) fn metrics(&self) -> Vec<metrics::Line> {
-        metrics::lines(self.store(), &self.pulls)
+        metrics::lines(self.store(), &self.uploads.staged(), &self.pulls)
     }
 
     /// Lets the store write down what was used.
@@ -81,6 +81,16 @@ impl ModelDesk {
         if let Err(error) = self.store().note_uses() {
             tracing::warn!(%error, "when models were used last is not written down");
         }
+    }
+
+    /// Removes uploads that nobody has published for a day.
+    pub(crate) fn sweep_uploads(&self) {
+        self.uploads.sweep(KEPT);
+    }
+
+    /// How much was uploaded and is not published.
+    pub(crate) fn staged(&self) -> Staged {
+        self.uploads.staged()
     }
 
     pub(crate) fn stop(&self) {
@@ -244,6 +254,11 @@ impl ModelDesk {
             dry_run: gc.dry_run,
             grace_seconds: gc.grace.unwrap_or(default.grace_seconds),
         };
+        let kept = std::time::Duration::from_secs(options.grace_seconds);
+        let uploads = match gc.dry_run {
+            true => 0,
+            false => self.uploads.sweep(kept),
+        };
         let collected = self.store().gc(&options);
         let collected = collected.map_err(|error| failed(&error))?;
         let names = |list: &[(RepoName, towline_store::RevisionId)]| {
@@ -259,6 +274,7 @@ impl ModelDesk {
             revisions_marked: names(&collected.revisions_marked),
             files_marked: collected.files_marked,
             bytes_marked: collected.bytes_marked,
+            bytes_uploads: uploads,
         }))
     }
 

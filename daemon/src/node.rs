@@ -63,6 +63,14 @@ impl Facts {
                 export.is_some_and(|export| export.reach(peer) > Reach::None)
             });
         }
+        status.uploads = self.models.as_ref().map(|models| {
+            let staged = models.staged();
+            config::status::Uploads {
+                bytes: staged.bytes,
+                promised: staged.promised,
+                bytes_max: staged.bytes_max,
+            }
+        });
         status
     }
 }
@@ -202,11 +210,11 @@ impl Node {
         self.workers.drain();
         if let Some(models) = &self.facts.models {
             models.stop();
-            models.note_uses();
         }
         let mut workers = self.workers;
-        let tuning_peer = self.tuning_peer;
+        let (tuning_peer, facts) = (self.tuning_peer, self.facts.clone());
         let joined = tokio::task::spawn_blocking(move || {
+            facts.models.iter().for_each(ModelDesk::note_uses);
             tuning_peer.stop();
             answering.stop();
             workers.join();

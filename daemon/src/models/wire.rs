@@ -231,6 +231,9 @@ pub struct Collected {
     pub files_marked: u64,
     /// Their bytes.
     pub bytes_marked: u64,
+    /// Bytes of uploads that nobody published or went on with, which went.
+    #[serde(default)]
+    pub bytes_uploads: u64,
 }
 
 /// `GET /v1/models/usage`.
