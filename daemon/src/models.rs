@@ -17,7 +17,9 @@ pub mod wire;
 
 use std::sync::Arc;
 
+use ring::digest;
 use serde_json::Value;
+use towline_config::Secret;
 use towline_http::{Keyring, Sight};
 use towline_store::{DirectorySource, PublicKey, PublishOptions, RepoName, Signer, Store};
 
@@ -210,14 +212,13 @@ impl ModelDesk {
         let checked = self.store().check_key(key, &wanted.name);
         checked.map_err(|error| failed(&error))?;
         let (name, tag) = (wanted.name.clone(), wanted.tag.clone());
-        self.begin(
-            format!("pull {name}:{tag}"),
-            Some(name.clone()),
-            move |doing| {
-                let published = wanted.run(&place, doing).map_err(|error| error.fault())?;
-                Ok(value(&describe(&name, &tag, &published)))
-            },
-        )
+        let what = (format!("pull {name}:{tag}"), Some(name.clone()));
+        // The same pull at the same time is one transfer, for all who asked.
+        let number = self.tasks.begin_once(pull_key(pull), what, move |doing| {
+            let published = wanted.run(&place, doing).map_err(|error| error.fault())?;
+            Ok(value(&describe(&name, &tag, &published)))
+        });
+        self.begun(number)
     }
 
     fn verify(&self, verify: Verify) -> Result<Answer, Answer> {
@@ -284,7 +285,11 @@ impl ModelDesk {
         about: Option<RepoName>,
         work: impl FnOnce(&Doing<'_>) -> Result<Value, Fault> + Send + 'static,
     ) -> Result<Answer, Answer> {
-        let number = self.tasks.begin((what, about), work).ok_or_else(|| {
+        self.begun(self.tasks.begin((what, about), work))
+    }
+
+    fn begun(&self, number: Option<u64>) -> Result<Answer, Answer> {
+        let number = number.ok_or_else(|| {
             refuse(
                 503,
                 "busy",
@@ -339,4 +344,25 @@ impl ModelDesk {
         let found = self.store().resolve(name, revision);
         found.map_err(|error| failed(&error))
     }
+}
+
+/// What tells one pull from another, its source's token included.
+fn pull_key(pull: &Pull) -> [u8; 32] {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    let parts = [
+        Some(pull.source.as_str()),
+        pull.endpoint.as_deref(),
+        pull.token.as_ref().map(Secret::expose),
+        pull.name.as_deref(),
+        pull.tag.as_deref(),
+    ];
+    for part in parts {
+        let bytes = part.unwrap_or("").as_bytes();
+        hash.update(&[u8::from(part.is_some())]);
+        hash.update(&(bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    }
+    let mut key = [0; 32];
+    key.copy_from_slice(hash.finish().as_ref());
+    key
 }

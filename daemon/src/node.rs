@@ -35,6 +35,10 @@ use crate::{control, datagrams, eviction, key_file, process, relay, volumes};
 /// Most jobs that wait for the pool; beyond it the workers stop reading from those who ask.
 const JOBS_WAITING_MAX: usize = 4096;
 
+/// Most threads of the control plane that may block at once, started as they are needed: some are
+/// held by commits that hash for minutes, and the rest must do for everybody else.
+const BLOCKING_THREADS_MAX: usize = 64;
+
 /// What the control plane knows of the running node.
 pub(crate) struct Facts {
     pub(crate) node: String,
@@ -85,7 +89,7 @@ pub fn run(effective: &Effective, ready: impl FnOnce(&Status)) -> Result<(), Nod
     notes.extend(process::prepare());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(16)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .map_err(|error| system("cannot start the control plane", error))?;
     runtime.block_on(async {

@@ -467,3 +467,41 @@ fn a_full_disk_is_said_and_nothing_that_was_published_suffers() -> Result<()> {
     node.kill();
     Ok(())
 }
+
+/// Three who want the same at once: one transfer, and it is there for all of them.
+#[test]
+fn three_pulls_of_one_model_at_once_are_one_transfer_and_three_successes() -> Result<()> {
+    let (origin, node) = (Node::start()?, Node::start()?);
+    let folder = origin.scratch().join("big");
+    fs::create_dir_all(&folder)?;
+    let bytes = 96 << 20;
+    content::write(&folder.join("model.bin"), 9, bytes)?;
+    run_well(
+        &origin,
+        &["push", &folder.display().to_string(), "acme/big"],
+    )?;
+    let endpoint = format!("http://{}/hf", origin.http());
+    // Two of the same, and one that gives it another tag.
+    let names = ["acme/big", "acme/big", "acme/big:v2"];
+    let pulls = names.map(|name| {
+        let words = ["pull", "hf://acme/big", name, "--endpoint", &endpoint];
+        let mut command = towline(&node, &words)?;
+        anyhow::Ok(
+            command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()?,
+        )
+    });
+    for pull in pulls {
+        let output = pull?.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "{}: {text}", output.status);
+    }
+    let fetched = metric(&node, "towline_models_fetched_bytes_total")?;
+    ensure!(fetched < bytes + (1 << 20), "{fetched} bytes were fetched");
+    for tag in ["main", "v2"] {
+        same(&folder, &node.volume("models").join("acme/big").join(tag))?;
+    }
+    Ok(())
+}

@@ -1,6 +1,6 @@
 //! Garbage collection: what nothing refers to any more.
 //!
-//! It marks from tags, pins, leases, running work and stopped arrivals, in two phases: what
+//! It marks from tags, pins, leases, readers, running work and stopped arrivals, in two phases: what
 //! nothing refers to is first written down with the time, and removed by a later pass once the
 //! grace time is over and still nothing refers to it. Invariant: bytes that a revision has, shown
 //! or not, that any manifest on the disk names, or that running work holds, are never removed; what
@@ -24,6 +24,11 @@ use crate::table::{ChunkTable, Format};
 
 /// How long something must have been unused before its bytes go, unless told otherwise.
 pub const GRACE_SECONDS: u64 = 24 * 3_600;
+
+/// How long a revision that a face has served is kept after that, in seconds, whatever its tags
+/// are: a client that downloads it asks for the next file within this time, and a pause of a
+/// quarter of an hour is a client that has gone.
+pub const READ_LEASE_SECONDS: u64 = 900;
 
 /// How a collection works.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +110,8 @@ impl Store {
                     .books
                     .leases(&row.repo, &row.rev, now)
                     .next()
-                    .is_some();
+                    .is_some()
+                || self.inner.is_read(state, &key, now);
             let since = row.unused_since;
             // A clock may stand at zero in a test; zero means used.
             let mark = now.max(1);
@@ -292,6 +298,21 @@ fn remove_spent(inner: &Inner, state: &State) -> Result<()> {
 }
 
 impl Inner {
+    /// Whether somebody reads a revision: a face has served it lately, or a file of it is open.
+    fn is_read(&self, state: &State, key: &(RepoName, RevisionId), now: u64) -> bool {
+        let Some(revision) = state.shown.get(key) else {
+            return false;
+        };
+        let served = revision.last_use.get();
+        let lately = served > 0 && now < served.saturating_add(READ_LEASE_SECONDS);
+        let backend = &self.disk.backend;
+        let is_open = |file: &crate::CatalogFile| {
+            let open = backend.is_open(&layout::data(&file.id));
+            open.unwrap_or(false)
+        };
+        lately || revision.files.iter().any(is_open)
+    }
+
     /// Takes files out of the index, then off the disk.
     pub(crate) fn remove_files(
         &self,
