@@ -63,6 +63,12 @@ fn describe(collected: &wire::Collected) -> String {
         size(collected.bytes_marked),
         collected.files_marked
     );
+    if collected.bytes_uploads > 0 {
+        let bytes = size(collected.bytes_uploads);
+        text.push_str(&format!(
+            "{went}: {bytes} of uploads that nobody published\n"
+        ));
+    }
     for name in &collected.revisions {
         text.push_str(&format!("{went}: {name}\n"));
     }

@@ -4,6 +4,7 @@
 //! source names, and nowhere else.
 
 use clap::Args;
+use towline_config::Secret;
 use towlined::models::wire;
 
 use crate::failure::Failure;
@@ -60,7 +61,7 @@ pub(crate) fn run(pull: &Pull) -> Result<(), Failure> {
         source,
         endpoint: pull.endpoint.clone(),
         // A hub's token must not go to another kind of server because it is in the environment.
-        token: pull.token.clone().filter(|_| is_hub),
+        token: pull.token.clone().filter(|_| is_hub).map(Secret::new),
         name,
         tag,
     };

@@ -4,6 +4,7 @@
 
 use towline_config::status::{ListenerProtocol, Status, Volume};
 
+use crate::bar::size;
 use crate::failure::Failure;
 use crate::options::NodeUrl;
 use crate::{client, output, table};
@@ -65,6 +66,13 @@ pub(crate) fn describe(status: &Status) -> String {
     let volumes: Vec<Vec<String>> = status.volumes.iter().map(row).collect();
     let head = ["VOLUME", "KIND", "READ", "WRITE", "SQUASH", "PATH"];
     text.push_str(&table::layout(&head, &volumes));
+    if let Some(uploads) = status.uploads.filter(|uploads| uploads.bytes > 0) {
+        text.push_str(&format!(
+            "\nuploads that are not published: {} of at most {}\n",
+            size(uploads.bytes),
+            size(uploads.bytes_max)
+        ));
+    }
     for note in &status.notes {
         text.push_str(&format!("\nnote: {note}\n"));
     }

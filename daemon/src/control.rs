@@ -32,6 +32,7 @@ use towline_volume::Reach;
 use crate::control_metrics;
 use crate::hub_upload;
 use crate::node::Facts;
+use crate::upload_places::UploadPlaces;
 
 /// Connections that may wait for the control plane; more are closed by the workers.
 pub(crate) const WAITING_MAX: usize = 256;
@@ -45,8 +46,9 @@ const HEAD_MAX: Duration = Duration::from_secs(10);
 /// Time for a whole request: the longest answer is some kilobytes.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 
-/// Time for an upload: as long as the place that it goes to is good for.
-const UPLOAD_MAX: Duration = Duration::from_secs(3_600);
+/// Time for what changes a model and is no file: a commit is put together and synced in it. Files
+/// take as long as they take; a sender that stands still is cut by `uploads::receiving`.
+const COMMIT_MAX: Duration = Duration::from_secs(3_600);
 
 /// How the head of an upload begins.
 const UPLOADS: [&[u8]; 2] = [b"PUT /hf/", b"POST /hf/"];
@@ -56,27 +58,62 @@ type Reply = Response<Full<Bytes>>;
 /// Answers connections until the channel closes.
 pub(crate) async fn serve(mut handed_off: tokio::sync::mpsc::Receiver<HandOff>, facts: Arc<Facts>) {
     let places = Arc::new(Semaphore::new(ANSWERED_MAX));
+    let uploads = Arc::new(UploadPlaces::default());
     while let Some(connection) = handed_off.recv().await {
+        let starts = |start: &[u8]| connection.unread.starts_with(start);
+        let is_hub = facts.hub_port == Some(connection.peer.local.port());
+        let is_upload = UPLOADS.iter().any(|start| starts(start))
+            || (is_hub && (starts(b"PUT ") || starts(b"POST ")));
+        let facts = facts.clone();
+        if is_upload {
+            let Some(place) = uploads.take(connection.peer.address.ip()) else {
+                tracing::debug!(peer = %connection.peer.address, "too many uploads at once");
+                tokio::spawn(refuse_busy(connection));
+                continue;
+            };
+            let is_file = connection.unread.starts_with(b"PUT ");
+            let limit = if is_file { None } else { Some(COMMIT_MAX) };
+            tokio::spawn(answer_within(limit, connection, facts, place));
+            continue;
+        }
         let Ok(place) = places.clone().acquire_owned().await else {
             return;
         };
-        let facts = facts.clone();
-        tokio::spawn(async move {
-            let peer = connection.peer.address;
-            let is_upload = facts.hub_port == Some(connection.peer.local.port())
-                || UPLOADS
-                    .iter()
-                    .any(|start| connection.unread.starts_with(start));
-            let limit = if is_upload { UPLOAD_MAX } else { REQUEST_MAX };
-            match tokio::time::timeout(limit, answer(connection, facts)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::debug!(%peer, error = %error, "a control connection ended");
-                }
-                Err(_) => tracing::debug!(%peer, "a control connection took too long"),
-            }
-            drop(place);
-        });
+        tokio::spawn(answer_within(Some(REQUEST_MAX), connection, facts, place));
+    }
+}
+
+/// Answers a connection in a place that is free again afterwards.
+async fn answer_within<P>(
+    limit: Option<Duration>,
+    connection: HandOff,
+    facts: Arc<Facts>,
+    place: P,
+) {
+    let peer = connection.peer.address;
+    let answered = answer(connection, facts);
+    let outcome = match limit {
+        Some(limit) => tokio::time::timeout(limit, answered).await,
+        None => Ok(answered.await),
+    };
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, error = %error, "a control connection ended");
+        }
+        Err(_) => tracing::debug!(%peer, "a control connection took too long"),
+    }
+    drop(place);
+}
+
+/// Tells that the node has no place for another upload now.
+async fn refuse_busy(connection: HandOff) {
+    const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 30\r\n\
+        Content-Type: text/plain\r\nContent-Length: 43\r\nConnection: close\r\n\r\n\
+        too many uploads at once: try again later\r\n";
+    if let Ok(mut stream) = Rewound::new(connection) {
+        let write = tokio::io::AsyncWriteExt::write_all(&mut stream, BUSY);
+        let _over = tokio::time::timeout(HEAD_MAX, write).await;
     }
 }
 

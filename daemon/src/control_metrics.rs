@@ -333,6 +333,11 @@ fn uploads(page: &mut String, facts: &Facts) {
             "Requests to publish without a token or address that was good for it.",
             &tally.refused,
         ),
+        (
+            "towline_models_uploads_full_total",
+            "Uploads that were refused or ended for want of room.",
+            &tally.full,
+        ),
     ];
     for (name, help, counter) in rows {
         head(page, name, "counter", "experimental", help);

@@ -57,6 +57,7 @@ pub(crate) fn status(
             .any(|listener| listener.protocol == ListenerProtocol::Portmap),
         listeners,
         tune: Vec::new(),
+        uploads: None,
         volumes: effective.volumes.iter().map(volume_status).collect(),
         notes,
     }

@@ -127,7 +127,8 @@ pub(crate) async fn serve_uploads(
     }
 }
 
-/// Lets the store write down when models were used, until the runtime ends.
+/// Lets the store write down when models were used, and removes uploads that were given up, until
+/// the runtime ends.
 pub(crate) async fn note_uses(facts: Arc<Facts>) {
     let mut timer = tokio::time::interval(INTERVAL);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -136,6 +137,7 @@ pub(crate) async fn note_uses(facts: Arc<Facts>) {
         let facts = facts.clone();
         let noted = tokio::task::spawn_blocking(move || {
             facts.models.iter().for_each(ModelDesk::note_uses);
+            facts.models.iter().for_each(ModelDesk::sweep_uploads);
         });
         if noted.await.is_err() {
             return;

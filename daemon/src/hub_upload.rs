@@ -177,6 +177,8 @@ impl UploadDesk {
                 "the address of the upload is not of this node, or too old: begin again",
             )),
             Err(PutFault::Bytes(why)) => Err(bad(StatusCode::BAD_REQUEST, why)),
+            Err(PutFault::Full(why)) => Err(bad(StatusCode::INSUFFICIENT_STORAGE, why)),
+            Err(PutFault::Idle(why)) => Err(bad(StatusCode::REQUEST_TIMEOUT, why)),
             Err(PutFault::Thread(why)) => Err(bad(StatusCode::INTERNAL_SERVER_ERROR, why)),
         }
     }

@@ -33,6 +33,7 @@ mod tasks;
 mod tls;
 pub mod trace;
 mod tuning_peer;
+mod upload_places;
 mod uploads;
 mod volumes;
 mod workers;

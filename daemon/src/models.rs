@@ -17,13 +17,15 @@ pub mod wire;
 
 use std::sync::Arc;
 
+use ring::digest;
 use serde_json::Value;
+use towline_config::Secret;
 use towline_http::{Keyring, Sight};
 use towline_store::{DirectorySource, PublicKey, PublishOptions, RepoName, Signer, Store};
 
 use crate::pull::{Arriving, Place, Wanted};
 use crate::tasks::{Doing, Tasks};
-use crate::uploads::Uploads;
+use crate::uploads::{KEPT, Staged, Uploads};
 pub(crate) use answer::fault;
 use answer::{Answer, done, failed, json, parse, refuse, repo, required, tag, value};
 use metrics::PullTally;
@@ -73,7 +75,7 @@ impl ModelDesk {
 
     /// What goes to `/metrics`.
     pub(crate) fn metrics(&self) -> Vec<metrics::Line> {
-        metrics::lines(self.store(), &self.pulls)
+        metrics::lines(self.store(), &self.uploads.staged(), &self.pulls)
     }
 
     /// Lets the store write down what was used.
@@ -81,6 +83,16 @@ impl ModelDesk {
         if let Err(error) = self.store().note_uses() {
             tracing::warn!(%error, "when models were used last is not written down");
         }
+    }
+
+    /// Removes uploads that nobody has published for a day.
+    pub(crate) fn sweep_uploads(&self) {
+        self.uploads.sweep(KEPT);
+    }
+
+    /// How much was uploaded and is not published.
+    pub(crate) fn staged(&self) -> Staged {
+        self.uploads.staged()
     }
 
     pub(crate) fn stop(&self) {
@@ -200,20 +212,22 @@ impl ModelDesk {
         let checked = self.store().check_key(key, &wanted.name);
         checked.map_err(|error| failed(&error))?;
         let (name, tag) = (wanted.name.clone(), wanted.tag.clone());
-        self.begin(
-            format!("pull {name}:{tag}"),
-            Some(name.clone()),
-            move |doing| {
-                let published = wanted.run(&place, doing).map_err(|error| error.fault())?;
-                Ok(value(&describe(&name, &tag, &published)))
-            },
-        )
+        let what = (format!("pull {name}:{tag}"), Some(name.clone()));
+        // The same pull at the same time is one transfer, for all who asked.
+        let number = self.tasks.begin_once(pull_key(pull), what, move |doing| {
+            let published = wanted.run(&place, doing).map_err(|error| error.fault())?;
+            Ok(value(&describe(&name, &tag, &published)))
+        });
+        self.begun(number)
     }
 
     fn verify(&self, verify: Verify) -> Result<Answer, Answer> {
         let name = verify.name.as_deref().map(repo).transpose()?;
         let rev = match (&name, verify.revision.as_deref()) {
-            (Some(name), Some(revision)) => Some(self.resolve(name, Some(revision))?),
+            (Some(name), Some(revision)) => {
+                let rev = self.store().resolve_known(name, revision);
+                Some(rev.map_err(|error| failed(&error))?)
+            }
             _ => None,
         };
         let store = self.store().clone();
@@ -241,6 +255,11 @@ impl ModelDesk {
             dry_run: gc.dry_run,
             grace_seconds: gc.grace.unwrap_or(default.grace_seconds),
         };
+        let kept = std::time::Duration::from_secs(options.grace_seconds);
+        let uploads = match gc.dry_run {
+            true => 0,
+            false => self.uploads.sweep(kept),
+        };
         let collected = self.store().gc(&options);
         let collected = collected.map_err(|error| failed(&error))?;
         let names = |list: &[(RepoName, towline_store::RevisionId)]| {
@@ -256,6 +275,7 @@ impl ModelDesk {
             revisions_marked: names(&collected.revisions_marked),
             files_marked: collected.files_marked,
             bytes_marked: collected.bytes_marked,
+            bytes_uploads: uploads,
         }))
     }
 
@@ -265,7 +285,11 @@ impl ModelDesk {
         about: Option<RepoName>,
         work: impl FnOnce(&Doing<'_>) -> Result<Value, Fault> + Send + 'static,
     ) -> Result<Answer, Answer> {
-        let number = self.tasks.begin((what, about), work).ok_or_else(|| {
+        self.begun(self.tasks.begin((what, about), work))
+    }
+
+    fn begun(&self, number: Option<u64>) -> Result<Answer, Answer> {
+        let number = number.ok_or_else(|| {
             refuse(
                 503,
                 "busy",
@@ -305,7 +329,9 @@ impl ModelDesk {
     fn remove(&self, target: &Target, caller: &Caller) -> Result<Answer, Answer> {
         let name = self.own(&target.name, caller)?;
         let wanted = required(target.revision.as_deref(), "revision")?;
-        let rev = self.resolve(&name, Some(wanted))?;
+        // What is out of sight, because something of it is lost, must be removable.
+        let rev = self.store().resolve_known(&name, wanted);
+        let rev = rev.map_err(|error| failed(&error))?;
         done(self.store().remove(&name, &rev))
     }
 
@@ -318,4 +344,25 @@ impl ModelDesk {
         let found = self.store().resolve(name, revision);
         found.map_err(|error| failed(&error))
     }
+}
+
+/// What tells one pull from another, its source's token included.
+fn pull_key(pull: &Pull) -> [u8; 32] {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    let parts = [
+        Some(pull.source.as_str()),
+        pull.endpoint.as_deref(),
+        pull.token.as_ref().map(Secret::expose),
+        pull.name.as_deref(),
+        pull.tag.as_deref(),
+    ];
+    for part in parts {
+        let bytes = part.unwrap_or("").as_bytes();
+        hash.update(&[u8::from(part.is_some())]);
+        hash.update(&(bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    }
+    let mut key = [0; 32];
+    key.copy_from_slice(hash.finish().as_ref());
+    key
 }

@@ -39,6 +39,10 @@ use crate::{
 /// Most jobs that wait for the pool; beyond it the workers stop reading from those who ask.
 const JOBS_WAITING_MAX: usize = 4096;
 
+/// Most threads of the control plane that may block at once, started as they are needed: some are
+/// held by commits that hash for minutes, and the rest must do for everybody else.
+const BLOCKING_THREADS_MAX: usize = 64;
+
 /// What the control plane knows of the running node.
 pub(crate) struct Facts {
     pub(crate) started: u64,
@@ -77,6 +81,14 @@ impl Facts {
                 status.notes.push(fault);
             }
         }
+        status.uploads = self.models.as_ref().map(|models| {
+            let staged = models.staged();
+            config::status::Uploads {
+                bytes: staged.bytes,
+                promised: staged.promised,
+                bytes_max: staged.bytes_max,
+            }
+        });
         status
     }
 }
@@ -91,7 +103,7 @@ pub fn run(effective: &Effective, ready: impl FnOnce(&Status)) -> Result<(), Nod
     notes.extend(process::prepare());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(16)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .map_err(|error| system("cannot start the control plane", error))?;
     runtime.block_on(async {
@@ -234,11 +246,11 @@ impl Node {
         }
         if let Some(models) = &self.facts.models {
             models.stop();
-            models.note_uses();
         }
         let mut workers = self.workers;
-        let (tuning_peer, tls) = (self.tuning_peer, self.tls);
+        let (tuning_peer, tls, facts) = (self.tuning_peer, self.tls, self.facts.clone());
         let joined = tokio::task::spawn_blocking(move || {
+            facts.models.iter().for_each(ModelDesk::note_uses);
             tuning_peer.stop();
             answering.stop();
             workers.join();

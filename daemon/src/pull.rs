@@ -18,11 +18,13 @@ use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use towline_config::Secret;
 use towline_http::Models;
 use towline_store::{
-    Arrival, ArrivalFile, ArrivalPlan, DirectorySource, PublishOptions, Published, RepoName,
-    RevisionId, StoreError, TagName,
+    Arrival, ArrivalFile, ArrivalPlan, BusyFault, DirectorySource, PublishOptions, Published,
+    RepoName, RevisionId, StoreError, TagName,
 };
 
 use crate::models::metrics::PullTally;
@@ -33,6 +35,9 @@ use crate::uploads::Uploads;
 pub(crate) use arriving::Arriving;
 use arriving::Shown;
 pub(crate) use source::Source;
+
+/// How often a pull asks whether another one of the same files has ended.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Where pulled models go.
 pub(crate) struct Place {
@@ -123,7 +128,7 @@ pub(crate) struct Wanted {
     source: Source,
     pub(crate) name: RepoName,
     pub(crate) tag: TagName,
-    token: Option<String>,
+    token: Option<Secret>,
 }
 
 impl Wanted {
@@ -186,9 +191,11 @@ impl Wanted {
                 endpoint,
                 repo,
                 rev.as_deref(),
-                self.token.as_deref(),
+                self.token.as_ref().map(Secret::expose),
             )),
-            Source::Web(url) => Box::new(web::Web::new(url, self.token.as_deref())?),
+            Source::Web(url) => {
+                Box::new(web::Web::new(url, self.token.as_ref().map(Secret::expose))?)
+            }
             Source::Objects(url) => Box::new(objects::Objects::new(url)?),
         };
         let listing = remote.list()?;
@@ -222,7 +229,17 @@ impl Wanted {
         // A file that breaks its promise is missing again; once more may be luck, more is not.
         let mut attempts = 2;
         loop {
-            let arrival = place.models.store().begin(plan.clone())?;
+            let arrival = match place.models.store().begin(plan.clone()) {
+                // Under another tag or from another hub: what it brings is here afterwards.
+                Err(StoreError::Busy(BusyFault::Writing)) => {
+                    if doing.is_stopped() {
+                        return Err(PullError::Stopped);
+                    }
+                    std::thread::sleep(ASK_AGAIN);
+                    continue;
+                }
+                begun => begun?,
+            };
             watch(&arrival, doing);
             let shown = Shown::new(&place.arriving, &place.models, &arrival, &self.tag)?;
             let counts = (self.counter(&place.tally), &place.tally.retries);

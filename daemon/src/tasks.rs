@@ -43,6 +43,8 @@ type Look = Box<dyn Fn() -> ProgressView + Send>;
 type End = Option<(Instant, Result<Value, Fault>)>;
 
 struct Entry {
+    /// What others may wait for as well.
+    key: Option<[u8; 32]>,
     what: String,
     /// The model that it is about: whoever may not know of it is not told of the task.
     about: Option<RepoName>,
@@ -83,18 +85,46 @@ impl Doing<'_> {
 }
 
 impl Tasks {
+    /// Begins a task; `None` if too many run. Where a task of the same key runs, the number is that
+    /// of it: who asks for the same thing at the same time waits for the same work.
+    pub(crate) fn begin_once(
+        &self,
+        key: [u8; 32],
+        about: (String, Option<RepoName>),
+        work: impl FnOnce(&Doing<'_>) -> Result<Value, Fault> + Send + 'static,
+    ) -> Option<u64> {
+        self.start(Some(key), about, work)
+    }
+
     /// Begins a task; `None` if too many run.
     pub(crate) fn begin(
         &self,
+        about: (String, Option<RepoName>),
+        work: impl FnOnce(&Doing<'_>) -> Result<Value, Fault> + Send + 'static,
+    ) -> Option<u64> {
+        self.start(None, about, work)
+    }
+
+    fn start(
+        &self,
+        key: Option<[u8; 32]>,
         (what, about): (String, Option<RepoName>),
         work: impl FnOnce(&Doing<'_>) -> Result<Value, Fault> + Send + 'static,
     ) -> Option<u64> {
         let mut held = self.held();
+        let mut same = held.tasks.iter().filter(|(_, task)| {
+            let stops = task.is_stopped.load(Ordering::Relaxed);
+            key.is_some() && task.key == key && !stops && task.end().is_none()
+        });
+        if let Some((number, _)) = same.next() {
+            return Some(*number);
+        }
         let running = held.tasks.values().filter(|task| task.end().is_none());
         if running.count() >= RUNNING_MAX {
             return None;
         }
         let entry = Arc::new(Entry {
+            key,
             what,
             about,
             started: clock::now(),
@@ -225,5 +255,35 @@ impl Entry {
             result,
             error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_the_same_at_once_waits_for_the_same_work() {
+        let tasks = Tasks::default();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let about = || ("pull".to_owned(), None);
+        let first = tasks.begin_once([1; 32], about(), move |_| {
+            let _ = wait.recv();
+            Ok(Value::Null)
+        });
+        let never = |_: &Doing<'_>| -> Result<Value, Fault> { Ok(Value::Bool(true)) };
+        assert_eq!(tasks.begin_once([1; 32], about(), never), first);
+        assert_ne!(tasks.begin_once([2; 32], about(), never), first);
+        assert_ne!(tasks.begin(about(), never), first);
+        drop(go);
+        let number = first.unwrap();
+        while tasks.held().tasks.get(&number).unwrap().end().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert_ne!(
+            tasks.begin_once([1; 32], about(), never),
+            first,
+            "it has ended"
+        );
     }
 }

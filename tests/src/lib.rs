@@ -24,6 +24,7 @@ pub mod python;
 pub mod share;
 pub mod skip;
 pub mod slow;
+pub mod small_disk;
 pub mod throttle;
 pub mod tidy;
 pub mod wire;

@@ -46,6 +46,8 @@ pub struct Settings {
     pub wrapper: Vec<String>,
     /// Variables of its environment.
     pub environment: Vec<(String, String)>,
+    /// Where its directory is made; the place for temporary files if not said.
+    pub below: Option<PathBuf>,
 }
 
 /// A running node.
@@ -83,7 +85,10 @@ impl Node {
     }
 
     fn start_once(settings: Settings) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
+        let directory = match &settings.below {
+            Some(below) => tempfile::tempdir_in(below)?,
+            None => tempfile::tempdir()?,
+        };
         // Callers of other uids must be able to reach their files.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755))?;
         for volume in ["models", "projects", "cache"] {

@@ -398,29 +398,6 @@ fn a_model_is_read_through_every_door_while_it_arrives() -> Result<()> {
     same(&big, &node.volume("models").join("acme/big/main"))
 }
 
-/// A small file system of its own for one test.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// Mounts one; `None` where that is not allowed.
-    fn mount(at: PathBuf, size: &str) -> Result<Option<Self>> {
-        fs::create_dir_all(&at)?;
-        let options = format!("size={size},mode=0777");
-        let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-            .arg(&at);
-        let done = mount.output()?;
-        Ok(done.status.success().then_some(Self(at)))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 /// Fills a disk until it is full, and again whenever something is freed, until told to stop.
 fn fill(place: &Path, stop: &AtomicBool) -> Result<()> {
     let mut file = fs::File::create(place)?;
@@ -440,7 +417,7 @@ fn a_full_disk_is_said_and_nothing_that_was_published_suffers() -> Result<()> {
     let Some(disk) = SmallDisk::mount(place.path().join("small"), "96m")? else {
         return impossible("a small file system needs the right to mount one");
     };
-    let root = disk.0.join("models");
+    let root = disk.path().join("models");
     fs::create_dir(&root)?;
     let configuration = format!("[volumes.models]\npath = \"{}\"\n", root.display());
     let mut node = Node::start_with(Settings {
@@ -465,7 +442,7 @@ fn a_full_disk_is_said_and_nothing_that_was_published_suffers() -> Result<()> {
     for number in 0..300 {
         content::write(&many.join(format!("{number}.bin")), number, 100_000)?;
     }
-    let (filling, stop) = (disk.0.join("filling"), AtomicBool::new(false));
+    let (filling, stop) = (disk.path().join("filling"), AtomicBool::new(false));
     let (code, text) = std::thread::scope(|scope| {
         let filler = scope.spawn(|| fill(&filling, &stop));
         let outcome = run(&node, &["push", &many.display().to_string(), "acme/many"]);
@@ -488,5 +465,43 @@ fn a_full_disk_is_said_and_nothing_that_was_published_suffers() -> Result<()> {
     ensure!(report["damages"] == serde_json::json!([]), "{report}");
     same(&kept, &root.join("acme/kept/main"))?;
     node.kill();
+    Ok(())
+}
+
+/// Three who want the same at once: one transfer, and it is there for all of them.
+#[test]
+fn three_pulls_of_one_model_at_once_are_one_transfer_and_three_successes() -> Result<()> {
+    let (origin, node) = (Node::start()?, Node::start()?);
+    let folder = origin.scratch().join("big");
+    fs::create_dir_all(&folder)?;
+    let bytes = 96 << 20;
+    content::write(&folder.join("model.bin"), 9, bytes)?;
+    run_well(
+        &origin,
+        &["push", &folder.display().to_string(), "acme/big"],
+    )?;
+    let endpoint = format!("http://{}/hf", origin.http());
+    // Two of the same, and one that gives it another tag.
+    let names = ["acme/big", "acme/big", "acme/big:v2"];
+    let pulls = names.map(|name| {
+        let words = ["pull", "hf://acme/big", name, "--endpoint", &endpoint];
+        let mut command = towline(&node, &words)?;
+        anyhow::Ok(
+            command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()?,
+        )
+    });
+    for pull in pulls {
+        let output = pull?.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "{}: {text}", output.status);
+    }
+    let fetched = metric(&node, "towline_models_fetched_bytes_total")?;
+    ensure!(fetched < bytes + (1 << 20), "{fetched} bytes were fetched");
+    for tag in ["main", "v2"] {
+        same(&folder, &node.volume("models").join("acme/big").join(tag))?;
+    }
     Ok(())
 }

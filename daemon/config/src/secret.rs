@@ -5,8 +5,11 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
 /// A secret text.
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone, Deserialize, Eq, PartialEq)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {

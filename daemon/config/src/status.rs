@@ -37,9 +37,23 @@ pub struct Status {
     pub tune: Vec<SocketAddr>,
     /// The volumes that the asking address may know of.
     pub volumes: Vec<Volume>,
+    /// Files of models that were uploaded and are not published; where there is a store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploads: Option<Uploads>,
     /// What an operator should know, in sentences.
     #[serde(default)]
     pub notes: Vec<String>,
+}
+
+/// Room that uploads take before they are published.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Uploads {
+    /// Bytes that lie there.
+    pub bytes: u64,
+    /// Bytes promised to uploads under way.
+    pub promised: u64,
+    /// Most bytes of both together.
+    pub bytes_max: u64,
 }
 
 /// One listening socket.

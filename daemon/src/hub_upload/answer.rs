@@ -5,7 +5,7 @@
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
-use towline_store::{ClientFault, StoreError};
+use towline_store::{ClientFault, StorageFault, StoreError};
 
 /// What clients are told when somebody else was faster.
 pub(super) const MOVED: &str = "A commit has happened since. Please refresh and try again.";
@@ -52,6 +52,9 @@ pub(super) fn failed(error: &StoreError) -> Answer {
         StoreError::Client(
             ClientFault::NoSigner(_) | ClientFault::Untrusted { .. } | ClientFault::Unsigned { .. },
         ) => StatusCode::FORBIDDEN,
+        StoreError::Client(ClientFault::Quota { .. }) | StoreError::Storage(StorageFault::Full) => {
+            StatusCode::INSUFFICIENT_STORAGE
+        }
         StoreError::Client(_) => StatusCode::BAD_REQUEST,
         StoreError::Peer(_) => StatusCode::BAD_GATEWAY,
         StoreError::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,

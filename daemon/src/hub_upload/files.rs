@@ -117,6 +117,8 @@ impl UploadDesk {
                 Some(("error", json!({ "code": 413, "message": message })))
             } else if is_here {
                 None
+            } else if let Err(message) = self.uploads.judge_room(&oid, size, &asked.sight) {
+                Some(("error", json!({ "code": 507, "message": message })))
             } else {
                 let (place, _) = self.uploads.place(&oid, size, &asked.sight);
                 let href = format!("{}{place}", asked.base);

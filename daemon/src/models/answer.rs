@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use towline_store::{RepoName, StoreError, TagName};
+use towline_store::{ClientFault, RepoName, StorageFault, StoreError, TagName};
 
 use super::wire::Fault;
 
@@ -69,6 +69,9 @@ pub(crate) fn fault(error: &StoreError) -> Fault {
 
 pub(super) fn failed(error: &StoreError) -> Answer {
     let code = match error {
+        StoreError::Client(ClientFault::Quota { .. }) | StoreError::Storage(StorageFault::Full) => {
+            507
+        }
         StoreError::Client(_) => 400,
         StoreError::Peer(_) => 502,
         StoreError::Storage(_) => 500,

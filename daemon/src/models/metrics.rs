@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use towline_store::{Store, StoreGauges, StoreMetrics};
 
+use crate::uploads::Staged;
+
 /// What pulls have done since the start.
 #[derive(Debug, Default)]
 pub(crate) struct PullTally {
@@ -131,14 +133,33 @@ const GAUGES: [Row<StoreGauges>; 5] = [
     ),
 ];
 
+const STAGED: [Row<Staged>; 3] = [
+    (
+        "towline_models_staged_bytes",
+        "Bytes that were uploaded and are not published.",
+        |staged| staged.bytes,
+    ),
+    (
+        "towline_models_staged_promised_bytes",
+        "Bytes promised to uploads under way.",
+        |staged| staged.promised,
+    ),
+    (
+        "towline_models_staged_limit_bytes",
+        "Most bytes that uploads may take together.",
+        |staged| staged.bytes_max,
+    ),
+];
+
 /// Every line, those of one name together.
-pub(crate) fn lines(store: &Store, pulls: &PullTally) -> Vec<Line> {
+pub(crate) fn lines(store: &Store, staged: &Staged, pulls: &PullTally) -> Vec<Line> {
     let (counts, gauges) = (store.metrics(), store.gauges());
     let mut lines: Vec<Line> = COUNTERS
         .iter()
         .map(|row| line(row, &counts, "counter"))
         .collect();
     lines.extend(GAUGES.iter().map(|row| line(row, &gauges, "gauge")));
+    lines.extend(STAGED.iter().map(|row| line(row, staged, "gauge")));
     let fetched = "towline_models_fetched_bytes_total";
     let help = "Bytes that pulls have fetched, by kind of source.";
     for (name, labels, help, count) in [

@@ -4,6 +4,7 @@
 //! answers may grow. Sizes are in bytes, times in seconds since 1970-01-01 UTC, hashes in hex.
 
 use serde::{Deserialize, Serialize};
+use towline_config::Secret;
 
 /// `POST /v1/models/push`: publish a folder of the node's own machine.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -130,7 +131,7 @@ pub struct Sign {
 }
 
 /// `POST /v1/models/pull`: bring a model from elsewhere.
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pull {
     /// `hf://org/model@rev`, a URL, `s3://bucket/prefix`, or a folder.
@@ -138,9 +139,9 @@ pub struct Pull {
     /// The hub that `hf://` means.
     #[serde(default)]
     pub endpoint: Option<String>,
-    /// The source's token. Kept for this pull only, never logged.
-    #[serde(default)]
-    pub token: Option<String>,
+    /// The source's token. Kept for this pull only, never logged: it shows itself as `***`.
+    #[serde(default, serialize_with = "exposed")]
+    pub token: Option<Secret>,
     /// `org/model`; the source's own name if left out.
     #[serde(default)]
     pub name: Option<String>,
@@ -149,14 +150,9 @@ pub struct Pull {
     pub tag: Option<String>,
 }
 
-impl std::fmt::Debug for Pull {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pull")
-            .field("source", &self.source)
-            .field("name", &self.name)
-            .field("tag", &self.tag)
-            .finish_non_exhaustive()
-    }
+/// The one place where a token is written out: on its way to the node.
+fn exposed<S: serde::Serializer>(token: &Option<Secret>, to: S) -> Result<S::Ok, S::Error> {
+    token.as_ref().map(Secret::expose).serialize(to)
 }
 
 /// `POST /v1/models/verify`: read and hash everything.
@@ -231,6 +227,9 @@ pub struct Collected {
     pub files_marked: u64,
     /// Their bytes.
     pub bytes_marked: u64,
+    /// Bytes of uploads that nobody published or went on with, which went.
+    #[serde(default)]
+    pub bytes_uploads: u64,
 }
 
 /// `GET /v1/models/usage`.
@@ -441,4 +440,18 @@ pub struct File {
     pub size: u64,
     /// What the hub sends as ETag.
     pub etag: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_of_a_pull_is_sent_and_never_shown() {
+        let text = r#"{"source":"hf://a/b","token":"hunter2hunter2"}"#;
+        let pull: Pull = serde_json::from_str(text).unwrap();
+        assert!(!format!("{pull:?}").contains("hunter2"), "{pull:?}");
+        let sent = serde_json::to_string(&pull).unwrap();
+        assert!(sent.contains("hunter2hunter2"), "{sent}");
+    }
 }

@@ -4,30 +4,36 @@
 //! token, each under its SHA-256; `.part` behind it says that its end is missing. Invariant: a file
 //! has its name only after its bytes were hashed and synced; where a PUT may go is signed with a
 //! key of this process, bound to holder, hash, size and an hour; nobody finds what another has
-//! uploaded. Not promised: that a file is kept longer than a day.
+//! uploaded; no byte is written that there is no room for ([`room`]). Not promised: that a file is
+//! kept longer than a day, or than somebody else needs its room after an hour.
+
+mod arriving;
+mod room;
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use ring::digest;
 use towline_base::{MacKey, clock};
 use towline_store::Sha256;
 
-/// How long a signed place is good for, in seconds: a slow upload of a large file.
+pub(crate) use arriving::Arriving;
+use room::Room;
+pub(crate) use room::Staged;
+
+/// How long a signed place is good for, in seconds: an upload may begin that late.
 const SIGNED_SECONDS: u64 = 3_600;
 
 /// How long a file that nobody commits is kept: a commit follows its uploads at once, and an upload
 /// that broke off goes on within a day or not at all.
-const KEPT: Duration = Duration::from_secs(86_400);
+pub(crate) const KEPT: Duration = Duration::from_secs(86_400);
 
-/// Bytes that are read at once when an upload goes on.
-const BUFFER_BYTES: usize = 1 << 20;
+/// How long it is kept where somebody else needs its room.
+const KEPT_IN_NEED: Duration = Duration::from_secs(3_600);
 
 /// The uploaded files.
 #[derive(Debug)]
@@ -36,8 +42,11 @@ pub(crate) struct Staging {
     key: MacKey,
     number: AtomicU64,
     /// Unfinished files that somebody writes to.
-    busy: Arc<Mutex<HashSet<PathBuf>>>,
+    busy: Busy,
+    room: Arc<Room>,
 }
+
+type Busy = Arc<Mutex<HashSet<PathBuf>>>;
 
 /// What a signed place is for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,17 +60,28 @@ pub(crate) struct Expected {
 }
 
 impl Staging {
-    /// Below the data directory; made when it is first needed.
+    /// Below the data directory; made when it is first needed. What an earlier process has left
+    /// and cannot be gone on with is removed.
     ///
     /// # Errors
     /// Where there is no randomness.
     pub(crate) fn new(data: &Path) -> io::Result<Self> {
-        Ok(Self {
+        let staging = Self {
             directory: data.join(".towline/uploads"),
             key: MacKey::random()?,
             number: AtomicU64::new(0),
             busy: Arc::default(),
-        })
+            room: Arc::new(Room::new(data)),
+        };
+        staging.each(|path, _| {
+            // Beside the one that is gone on with: `HASH.NUMBER.part`.
+            let name = path.file_name().and_then(|name| name.to_str());
+            if name.is_some_and(|name| name.matches('.').count() > 1) {
+                let _gone = fs::remove_file(path);
+            }
+        });
+        staging.sweep(KEPT);
+        Ok(staging)
     }
 
     /// Where the bytes of a file go, behind the hub's prefix.
@@ -122,46 +142,90 @@ impl Staging {
     /// Forgets files that a commit has taken over.
     pub(crate) fn forget(&self, holder: &str, oids: impl Iterator<Item = Sha256>) {
         for oid in oids {
-            let _gone = fs::remove_file(self.whole(holder, &oid));
+            let path = self.whole(holder, &oid);
+            let bytes = fs::metadata(&path).map_or(0, |data| data.len());
+            if fs::remove_file(path).is_ok() {
+                self.room.remove_staged(bytes);
+            }
         }
     }
 
-    /// Begins an upload, or goes on with one behind its first `from` bytes. Blocks.
+    /// How much lies here, and how much may.
+    pub(crate) fn staged(&self) -> Staged {
+        self.room.staged()
+    }
+
+    /// Whether a file of this size could come in now, of which `held` bytes are here.
     ///
     /// # Errors
-    /// Those of the file system, or that there are fewer bytes here.
+    /// [`io::ErrorKind::StorageFull`], in words.
+    pub(crate) fn judge_room(&self, size: u64, held: u64) -> io::Result<()> {
+        self.promise(size.saturating_sub(held)).map(drop)
+    }
+
+    /// Takes room for bytes that are to come; sweeps for it where it lacks.
+    fn promise(&self, bytes: u64) -> io::Result<room::Promise> {
+        self.room.promise(bytes).or_else(|_| {
+            self.sweep(KEPT_IN_NEED);
+            self.room.promise(bytes)
+        })
+    }
+
+    /// Begins an upload, or goes on with one behind its first `from` bytes. Blocks for a moment;
+    /// what is here already is hashed by [`Arriving::hash_again`].
+    ///
+    /// # Errors
+    /// Those of the file system, that there are fewer bytes here, or
+    /// [`io::ErrorKind::StorageFull`] before anything is written.
     pub(crate) fn begin(&self, expected: Expected, from: u64) -> io::Result<Arriving> {
         let Expected { holder, oid, size } = expected;
+        let left = size
+            .checked_sub(from)
+            .ok_or_else(|| io::Error::other("more bytes are here than were announced"))?;
         fs::create_dir_all(self.directory.join(&holder))?;
-        self.sweep();
-        let part = self.part(&holder, &oid);
-        let mut arriving = Arriving {
-            whole: self.whole(&holder, &oid),
-            hash: digest::Context::new(&digest::SHA256),
-            left: size.checked_sub(from).ok_or_else(too_many)?,
-            oid,
-            file: None,
-            is_kept: false,
-            busy: None,
-            part,
-        };
-        let own = lock(&self.busy).insert(arriving.part.clone());
-        if own {
-            arriving.busy = Some(self.busy.clone());
-        } else if from > 0 {
+        let mut part = self.part(&holder, &oid);
+        let own = lock(&self.busy).insert(part.clone());
+        if !own && from > 0 {
             return Err(io::Error::other("somebody else sends this file: try later"));
-        } else {
+        }
+        let busy = own.then(|| (self.busy.clone(), part.clone()));
+        if !own {
             // Somebody else sends the same: this one is not gone on with.
             let number = self.number.fetch_add(1, Ordering::Relaxed);
-            arriving.part.set_extension(format!("{number}.part"));
+            part.set_extension(format!("{number}.part"));
         }
-        arriving.open(from)?;
-        arriving.is_kept = own;
+        let whole = self.whole(&holder, &oid);
+        let mut arriving = Arriving::new(part, whole, (oid, left), busy);
+        if from == 0 {
+            // Its room counts for what comes now.
+            self.room.remove_staged(arriving.forget_old());
+        }
+        let promise = self.promise(left)?;
+        arriving.open(from, promise)?;
         Ok(arriving)
     }
 
-    /// Removes what nobody has committed.
-    fn sweep(&self) {
+    /// Removes what nobody has committed or gone on with for so long; bytes that came free.
+    pub(crate) fn sweep(&self, kept: Duration) -> u64 {
+        let (mut staged, mut freed) = (0, 0);
+        self.each(|path, data| {
+            let age = data.modified().ok().and_then(|at| at.elapsed().ok());
+            let is_old = age.is_some_and(|age| age >= kept);
+            let is_busy = is_old && lock(&self.busy).contains(path);
+            if is_old && !is_busy && fs::remove_file(path).is_ok() {
+                freed += data.len();
+            } else {
+                staged += data.len();
+            }
+        });
+        self.room.set_staged(staged);
+        if freed > 0 {
+            tracing::info!(bytes = freed, "uploads that nobody published were removed");
+        }
+        freed
+    }
+
+    fn each(&self, mut act: impl FnMut(&Path, &fs::Metadata)) {
         let Ok(holders) = fs::read_dir(&self.directory) else {
             return;
         };
@@ -169,9 +233,10 @@ impl Staging {
             .flatten()
             .filter_map(|at| fs::read_dir(at.path()).ok());
         for entry in folders.flatten().flatten() {
-            let age = entry.metadata().and_then(|data| data.modified());
-            if age.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > KEPT)) {
-                let _gone = fs::remove_file(entry.path());
+            if let Ok(data) = entry.metadata()
+                && data.is_file()
+            {
+                act(&entry.path(), &data);
             }
         }
     }
@@ -181,112 +246,10 @@ fn lock(busy: &Mutex<HashSet<PathBuf>>) -> std::sync::MutexGuard<'_, HashSet<Pat
     busy.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn too_many() -> io::Error {
-    io::Error::other("more bytes came than were announced")
-}
-
-/// A file on its way in. One that breaks off is kept, to be gone on with.
-pub(crate) struct Arriving {
-    file: Option<File>,
-    part: PathBuf,
-    whole: PathBuf,
-    hash: digest::Context,
-    left: u64,
-    oid: Sha256,
-    /// Whether the unfinished file stays when this is dropped.
-    is_kept: bool,
-    busy: Option<Arc<Mutex<HashSet<PathBuf>>>>,
-}
-
-impl Arriving {
-    /// Opens the unfinished file; what is kept of it is hashed again.
-    fn open(&mut self, from: u64) -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(from == 0);
-        let mut file = options.open(&self.part)?;
-        if file.metadata()?.len() < from {
-            return Err(io::Error::other(
-                "fewer bytes are here: ask again from where on",
-            ));
-        }
-        file.set_len(from)?;
-        let mut buffer = vec![0; BUFFER_BYTES];
-        let mut left = from;
-        while left > 0 {
-            let room = usize::try_from(left)
-                .unwrap_or(BUFFER_BYTES)
-                .min(BUFFER_BYTES);
-            let bytes = buffer.get_mut(..room).unwrap_or_default();
-            file.read_exact(bytes)?;
-            self.hash.update(bytes);
-            left -= room as u64;
-        }
-        self.file = Some(file);
-        Ok(())
-    }
-
-    /// Writes some bytes. Blocks.
-    pub(crate) fn write(&mut self, bytes: &Bytes) -> io::Result<()> {
-        let left = self.left.checked_sub(bytes.len() as u64);
-        self.left = left.ok_or_else(|| {
-            self.is_kept = false;
-            too_many()
-        })?;
-        self.hash.update(bytes);
-        match &mut self.file {
-            Some(file) => file.write_all(bytes),
-            None => Ok(()),
-        }
-    }
-
-    /// Gives the file its name if it is what was announced. Blocks.
-    ///
-    /// # Errors
-    /// That bytes are missing, which may follow, or that they are other ones, which are thrown
-    /// away; those of the file system.
-    pub(crate) fn finish(mut self) -> io::Result<()> {
-        if self.left > 0 {
-            let what = format!(
-                "{} bytes are missing: go on from where it broke off",
-                self.left
-            );
-            return Err(io::Error::other(what));
-        }
-        let hash = self.hash.clone().finish();
-        if hash.as_ref() != self.oid.as_bytes() {
-            self.is_kept = false;
-            return Err(io::Error::other(
-                "the bytes do not hash to what was announced",
-            ));
-        }
-        if let Some(file) = &self.file {
-            file.sync_all()?;
-        }
-        fs::rename(&self.part, &self.whole)?;
-        match self.whole.parent() {
-            Some(directory) => File::open(directory)?.sync_all(),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for Arriving {
-    fn drop(&mut self) {
-        if !self.is_kept && self.file.is_some() {
-            let _renamed = fs::remove_file(&self.part);
-        }
-        if let Some(busy) = &self.busy {
-            lock(busy).remove(&self.part);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     const OID: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
@@ -301,7 +264,8 @@ mod tests {
 
     fn send(staging: &Staging, size: u64, from: u64, bytes: &'static [u8]) -> io::Result<()> {
         let mut arriving = staging.begin(expected("h", size), from)?;
-        arriving.write(&Bytes::from_static(bytes))?;
+        while arriving.hash_again()? {}
+        arriving.write(&[Bytes::from_static(bytes)])?;
         arriving.finish()
     }
 
@@ -349,9 +313,9 @@ mod tests {
     fn two_who_send_the_same_do_not_disturb_each_other() {
         let (_folder, staging) = staging();
         let mut first = staging.begin(expected("h", 5), 0).unwrap();
-        first.write(&Bytes::from_static(b"he")).unwrap();
+        first.write(&[Bytes::from_static(b"he")]).unwrap();
         send(&staging, 5, 0, b"hello").unwrap();
-        first.write(&Bytes::from_static(b"llo")).unwrap();
+        first.write(&[Bytes::from_static(b"llo")]).unwrap();
         first.finish().unwrap();
     }
 
@@ -370,5 +334,29 @@ mod tests {
         for broken in ["", "/", "a/b/c/d", "é/é"] {
             assert_eq!(staging.judge(broken), None, "{broken}");
         }
+    }
+
+    /// The first upload of more than there is room for is refused before a byte is written.
+    #[test]
+    fn what_does_not_fit_is_refused_before_its_first_byte_and_room_comes_back() {
+        let (folder, staging) = staging();
+        let all = staging.staged().bytes_max;
+        let refused = staging.begin(expected("h", all * 2), 0).err().unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
+        assert!(refused.to_string().contains("bytes"), "{refused}");
+        assert!(staging.judge_room(all * 2, 0).is_err());
+        assert!(staging.judge_room(all * 2, all * 2).is_ok(), "it is here");
+        let files = fs::read_dir(folder.path().join(".towline/uploads/h")).unwrap();
+        assert_eq!(files.count(), 0, "nothing was written");
+        // What is promised to one is not promised to another.
+        let first = staging.begin(expected("h", all / 4), 0).unwrap();
+        assert!(staging.judge_room(all - all / 8, 0).is_err());
+        drop(first);
+        assert_eq!(staging.staged().bytes, 0);
+        send(&staging, 5, 0, b"hello").unwrap();
+        assert_eq!(staging.staged().bytes, 5);
+        assert_eq!(staging.sweep(KEPT), 0);
+        assert_eq!(staging.sweep(Duration::ZERO), 5);
+        assert_eq!(staging.staged().bytes, 0);
     }
 }

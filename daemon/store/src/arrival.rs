@@ -12,6 +12,7 @@
 //! hashes that were promised. Not promised: that bytes read before the end are the promised ones;
 //! most sources promise a hash of the whole file only. A reader who cannot bear that waits.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -39,7 +40,7 @@ mod shared;
 
 use file::ArrivingFile;
 use record::Record;
-pub(crate) use shared::Shared;
+use shared::Shared;
 
 /// Bytes that are present or missing together.
 pub const BLOCK_BYTES: u64 = 256 << 10;
@@ -121,15 +122,8 @@ impl Store {
         inner.state().check_name(&plan.repo, None)?;
         let key = plan::key(&plan);
         let directory = format!("{}/{key}", layout::ARRIVALS);
-        let mut arrivals = inner.arrivals();
-        arrivals.retain(|shared| shared.strong_count() > 0);
-        if arrivals
-            .iter()
-            .filter_map(std::sync::Weak::upgrade)
-            .any(|other| other.key == key)
-        {
-            return Err(BusyFault::Writing.into());
-        }
+        // Only its key is taken under the lock: room for it may have to be asked for far away.
+        let _starting = Starting::of(inner, &key)?;
         let known = ArrivingFile::known_files(inner, &plan, &directory)?;
         let missing = plan
             .files
@@ -150,7 +144,7 @@ impl Store {
         record.restore(&inner.disk, &files)?;
         let shared = Arc::new(Shared {
             inner: Arc::clone(inner),
-            key,
+            key: key.clone(),
             directory,
             plan,
             files,
@@ -163,7 +157,7 @@ impl Store {
             hashed: Progress::default(),
             _room: room,
         });
-        arrivals.push(Arc::downgrade(&shared));
+        inner.arrivals().live.push(Arc::downgrade(&shared));
         let threads = Mutex::new(follow::start(&shared)?);
         inner.arriving.fetch_add(1, Ordering::Relaxed);
         Ok(Arrival {
@@ -176,15 +170,9 @@ impl Store {
     /// # Errors
     /// Those of the disk.
     pub fn stopped_arrivals(&self) -> Result<Vec<ArrivalPlan>> {
-        let live: Vec<String> = self
-            .inner
-            .arrivals()
-            .iter()
-            .filter_map(std::sync::Weak::upgrade)
-            .map(|shared| shared.key.clone())
-            .collect();
         let plans = plan::stored(&self.inner.disk)?;
-        let stopped = plans.into_iter().filter(|(key, _)| !live.contains(key));
+        let arrivals = self.inner.arrivals();
+        let stopped = plans.into_iter().filter(|(key, _)| !arrivals.has(key));
         Ok(stopped.map(|(_, plan)| plan).collect())
     }
 
@@ -194,17 +182,48 @@ impl Store {
     /// [`BusyFault::Writing`] if it is under way.
     pub fn abandon(&self, plan: &ArrivalPlan) -> Result<()> {
         let key = plan::key(plan);
-        let arrivals = self.inner.arrivals();
-        if arrivals
-            .iter()
-            .filter_map(std::sync::Weak::upgrade)
-            .any(|other| other.key == key)
-        {
-            return Err(BusyFault::Writing.into());
-        }
+        let _starting = Starting::of(&self.inner, &key)?;
         self.inner
             .disk
             .remove_all(&format!("{}/{key}", layout::ARRIVALS))
+    }
+}
+
+/// Arrivals under way, and those that begin.
+#[derive(Debug, Default)]
+pub(crate) struct Arrivals {
+    live: Vec<std::sync::Weak<Shared>>,
+    starting: BTreeSet<String>,
+}
+
+impl Arrivals {
+    fn has(&self, key: &str) -> bool {
+        let mut live = self.live.iter().filter_map(std::sync::Weak::upgrade);
+        self.starting.contains(key) || live.any(|other| other.key == key)
+    }
+}
+
+/// Keeps others from beginning the same arrival, until it is under way or has failed.
+struct Starting<'a> {
+    inner: &'a Inner,
+    key: &'a str,
+}
+
+impl<'a> Starting<'a> {
+    fn of(inner: &'a Inner, key: &'a str) -> Result<Self> {
+        let mut arrivals = inner.arrivals();
+        arrivals.live.retain(|shared| shared.strong_count() > 0);
+        if arrivals.has(key) {
+            return Err(BusyFault::Writing.into());
+        }
+        arrivals.starting.insert(key.to_owned());
+        Ok(Self { inner, key })
+    }
+}
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        self.inner.arrivals().starting.remove(self.key);
     }
 }
 

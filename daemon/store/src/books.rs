@@ -50,6 +50,15 @@ impl Books {
         self.rows.values()
     }
 
+    /// Whether both name the same revisions, tags, pins and leases. When something was used last,
+    /// and whether it is shown, may differ after a crash.
+    #[must_use]
+    pub(crate) fn names_the_same(&self, other: &Self) -> bool {
+        let named = |row: &&Row| !matches!(row, Row::Unused { .. });
+        let ours = self.rows().filter(named).map(Row::key);
+        ours.eq(other.rows().filter(named).map(Row::key))
+    }
+
     /// All revisions, by repository.
     pub(crate) fn revisions(&self) -> impl Iterator<Item = &RevisionRow> {
         self.rows().filter_map(|row| match row {

@@ -1,27 +1,34 @@
 //! Garbage collection: what nothing refers to any more.
 //!
-//! It marks from tags, pins, leases, running work and stopped arrivals, in two phases: what
+//! It marks from tags, pins, leases, readers, running work and stopped arrivals, in two phases: what
 //! nothing refers to is first written down with the time, and removed by a later pass once the
-//! grace time is over and still nothing refers to it. Invariant: bytes that a shown revision has,
-//! or that running work holds, are never removed. Not promised: that a removed revision's bytes
-//! come free before the grace time is over.
+//! grace time is over and still nothing refers to it. Invariant: bytes that a revision has, shown
+//! or not, that any manifest on the disk names, or that running work holds, are never removed; what
+//! cannot be accounted for stops a pass before it removes anything. Not promised: that a removed
+//! revision's bytes come free before the grace time is over.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
 use crate::books::{Edit, RevisionRow, Row};
-use crate::error::{Result, io};
+use crate::error::{Result, StorageFault, io};
 use crate::index::{Changes, IndexedFile};
 use crate::layout;
 use crate::metrics;
 use crate::name::{FileId, ManifestId, RepoName, RevisionId};
+use crate::recover::{files_on_disk, orphans};
 use crate::store::{Inner, State, Store};
 use crate::table::{ChunkTable, Format};
 
 /// How long something must have been unused before its bytes go, unless told otherwise.
 pub const GRACE_SECONDS: u64 = 24 * 3_600;
+
+/// How long a revision that a face has served is kept after that, in seconds, whatever its tags
+/// are: a client that downloads it asks for the next file within this time, and a pause of a
+/// quarter of an hour is a client that has gone.
+pub const READ_LEASE_SECONDS: u64 = 900;
 
 /// How a collection works.
 #[derive(Clone, Copy, Debug)]
@@ -64,16 +71,19 @@ impl Store {
     /// Collects what nothing refers to.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// [`StorageFault::Unexplained`] if it finds what it cannot account for; nothing is removed
+    /// then. Those of the disk.
     pub fn gc(&self, options: &CollectOptions) -> Result<Collected> {
         let _span = tracing::info_span!("collect").entered();
         let mut state = self.inner.state();
         let mut collected = Collected::default();
+        explain(&self.inner, &state)?;
         self.collect_revisions(&mut state, options, &mut collected)?;
         collect_files(&self.inner, &mut state, options, &mut collected)?;
         if !options.dry_run {
             metrics::add(&self.inner.counters.bytes_collected, collected.bytes);
-            collected.leftovers = self.inner.remove_leftovers()?;
+            let named = referred(&self.inner, &state, &[])?;
+            collected.leftovers = self.inner.remove_leftovers(&named)?;
         }
         Ok(collected)
     }
@@ -100,7 +110,8 @@ impl Store {
                     .books
                     .leases(&row.repo, &row.rev, now)
                     .next()
-                    .is_some();
+                    .is_some()
+                || self.inner.is_read(state, &key, now);
             let since = row.unused_since;
             // A clock may stand at zero in a test; zero means used.
             let mark = now.max(1);
@@ -144,7 +155,6 @@ pub(crate) fn referred(
         if leaving.contains(&key) {
             continue;
         }
-        marked.manifests.insert(row.manifest);
         match state.shown.get(&key) {
             Some(revision) => marked
                 .files
@@ -158,15 +168,62 @@ pub(crate) fn referred(
             },
         }
     }
+    // Manifests that no row knows may be all that is left of a revision.
+    let orphans = orphans(&inner.disk, state)?;
+    marked.unknown |= !orphans.damaged.is_empty();
+    let named = orphans.whole.iter().flat_map(|(.., one)| &one.files);
+    marked.files.extend(named.map(|file| file.table));
     marked.files.extend(crate::arrival::kept_files(inner)?);
     Ok(marked)
+}
+
+/// Stops a pass that would remove what it cannot account for.
+fn explain(inner: &Inner, state: &State) -> Result<()> {
+    let unexplained = |what: String, remedy| Err(StorageFault::Unexplained { what, remedy }.into());
+    for row in state.books.revisions() {
+        let is_shown = state.shown.contains_key(&(row.repo.clone(), row.rev));
+        if !is_shown && inner.manifest(&row.manifest).is_err() {
+            let what = format!(
+                "the manifest of {}@{} cannot be read, so which files it has is not known",
+                row.repo, row.rev
+            );
+            let remedy = "run 'towline verify', and push or pull that revision again, or remove \
+                          it with 'towline models rm'";
+            return unexplained(what, remedy);
+        }
+    }
+    let orphans = orphans(&inner.disk, state)?;
+    if let Some((id, _, manifest)) = orphans.whole.first() {
+        let (repo, rev) = (&manifest.repo, manifest.rev);
+        let what = format!("neither index nor ledger knows manifest {id}, of {repo}@{rev}");
+        return unexplained(what, "run 'towline verify', which takes it up again");
+    }
+    if let Some(id) = orphans.damaged.first() {
+        let what = format!("nothing knows manifest {id}, and it cannot be read");
+        return unexplained(what, "run 'towline verify', which sets it aside");
+    }
+    if state.books.generation == 0 {
+        let held = crate::arrival::kept_files(inner)?;
+        let files = files_on_disk(&inner.disk)?.into_iter();
+        let nameless = files.filter(|id| !held.contains(id) && !inner.is_held(id));
+        let count = nameless.count();
+        if count > 0 {
+            let what = format!(
+                "{count} files lie in {}, and neither index, ledger nor a manifest knows of any",
+                layout::FILES
+            );
+            let remedy = "if a first push or pull broke off, begin it again; if this store had \
+                          models, bring back .towline from a backup, or publish them anew";
+            return unexplained(what, remedy);
+        }
+    }
+    Ok(())
 }
 
 /// What is in use.
 #[derive(Default)]
 pub(crate) struct Marked {
     pub(crate) files: HashSet<FileId>,
-    manifests: BTreeSet<ManifestId>,
     /// Something is in use that cannot be told.
     pub(crate) unknown: bool,
 }
@@ -214,43 +271,48 @@ fn collect_files(
         return Ok(());
     }
     inner.remove_files(state, &going, edits)?;
-    remove_manifests(inner, state, &marked.manifests)
+    remove_spent(inner, state)
 }
 
 fn unused(file: FileId, time: u64) -> Row {
     Row::Unused { file, time }
 }
 
-/// Removes manifests that no row names.
-fn remove_manifests(inner: &Inner, state: &mut State, kept: &BTreeSet<ManifestId>) -> Result<()> {
+/// Removes manifests of which nothing is left to lose, and signatures without a manifest.
+fn remove_spent(inner: &Inner, state: &State) -> Result<()> {
+    let mut spent = orphans(&inner.disk, state)?.spent;
     let entries = inner.disk.backend.list(layout::MANIFESTS);
-    let mut removed = Vec::new();
     for entry in entries.map_err(io("list", layout::MANIFESTS))? {
-        let stem = entry.name.strip_suffix(".sig").unwrap_or(&entry.name);
-        let Ok(id) = stem.parse::<ManifestId>() else {
-            continue;
-        };
-        if !kept.contains(&id) {
-            let path = format!("{}/{}", layout::MANIFESTS, entry.name);
-            inner
-                .disk
-                .backend
-                .remove_file(&path)
-                .map_err(io("remove", &path))?;
-            removed.push(id);
+        let stem = entry.name.strip_suffix(".sig");
+        if let Some(id) = stem.and_then(|stem| stem.parse::<ManifestId>().ok())
+            && !inner.disk.exists(&layout::manifest(&id))
+            && !state.books.revisions().any(|row| row.manifest == id)
+        {
+            spent.push(id);
         }
     }
-    if removed.is_empty() {
+    if spent.is_empty() {
         return Ok(());
     }
-    let changes = Changes {
-        manifests_removed: removed,
-        ..Changes::default()
-    };
-    inner.commit(state, &changes)
+    inner.remove_manifests(&spent)
 }
 
 impl Inner {
+    /// Whether somebody reads a revision: a face has served it lately, or a file of it is open.
+    fn is_read(&self, state: &State, key: &(RepoName, RevisionId), now: u64) -> bool {
+        let Some(revision) = state.shown.get(key) else {
+            return false;
+        };
+        let served = revision.last_use.get();
+        let lately = served > 0 && now < served.saturating_add(READ_LEASE_SECONDS);
+        let backend = &self.disk.backend;
+        let is_open = |file: &crate::CatalogFile| {
+            let open = backend.is_open(&layout::data(&file.id));
+            open.unwrap_or(false)
+        };
+        lately || revision.files.iter().any(is_open)
+    }
+
     /// Takes files out of the index, then off the disk.
     pub(crate) fn remove_files(
         &self,
@@ -296,11 +358,14 @@ impl Inner {
         Ok(())
     }
 
-    /// Removes files that a writer has placed and never told the index of.
-    fn remove_leftovers(&self) -> Result<u64> {
+    /// Removes files that a writer has placed and never told the index of, and nothing names.
+    fn remove_leftovers(&self, named: &Marked) -> Result<u64> {
         let mut removed = 0;
-        for id in crate::recover::files_on_disk(&self.disk)? {
-            if self.index.size_of(&id)?.is_some() {
+        if named.unknown {
+            return Ok(0);
+        }
+        for id in files_on_disk(&self.disk)? {
+            if named.files.contains(&id) || self.index.size_of(&id)?.is_some() {
                 continue;
             }
             removed += u64::from(self.remove_unheld(&id));

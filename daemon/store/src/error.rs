@@ -258,6 +258,14 @@ pub enum StorageFault {
     /// A manifest that should be here is not.
     #[error("manifest {0} is missing; run 'towline verify'")]
     NoManifest(ManifestId),
+    /// A collection found something whose removal it cannot account for.
+    #[error("nothing was removed: {what}; {remedy}")]
+    Unexplained {
+        /// What it is.
+        what: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// The store was made by another version.
     #[error("the store at this place was made by version {0}; use that version of towline")]
     Version(u64),

@@ -113,6 +113,17 @@ impl Index {
         Self::guarded(file, false)
     }
 
+    /// Makes an empty index at another path, which must not exist; its rows come later.
+    ///
+    /// # Errors
+    /// As [`Index::open`].
+    pub(crate) fn create(backend: &dyn Backend, path: &str) -> Result<Self> {
+        let file = backend.open(path, Open::Create);
+        let file = file.map_err(io("create", path))?;
+        let (index, ..) = Self::guarded(file, false)?;
+        Ok(index)
+    }
+
     /// Opens the index file at another path, with every page read and checked.
     pub(crate) fn check(backend: &dyn Backend, path: &str) -> Result<(Self, Books, usize)> {
         let file = backend.open(path, Open::Write).map_err(io("open", path))?;

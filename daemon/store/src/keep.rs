@@ -4,13 +4,16 @@
 //! bytes that another revision shares; bytes go with garbage collection only. Not promised: that
 //! a lease outlives its expiry by a second.
 
+use rustix::io::Errno;
+
 use crate::books::{Edit, Row, TEXT_BYTES_MAX};
-use crate::error::{ClientFault, Result};
+use crate::error::{ClientFault, Result, io};
 use crate::index::Changes;
-use crate::name::{RepoName, RevisionId, TagName};
+use crate::layout;
+use crate::name::{ManifestId, RepoName, RevisionId, TagName};
 use crate::publish::move_tag;
 use crate::sign::Signer;
-use crate::store::{State, Store};
+use crate::store::{Inner, State, Store};
 use crate::visible;
 
 impl State {
@@ -54,6 +57,29 @@ impl Store {
         let at = found.tags.get(&tag).map(|tag| tag.rev);
         let repo = repo.clone();
         at.ok_or_else(|| ClientFault::NoTag { repo, tag }.into())
+    }
+
+    /// As [`Store::resolve`], and revisions too that are here and not shown because something of
+    /// them is missing.
+    ///
+    /// # Errors
+    /// As [`Store::resolve`].
+    pub fn resolve_known(&self, repo: &RepoName, name: &str) -> Result<RevisionId> {
+        let fault = match self.resolve(repo, name) {
+            Ok(rev) => return Ok(rev),
+            Err(fault) => fault,
+        };
+        let state = self.inner.state();
+        let rev = match (name.parse::<RevisionId>(), name.parse::<TagName>()) {
+            (Ok(rev), _) => Some(rev),
+            (_, Ok(tag)) => state
+                .books
+                .reference(repo, &tag)
+                .map(|row| row.reference.rev),
+            _ => None,
+        };
+        let known = rev.filter(|rev| state.books.revision(repo, rev).is_some());
+        known.ok_or(fault)
     }
 
     /// Lets a tag or branch point to a revision that is here; one that is new is a tag.
@@ -265,6 +291,7 @@ impl Store {
         let Some(row) = state.books.revision(repo, rev).cloned() else {
             return Ok(Vec::new());
         };
+        let manifest = row.manifest;
         let mut edits = vec![Edit::Remove(Row::Revision(row))];
         let mut tags = Vec::new();
         for row in state.books.references() {
@@ -278,7 +305,14 @@ impl Store {
                 }));
             }
         }
-        self.edit(state, edits)?;
+        let changes = Changes {
+            edits,
+            manifests_removed: vec![manifest],
+            ..Changes::default()
+        };
+        self.inner.commit(state, &changes)?;
+        // A manifest on the disk means that its revision is wanted: it goes with the row.
+        self.inner.remove_manifests(&[manifest])?;
         let key = (repo.clone(), *rev);
         state.shown.remove(&key);
         state.refused.remove(&key);
@@ -296,5 +330,22 @@ impl Store {
             ..Changes::default()
         };
         self.inner.commit(state, &changes)
+    }
+}
+
+impl Inner {
+    /// Removes manifests and their signatures, for good.
+    pub(crate) fn remove_manifests(&self, ids: &[ManifestId]) -> Result<()> {
+        let paths = ids
+            .iter()
+            .flat_map(|id| [layout::signatures(id), layout::manifest(id)]);
+        for path in paths {
+            match self.disk.backend.remove_file(&path) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(io("remove", &path)(errno)),
+            }
+        }
+        let synced = self.disk.backend.sync_directory(layout::MANIFESTS);
+        synced.map_err(io("sync", layout::MANIFESTS))
     }
 }

@@ -269,7 +269,21 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
         true => Some(StagedHub::new(&inner.disk, manifest)?),
         false => None,
     };
-    inner.commit(&mut state, &changes)?;
+    let key = (&manifest.repo, &manifest.rev);
+    let before = state.books.revision(key.0, key.1).map(|row| row.manifest);
+    let replaced: Vec<ManifestId> = before.into_iter().filter(|before| *before != id).collect();
+    changes.manifests_removed.clone_from(&replaced);
+    if let Err(error) = inner.commit(&mut state, &changes) {
+        let row = state.books.revision(key.0, key.1);
+        if row.is_none_or(|row| row.manifest != id) {
+            // Nobody will be told of it: it must not look like a revision that lost its row.
+            let _ = inner.remove_manifests(&[id]);
+        }
+        return Err(error);
+    }
+    if !replaced.is_empty() {
+        inner.remove_manifests(&replaced)?;
+    }
     staged.place(&layout::revision(&manifest.repo, &manifest.rev))?;
     if let Some(hub) = hub {
         hub.place(manifest)?;

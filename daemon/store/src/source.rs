@@ -95,6 +95,24 @@ struct Found {
     stamp: Stamp,
 }
 
+/// A folder that is still to be read, and those that it lies in: file system and inode.
+#[derive(Default)]
+struct Folder {
+    path: String,
+    above: Vec<(u64, u64)>,
+}
+
+impl Folder {
+    /// It and those that it lies in; `None` if it lies in itself.
+    fn with(&self, stat: &Stat) -> Option<Vec<(u64, u64)>> {
+        let own = (stat.st_dev, stat.st_ino);
+        let mut above = self.above.clone();
+        let is_new = !above.contains(&own);
+        above.push(own);
+        is_new.then_some(above)
+    }
+}
+
 /// What changes when a file is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Stamp {
@@ -183,32 +201,42 @@ impl DirectorySource {
 
     fn walk(&self) -> Result<Vec<Found>> {
         let mut found = Vec::new();
-        let mut directories = VecDeque::from([String::new()]);
-        while let Some(directory) = directories.pop_front() {
-            let fd = self.open_beneath(&directory, OFlags::DIRECTORY);
-            let entries = fd
-                .and_then(Dir::new)
-                .map_err(|errno| self.refused(&directory, errno))?;
+        let mut folders = VecDeque::from([Folder::default()]);
+        while let Some(folder) = folders.pop_front() {
+            let fd = self.open_beneath(&folder.path, OFlags::DIRECTORY);
+            let fd = fd.map_err(|errno| self.refused(&folder.path, errno))?;
+            let stat = rustix::fs::fstat(&fd).map_err(|errno| self.refused(&folder.path, errno))?;
+            let above = folder.with(&stat).ok_or_else(|| {
+                let why = "a link that leads to a folder in which it lies itself; remove it";
+                self.fault(&folder.path, why)
+            })?;
+            let entries = Dir::new(fd).map_err(|errno| self.refused(&folder.path, errno))?;
             for entry in entries {
-                let entry = entry.map_err(|errno| self.refused(&directory, errno))?;
+                let entry = entry.map_err(|errno| self.refused(&folder.path, errno))?;
                 let Ok(name) = entry.file_name().to_str() else {
-                    return Err(self.fault(&directory, "a name in it is not UTF-8; rename it"));
+                    return Err(self.fault(&folder.path, "a name in it is not UTF-8; rename it"));
                 };
-                let top = directory.is_empty();
+                let top = folder.path.is_empty();
                 if matches!(name, "." | "..") || (top && LEFT_OUT.contains(&name)) {
                     continue;
                 }
                 let path = if top {
                     name.to_owned()
                 } else {
-                    format!("{directory}/{name}")
+                    format!("{}/{name}", folder.path)
                 };
-                if entry.file_type() == FileType::Directory {
-                    directories.push_back(path);
-                    continue;
+                let looked = match entry.file_type() {
+                    FileType::Directory => None,
+                    _ => self.look(&path)?,
+                };
+                match looked {
+                    Some(file) => found.push(file),
+                    None => folders.push_back(Folder {
+                        path,
+                        above: above.clone(),
+                    }),
                 }
-                found.push(self.look(&path)?);
-                if found.len() > ENTRIES_MAX {
+                if found.len() > ENTRIES_MAX || folders.len() > ENTRIES_MAX {
                     return Err(self.fault("", "more than 1,000,000 files"));
                 }
             }
@@ -216,21 +244,24 @@ impl DirectorySource {
         Ok(found)
     }
 
-    fn look(&self, path: &str) -> Result<Found> {
+    /// A file, or a link to one; `None`: a folder, or a link to one.
+    fn look(&self, path: &str) -> Result<Option<Found>> {
         let fd = self.open_beneath(path, OFlags::empty());
         let fd = fd.map_err(|errno| self.refused(path, errno))?;
         let stat = rustix::fs::fstat(&fd).map_err(|errno| self.refused(path, errno))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(self.fault(
-                path,
-                "neither a file nor a folder; remove it or move it away",
-            ));
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Directory => return Ok(None),
+            _ => {
+                let why = "neither a file nor a folder; remove it or move it away";
+                return Err(self.fault(path, why));
+            }
         }
         let name = path.parse::<RepoPath>();
-        Ok(Found {
+        Ok(Some(Found {
             path: name.map_err(|fault| self.fault(path, fault.to_string()))?,
             stamp: Stamp::of(&stat),
-        })
+        }))
     }
 
     fn found(&self, index: usize) -> Result<&Found> {
@@ -302,7 +333,8 @@ impl Source for DirectorySource {
     fn check(&self, index: usize) -> Result<()> {
         let found = self.found(index)?;
         OPENED.with_borrow_mut(|opened| *opened = None);
-        if self.look(found.path.as_str())?.stamp == found.stamp {
+        let now = self.look(found.path.as_str())?;
+        if now.is_some_and(|now| now.stamp == found.stamp) {
             Ok(())
         } else {
             Err(ClientFault::SourceChanged(found.path.clone()).into())

@@ -80,6 +80,30 @@ impl Drop for Reservation {
     }
 }
 
+impl crate::Store {
+    /// Whether `bytes` could be stored now, with all evicted that may go.
+    ///
+    /// # Errors
+    /// [`ClientFault::Quota`] if not.
+    pub fn judge_room(&self, bytes: u64) -> Result<()> {
+        let (free, limit) = self.inner.room()?;
+        if bytes <= free {
+            return Ok(());
+        }
+        let evictable = self.inner.evictable_bytes();
+        if bytes.saturating_sub(free) <= evictable {
+            return Ok(());
+        }
+        Err(ClientFault::Quota {
+            needed: bytes,
+            free,
+            limit,
+            evictable,
+        }
+        .into())
+    }
+}
+
 impl Inner {
     /// Takes room for `bytes` before the first of them is written; evicts what may go for it.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation> {

@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rustix::io::Errno;
 use towline_io::backend::os::Directory;
 use towline_io::backend::{Backend, Lock};
 
-use crate::arrival::Shared;
+use crate::arrival::Arrivals;
 use crate::books::{Books, Edit, RevisionRow};
 use crate::catalog::{Catalog, CatalogRevision};
 use crate::disk::DiskAccess;
@@ -30,7 +30,7 @@ use crate::space::Space;
 use crate::table::ChunkTable;
 
 /// Longest chunk table that is read, in bytes: that of the largest file.
-const TABLE_BYTES_MAX: usize = 1 << 30;
+pub(crate) const TABLE_BYTES_MAX: usize = 1 << 30;
 
 /// Most tables kept in memory.
 const TABLES_MAX: usize = 16;
@@ -101,8 +101,8 @@ pub(crate) struct Inner {
     catalog: RwLock<Arc<Catalog>>,
     pub(crate) holds: Mutex<Holds>,
     tables: Mutex<Vec<(FileId, Arc<ChunkTable>)>>,
-    arrivals: Mutex<Vec<Weak<Shared>>>,
-    /// How many of them there are: the list itself is held for long at times.
+    arrivals: Mutex<Arrivals>,
+    /// How many of them there are.
     pub(crate) arriving: AtomicU64,
     pub(crate) shares_blocks: AtomicBool,
     pub(crate) counters: Counters,
@@ -209,7 +209,7 @@ impl Inner {
     }
 
     /// Arrivals under way.
-    pub(crate) fn arrivals(&self) -> MutexGuard<'_, Vec<Weak<Shared>>> {
+    pub(crate) fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -9,8 +9,10 @@
 //! of sight, its bytes set aside in `quarantine/`. Signatures are checked with the keys that they
 //! name, and against what the store demands.
 //!
-//! Invariant: nothing is shown after a verification that it has found wrong. Not promised: that
-//! damage which comes a moment later is seen.
+//! What there should be is counted from rows, tags and every manifest on the disk, shown or not, so
+//! what is missing is told each time, until it is here again or its revision is removed. Invariant:
+//! nothing is shown after a verification that it has found wrong. Not promised: that damage which
+//! comes a moment later is seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -144,6 +146,8 @@ struct Pass<'a> {
     inner: &'a Arc<Inner>,
     options: &'a VerifyOptions<'a>,
     report: VerifyReport,
+    /// Revisions that are known and not shown, for want of a file or a signature.
+    hidden: Vec<Arc<CatalogRevision>>,
 }
 
 impl Store {
@@ -160,6 +164,7 @@ impl Store {
             inner: &self.inner,
             options,
             report: VerifyReport::default(),
+            hidden: Vec::new(),
         };
         if let Some(repo) = options.repo {
             if self
@@ -177,9 +182,12 @@ impl Store {
         } else {
             pass.index()?;
             pass.ledger()?;
+            pass.orphans()?;
         }
         pass.manifests()?;
         pass.signatures()?;
+        pass.tags()?;
+        pass.load_hidden();
         pass.files(progress)?;
         pass.shown()?;
         if !options.look_only {
@@ -214,14 +222,29 @@ impl Pass<'_> {
             .collect()
     }
 
-    /// Every file of those revisions, with one revision that has it.
+    /// Loads what is known and not shown.
+    fn load_hidden(&mut self) {
+        let rows = self.rows().into_iter();
+        let state = self.inner.state();
+        let hidden = rows.filter(|row| {
+            let key = (row.repo.clone(), row.rev);
+            !state.shown.contains_key(&key)
+        });
+        let hidden: Vec<RevisionRow> = hidden.collect();
+        drop(state);
+        let loaded = hidden.iter().filter_map(|row| self.inner.load(row).ok());
+        self.hidden = loaded.collect();
+    }
+
+    /// Every file of revisions that concern this pass, with one revision that has it: a shown one,
+    /// if there is one.
     fn distinct_files(&self) -> BTreeMap<FileId, (Arc<CatalogRevision>, usize)> {
         let mut files = BTreeMap::new();
-        for revision in self.revisions() {
+        for revision in self.revisions().iter().chain(&self.hidden) {
             for (at, file) in revision.files.iter().enumerate() {
                 files
                     .entry(file.id)
-                    .or_insert_with(|| (Arc::clone(&revision), at));
+                    .or_insert_with(|| (Arc::clone(revision), at));
             }
         }
         files
@@ -230,10 +253,17 @@ impl Pass<'_> {
     /// Every revision that has a file, whatever this pass is about.
     fn having(&self, id: &FileId) -> Vec<(RepoName, RevisionId)> {
         let state = self.inner.state();
-        let all = state.shown.iter();
-        all.filter(|(_, revision)| revision.files.iter().any(|file| file.id == *id))
-            .map(|(key, _)| key.clone())
-            .collect()
+        let all = state.shown.values().chain(&self.hidden);
+        let having = all.filter(|one| one.files.iter().any(|file| file.id == *id));
+        let having: BTreeSet<_> = having.map(|one| (one.repo.clone(), one.rev)).collect();
+        having.into_iter().collect()
+    }
+
+    /// Those of some revisions that are shown.
+    fn shown_among(&self, all: &[(RepoName, RevisionId)]) -> Vec<(RepoName, RevisionId)> {
+        let state = self.inner.state();
+        let shown = all.iter().filter(|key| state.shown.contains_key(key));
+        shown.cloned().collect()
     }
 
     fn found(&mut self, damage: Damage) {
@@ -259,18 +289,10 @@ impl Pass<'_> {
             let Some(file) = revision.files.get(at) else {
                 continue;
             };
-            let Some(_hold) = self.inner.hold_indexed(&id)? else {
-                // A row of the index is gone, or the file was quarantined in this very pass.
-                self.unindexed(&revision, file)?;
-                continue;
-            };
-            self.file(
-                Wanted {
-                    revision: &revision,
-                    file,
-                },
-                progress,
-            )?;
+            // Without one a row of the index is gone, or the file is.
+            let _hold = self.inner.hold_indexed(&id)?;
+            let revision = &*revision;
+            self.file(Wanted { revision, file }, progress)?;
             progress.finish_file();
         }
         Ok(())

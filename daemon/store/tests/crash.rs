@@ -239,7 +239,7 @@ fn every_boundary_of_an_ingest_under_every_loss_keeps_what_was_acknowledged() {
             .get(done.map_or(0, |at| at + 1))
             .map_or(&before, |step| &step.1);
         for (number, loss) in Loss::ALL.into_iter().enumerate() {
-            let seed = (boundary * 4 + number) as u64;
+            let seed = (boundary * Loss::ALL.len() + number) as u64;
             let machine = crashes.machine(loss, seed);
             check(
                 &machine,

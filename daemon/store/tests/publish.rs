@@ -6,13 +6,15 @@
     reason = "a failed step is a failed test"
 )]
 
+mod support;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use towline_store::{
-    ClientFault, DirectorySource, Options, Progress, PublishOptions, Published, RepoName, Store,
-    StoreError, TagName,
+    ClientFault, DirectorySource, Options, Progress, PublishOptions, Published, RepoName, Source,
+    Store, StoreError, TagName,
 };
 
 fn repo() -> RepoName {
@@ -210,4 +212,80 @@ fn what_somebody_else_has_put_there_is_never_removed() {
     .unwrap();
     push(&store, from.path()).unwrap();
     assert_eq!(store.metrics().revisions_published, 1);
+}
+
+/// A revision that lost its tag while a client downloads it stays until the client is gone.
+#[test]
+fn what_is_being_downloaded_survives_a_collection_for_a_while() {
+    use towline_store::CollectOptions;
+    use towline_store::collect::READ_LEASE_SECONDS;
+
+    let (sim, time) = (
+        towline_io::backend::sim::Sim::new(),
+        support::Time::at(1_000),
+    );
+    let store = support::open(&sim, &time);
+    let repo: RepoName = "org/model".parse().unwrap();
+    let files: support::Files = [("a.bin".to_owned(), vec![1; 2_000])].into();
+    let published = support::publish(&store, &repo, &TagName::main(), &files).unwrap();
+    let now = CollectOptions {
+        grace_seconds: 0,
+        ..CollectOptions::default()
+    };
+    let is_here = || {
+        store
+            .catalog()
+            .resolve(&repo, &published.rev.to_string())
+            .is_some()
+    };
+    let note = || {
+        let catalog = store.catalog();
+        let found = catalog.resolve(&repo, &published.rev.to_string()).unwrap();
+        found.last_use.note(time.now());
+    };
+    note();
+    store.untag(&repo, &TagName::main()).unwrap();
+    for _ in 0..5 {
+        store.gc(&now).unwrap();
+        time.advance(READ_LEASE_SECONDS - 1);
+        store.gc(&now).unwrap();
+        assert!(is_here(), "it is read, and each read keeps it anew");
+        note();
+    }
+    time.advance(READ_LEASE_SECONDS);
+    store.gc(&now).unwrap();
+    store.gc(&now).unwrap();
+    assert!(!is_here(), "nobody reads it any more");
+}
+
+/// A link to a folder beneath the pushed one is that folder; one into its own parents is told.
+#[test]
+fn a_link_to_a_folder_is_followed_and_a_circle_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path();
+    std::fs::create_dir_all(root.join("real/deep")).unwrap();
+    std::fs::write(root.join("real/deep/a.txt"), "a").unwrap();
+    std::os::unix::fs::symlink("real", root.join("linked")).unwrap();
+    let source = DirectorySource::open(root).unwrap();
+    let paths: Vec<_> = source
+        .entries()
+        .unwrap()
+        .into_iter()
+        .map(|entry| entry.path.to_string())
+        .collect();
+    assert_eq!(paths, ["linked/deep/a.txt", "real/deep/a.txt"]);
+    std::os::unix::fs::symlink("..", root.join("real/up")).unwrap();
+    let fault = DirectorySource::open(root).unwrap().entries().unwrap_err();
+    let text = fault.to_string();
+    assert!(
+        text.contains("real/up") && text.contains("lies itself"),
+        "{text}"
+    );
+    std::fs::remove_file(root.join("real/up")).unwrap();
+    std::os::unix::fs::symlink("/etc", root.join("out")).unwrap();
+    let fault = DirectorySource::open(root).unwrap().entries().unwrap_err();
+    assert!(
+        fault.to_string().contains("leads out of the folder"),
+        "{fault}"
+    );
 }

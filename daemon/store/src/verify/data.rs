@@ -32,7 +32,6 @@ impl Pass<'_> {
     /// Verifies one file.
     pub(super) fn file(&mut self, wanted: Wanted<'_>, progress: &Progress) -> Result<()> {
         let id = wanted.file.id;
-        self.report.files += 1;
         // Not the cached table: the one on the disk is what has to be looked at.
         let table = match self.inner.read_table(&id) {
             Ok(table) => table,
@@ -43,8 +42,12 @@ impl Pass<'_> {
                 table
             }
         };
+        let is_indexed = self.inner.index.size_of(&id)?.is_some();
         let wrong = self.wrong(&table, &layout::data(&id), progress)?;
         if wrong.is_nothing() {
+            if !is_indexed {
+                self.unindexed(wanted, &table)?;
+            }
             return Ok(());
         }
         let kind = match (&wrong.length, wrong.missing) {
@@ -74,8 +77,10 @@ impl Pass<'_> {
     /// Reads every chunk.
     fn wrong(&mut self, table: &ChunkTable, path: &str, progress: &Progress) -> Result<Wrong> {
         let mut wrong = Wrong::default();
+        self.report.files += 1;
         let Ok(file) = self.inner.disk.backend.open(path, Open::Read) else {
             wrong.missing = true;
+            self.report.files -= 1;
             wrong.chunks = (0..table.chunks.len()).collect();
             return Ok(wrong);
         };
@@ -95,24 +100,17 @@ impl Pass<'_> {
         Ok(wrong)
     }
 
-    /// The index does not know a file of a revision that is shown.
-    pub(super) fn unindexed(
-        &mut self,
-        revision: &crate::CatalogRevision,
-        file: &crate::CatalogFile,
-    ) -> Result<()> {
-        let key = (revision.repo.clone(), revision.rev);
-        if !self.inner.state().shown.contains_key(&key) {
-            return Ok(());
+    /// A file is whole, and the index does not know it.
+    fn unindexed(&mut self, wanted: Wanted<'_>, table: &ChunkTable) -> Result<()> {
+        let id = wanted.file.id;
+        if !self.options.look_only {
+            self.index_again(wanted, table)?;
         }
-        let revisions = self.having(&file.id);
-        let remedy = self.remedy(Remedy::Quarantined);
-        if remedy == Remedy::Quarantined {
-            self.withdraw(&revisions)?;
-        }
+        let remedy = self.remedy(Remedy::Healed);
+        let revisions = self.having(&id);
         self.found(Damage {
-            kind: DamageKind::Missing,
-            path: layout::data(&file.id),
+            kind: DamageKind::Index,
+            path: layout::data(&id),
             detail: "the index does not know this file".into(),
             range: None,
             revisions,

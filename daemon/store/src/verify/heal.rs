@@ -50,7 +50,10 @@ impl Pass<'_> {
             return Ok(Remedy::Left);
         }
         if self.rebuild(wanted, table, wrong)? {
-            self.show_again(revisions)?;
+            if self.inner.index.size_of(&wanted.file.id)?.is_none() {
+                self.index_again(wanted, table)?;
+            }
+            self.show_again(&self.shown_among(revisions))?;
             return Ok(Remedy::Healed);
         }
         self.quarantine(wanted, Some(table), revisions)?;
@@ -124,10 +127,18 @@ impl Pass<'_> {
         let id = wanted.file.id;
         self.inner.forget_table(&id);
         let revisions = self.having(&id);
+        let is_here = self.inner.disk.exists(&layout::data(&id));
+        let (kind, path, detail) = match is_here {
+            true => (DamageKind::Table, layout::table(&id), reason.to_owned()),
+            false => {
+                let detail = "it is missing, and so is its table".to_owned();
+                (DamageKind::Missing, layout::data(&id), detail)
+            }
+        };
         let mut damage = Damage {
-            kind: DamageKind::Table,
-            path: layout::table(&id),
-            detail: reason.to_owned(),
+            kind,
+            path,
+            detail,
             range: None,
             revisions: revisions.clone(),
             remedy: Remedy::Left,
@@ -140,7 +151,7 @@ impl Pass<'_> {
         if table.is_none() {
             table = self.refetch(wanted)?;
             if table.is_some() {
-                self.show_again(&revisions)?;
+                self.show_again(&self.shown_among(&revisions))?;
             }
         }
         match &table {
@@ -209,7 +220,10 @@ impl Pass<'_> {
         Ok(Some(table))
     }
 
-    fn index_again(&self, wanted: Wanted<'_>, table: &ChunkTable) -> Result<()> {
+    pub(super) fn index_again(&self, wanted: Wanted<'_>, table: &ChunkTable) -> Result<()> {
+        if self.inner.index.size_of(&wanted.file.id)?.is_none() {
+            self.inner.space.add_stored(table.size);
+        }
         let changes = Changes {
             files: vec![IndexedFile {
                 id: wanted.file.id,
@@ -256,6 +270,11 @@ impl Pass<'_> {
     ) -> Result<()> {
         let id = wanted.file.id;
         self.withdraw(revisions)?;
+        let is_indexed = self.inner.index.size_of(&id)?.is_some();
+        let disk = &self.inner.disk;
+        if !is_indexed && !disk.exists(&layout::data(&id)) && !disk.exists(&layout::table(&id)) {
+            return Ok(());
+        }
         let empty = ChunkTable {
             size: wanted.file.size,
             format: crate::table::Format::Fixed,
@@ -274,8 +293,9 @@ impl Pass<'_> {
         let mut state = self.inner.state();
         self.inner.commit(&mut state, &changes)?;
         self.inner.forget_table(&id);
-        self.inner.space.remove_stored(wanted.file.size);
-        let disk = &self.inner.disk;
+        if is_indexed {
+            self.inner.space.remove_stored(wanted.file.size);
+        }
         for (path, suffix) in [(layout::data(&id), "data"), (layout::table(&id), "table")] {
             let aside = self.quarantine_path(&id, suffix);
             match disk.backend.rename(&path, &aside) {

@@ -11,15 +11,27 @@ use towline_io::backend::Kind;
 use super::{Damage, DamageKind, Pass, Remedy};
 use crate::catalog::CatalogRevision;
 use crate::disk::DiskAccess;
-use crate::error::Result;
+use crate::error::{Result, io};
 use crate::index::Index;
 use crate::layout;
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
-use crate::name::ManifestId;
+use crate::name::{ManifestId, RepoName, RevisionId};
 use crate::recover;
+use crate::visible;
 
 impl Pass<'_> {
     fn small(&mut self, kind: DamageKind, path: &str, detail: String, healed: bool) {
+        self.small_of(kind, path, detail, healed, Vec::new());
+    }
+
+    fn small_of(
+        &mut self,
+        kind: DamageKind,
+        path: &str,
+        detail: String,
+        healed: bool,
+        revisions: Vec<(RepoName, RevisionId)>,
+    ) {
         let remedy = self.remedy(if healed {
             Remedy::Healed
         } else {
@@ -30,7 +42,7 @@ impl Pass<'_> {
             path: path.to_owned(),
             detail,
             range: None,
-            revisions: Vec::new(),
+            revisions,
             remedy,
         });
     }
@@ -85,6 +97,9 @@ impl Pass<'_> {
                 Some(ledger) if ledger.generation != state.books.generation => {
                     Some("it is of another time than the index")
                 }
+                Some(ledger) if !ledger.names_the_same(&state.books) => {
+                    Some("its rows are not those of the index")
+                }
                 Some(_) => None,
             };
             if detail.is_some() && !self.options.look_only {
@@ -94,6 +109,61 @@ impl Pass<'_> {
         };
         if let Some(detail) = detail {
             self.small(DamageKind::Ledger, layout::LEDGER, detail.to_owned(), true);
+        }
+        Ok(())
+    }
+
+    /// Takes up manifests that no row knows, and sets aside those that are none.
+    pub(super) fn orphans(&mut self) -> Result<()> {
+        let found = {
+            let mut state = self.inner.state();
+            let found = recover::orphans(&self.inner.disk, &state)?;
+            if !self.options.look_only {
+                recover::adopt(self.inner, &mut state)?;
+            }
+            found
+        };
+        for (id, _, manifest) in found.whole {
+            let revision = (manifest.repo.clone(), manifest.rev);
+            let detail = format!("no row knows it, of {}@{}", revision.0, revision.1);
+            let path = layout::manifest(&id);
+            self.small_of(DamageKind::Manifest, &path, detail, true, vec![revision]);
+        }
+        for id in found.damaged {
+            let (path, aside) = (
+                layout::manifest(&id),
+                format!("{}/{id}.manifest", layout::QUARANTINE),
+            );
+            if !self.options.look_only {
+                let moved = self.inner.disk.backend.rename(&path, &aside);
+                moved.map_err(io("rename", &path))?;
+                self.inner.disk.sync_parent(&path)?;
+            }
+            let detail = "no row knows it, and it is not what its name says".to_owned();
+            self.small(DamageKind::Manifest, &path, detail, false);
+        }
+        Ok(())
+    }
+
+    /// Tags whose revision nobody knows.
+    pub(super) fn tags(&mut self) -> Result<()> {
+        let lost: Vec<_> = {
+            let state = self.inner.state();
+            let tags = state.books.references().map(|row| &row.reference);
+            let lost = tags.filter(|at| {
+                self.concerns(&at.repo, &at.rev)
+                    && state.books.revision(&at.repo, &at.rev).is_none()
+            });
+            lost.cloned().collect()
+        };
+        for at in lost {
+            if !self.options.look_only {
+                visible::hide_tag(&self.inner.disk, &at.repo, &at.tag)?;
+            }
+            let detail = format!("it points to revision {}, which is not here", at.rev);
+            let path = layout::tag(&at.repo, &at.tag);
+            let revisions = vec![(at.repo, at.rev)];
+            self.small_of(DamageKind::Missing, &path, detail, false, revisions);
         }
         Ok(())
     }
@@ -124,11 +194,12 @@ impl Pass<'_> {
                     self.small(DamageKind::Index, layout::INDEX, detail, true);
                 }
                 (None, None) => {
+                    let revisions = vec![(row.repo, row.rev)];
                     if !self.options.look_only {
-                        self.withdraw(&[(row.repo, row.rev)])?;
+                        self.withdraw(&revisions)?;
                     }
-                    let detail = "both copies of it are damaged".to_owned();
-                    self.small(DamageKind::Manifest, &path, detail, false);
+                    let detail = "both copies of it are damaged or missing".to_owned();
+                    self.small_of(DamageKind::Manifest, &path, detail, false, revisions);
                 }
             }
         }
@@ -253,7 +324,6 @@ fn stranger(
 }
 
 fn copy_file(disk: &DiskAccess, from: &str, to: &crate::disk::Temporary) -> Result<()> {
-    use crate::error::io;
     let source = disk.backend.open(from, towline_io::backend::Open::Read);
     let source = source.map_err(io("open", from))?;
     let mut buffer = vec![0; 1 << 20];

@@ -151,3 +151,11 @@ pub(crate) fn tree(backend: &dyn Backend, place: &str) -> Option<Files> {
     }
     Some(files)
 }
+
+/// All bytes of a file.
+pub(crate) fn read(backend: &dyn Backend, path: &str) -> Vec<u8> {
+    let file = backend.open(path, Open::Read).unwrap();
+    let mut bytes = vec![0; file.length().unwrap() as usize];
+    file.read_at(&mut bytes, 0).unwrap();
+    bytes
+}

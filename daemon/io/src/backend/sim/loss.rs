@@ -15,6 +15,8 @@ const SECTOR_BYTES: usize = 512;
 /// What happens to changes that were not synced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Loss {
+    /// All of them are kept: the process was killed, and the machine went on.
+    Nothing,
     /// None of them is kept.
     AllUnsynced,
     /// Each is kept or lost by itself; those kept are in order.
@@ -27,7 +29,13 @@ pub enum Loss {
 
 impl Loss {
     /// Every model.
-    pub const ALL: [Self; 4] = [Self::AllUnsynced, Self::Lost, Self::Torn, Self::Reordered];
+    pub const ALL: [Self; 5] = [
+        Self::Nothing,
+        Self::AllUnsynced,
+        Self::Lost,
+        Self::Torn,
+        Self::Reordered,
+    ];
 }
 
 /// Walks through a log and builds disks on the way.
@@ -89,6 +97,7 @@ impl Crashes {
     fn kept(&self, loss: Loss, dice: &mut Dice) -> Vec<Change> {
         let all = self.pending.iter();
         match loss {
+            Loss::Nothing => all.cloned().collect(),
             Loss::AllUnsynced => Vec::new(),
             Loss::Lost => all.filter(|_| dice.below(2) == 0).cloned().collect(),
             Loss::Torn => {
