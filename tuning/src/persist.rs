@@ -163,13 +163,33 @@ fn lines(keeping: &mut Keeping<'_>, path: &str, lines: &str) -> Result<(), TuneE
 
 fn sysctls(keeping: &mut Keeping<'_>) -> Result<(), TuneError> {
     let taken = keeping.take(|setting| matches!(setting, Setting::Sysctl { .. }));
-    let mut text = String::new();
+    let (mut text, mut written) = (String::new(), Vec::new());
     for (setting, value) in taken {
         if let Setting::Sysctl { key } = setting {
             text.push_str(&format!("{key} = {value}\n"));
+            written.push((key, value));
         }
     }
-    lines(keeping, SYSCTL_FILE, &text)
+    lines(keeping, SYSCTL_FILE, &text)?;
+    let own = format!("/{SYSCTL_FILE}");
+    // In the order in which they are read at boot (sysctl.d(5)): the last line for a key wins.
+    let configured = crate::read::configured_sysctls(keeping.place.root);
+    for (key, value) in written {
+        let last = configured.iter().rfind(|line| line.key == key);
+        if let Some(line) = last.filter(|line| line.file != own && !same(&line.value, &value)) {
+            keeping.outcome.failures.push(format!(
+                "{} is read after {own} and sets {key} = {} again at the next boot: remove that \
+                 line, or write {value} there",
+                line.file, line.value
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether two values are the same to the kernel, which takes any white space between numbers.
+fn same(one: &str, other: &str) -> bool {
+    one.split_whitespace().eq(other.split_whitespace())
 }
 
 fn files(keeping: &mut Keeping<'_>) -> Result<(), TuneError> {

@@ -9,6 +9,7 @@ mod host;
 mod meter;
 mod mounts;
 mod pci;
+mod speed;
 mod sysctl;
 
 use std::thread;
@@ -67,6 +68,7 @@ fn still(root: &Root) -> Result<HostFacts, TuneError> {
     for link in &mut facts.links {
         card::read(root, ethtool.as_mut(), link);
     }
+    speed::drop_invented(&mut facts);
     let names: Vec<String> = facts.links.iter().map(|link| link.name.clone()).collect();
     facts.sysctls = sysctl::read(root, &names);
     facts.sysctl_lines = sysctl::configured(root);
@@ -97,6 +99,11 @@ fn links() -> Result<(Netlink, Vec<LinkFacts>), TuneError> {
     let mut links = rtnl::links(&mut socket).map_err(failed)?;
     links.truncate(LINKS_MAX);
     Ok((socket, links))
+}
+
+/// What the files of sysctl.d set, in the order in which they are read at boot.
+pub(crate) fn configured_sysctls(root: &Root) -> Vec<crate::facts::SysctlLine> {
+    sysctl::configured(root)
 }
 
 /// The interfaces with their addresses, and nothing else.

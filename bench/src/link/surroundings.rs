@@ -84,8 +84,19 @@ impl Surroundings {
 /// Whether a card carries the interface, itself or below it (a bond, a VLAN). Purely virtual ones
 /// such as veth name a speed too, which means nothing.
 fn has_hardware(name: &str) -> bool {
+    has_hardware_below(name, FLOORS_MAX)
+}
+
+/// The same, so many floors down: a bridge over veth has something below it, and no hardware.
+fn has_hardware_below(name: &str, floors: u32) -> bool {
     let folder = std::path::Path::new("/sys/class/net").join(name);
     let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
     let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.any(|entry| entry == "device" || entry.starts_with("lower_"))
+    names.any(|entry| {
+        let below = entry.strip_prefix("lower_").filter(|_| floors > 0);
+        entry == "device" || below.is_some_and(|lower| has_hardware_below(lower, floors - 1))
+    })
 }
+
+/// Most links on top of each other that are looked through: VLAN, bridge, bond, and some more.
+const FLOORS_MAX: u32 = 8;

@@ -35,14 +35,30 @@ const CONNECT_MAX: Duration = Duration::from_millis(1500);
 /// Between two echoes under load, so that a thousand of them span the transfer.
 const LOADED_GAP: Duration = Duration::from_millis(1);
 
-/// The address of `HOST` or `HOST:PORT`.
+/// The address of `HOST` or `HOST:PORT`; one of a link alone names it, `fe80::1%eth0` (RFC 4007
+/// section 11).
 ///
 /// # Errors
 /// When the name has no address.
 pub fn resolve(peer: &str) -> Result<SocketAddr, TuneError> {
     let bare: Option<IpAddr> = peer.parse().ok();
+    let is_of_link = |address: &IpAddr| match address {
+        IpAddr::V6(six) => six.is_unicast_link_local(),
+        IpAddr::V4(_) => false,
+    };
+    if bare.as_ref().is_some_and(is_of_link) {
+        return Err(TuneError::usage(format!(
+            "{peer} is an address of one link: name the link behind it, as in {peer}%eth0"
+        )));
+    }
     let found = match bare {
         Some(address) => Some(SocketAddr::new(address, PORT)),
+        // The system's resolver reads the name of a link, and brackets are not for it.
+        None if peer.contains('%') => {
+            let bare = peer.trim_start_matches('[').trim_end_matches(']');
+            let mut found = (bare, PORT).to_socket_addrs().ok();
+            found.as_mut().and_then(Iterator::next)
+        }
         None if peer.contains(':') => first(peer),
         None => first(&format!("{peer}:{PORT}")),
     };
@@ -89,7 +105,7 @@ pub fn measure(
         Err(error) => found.path_mtu_back = missing("probes from the peer", &error),
     }
     if let Some(facts) = found.facts.value() {
-        found.ports = ports(facts, peer.ip());
+        found.ports = ports(facts, peer);
     }
     found.rtt_idle = prober.round_trips(Duration::ZERO, || false).ok();
     if transfers {
@@ -127,7 +143,7 @@ fn loaded(
 
 /// Connects to the storage ports that the peer itself names as open on every address. Others are
 /// not tried.
-fn ports(facts: &HostFacts, peer: IpAddr) -> BTreeMap<u16, bool> {
+fn ports(facts: &HostFacts, peer: SocketAddr) -> BTreeMap<u16, bool> {
     let named = |port: u16| {
         let any = [format!("0.0.0.0:{port}"), format!("[::]:{port}")];
         facts
@@ -138,7 +154,8 @@ fn ports(facts: &HostFacts, peer: IpAddr) -> BTreeMap<u16, bool> {
     let tried = STORAGE_PORTS.into_iter().filter(|port| named(*port));
     tried
         .map(|port| {
-            let address = SocketAddr::new(peer, port);
+            let mut address = peer;
+            address.set_port(port);
             (
                 port,
                 TcpStream::connect_timeout(&address, CONNECT_MAX).is_ok(),

@@ -477,3 +477,23 @@ fn tuned_counts_only_while_it_is_at_work() {
         .with("etc/tuned/tuned-main.conf", "[global]\ndaemon = 0\n");
     assert!(owners(&host.root).tuned_profile.is_some());
 }
+
+/// A later file of sysctl.d wins at the next boot, and the values were said to be kept.
+#[test]
+fn a_later_file_that_sets_a_key_again_is_named() {
+    let later = "# somebody else's\nnet.core.somaxconn = 128\nnet.ipv4.tcp_rmem = 4096\t87380  9\n";
+    let host = Host::new().with("etc/sysctl.d/99-local.conf", later);
+    let outcome = host.write(
+        &[snapshot(&[
+            (sysctl("net.core.somaxconn"), "4096"),
+            (sysctl("net.ipv4.tcp_rmem"), "4096 87380 9"),
+        ])],
+        &Owners::default(),
+    );
+    assert_eq!(outcome.failures.len(), 1, "{outcome:?}");
+    let told = &outcome.failures[0];
+    assert!(
+        told.contains("99-local.conf") && told.contains("somaxconn"),
+        "{told}"
+    );
+}

@@ -168,11 +168,26 @@ fn pause(case: &Case<'_>, link: &LinkFacts) -> Judged {
     .fix(Fix::change(setting, value)))
 }
 
+/// Disciplines that somebody sets up on purpose: another one would take their rules away.
+const SHAPERS: [&str; 13] = [
+    "cake", "cbs", "drr", "ets", "etf", "hfsc", "htb", "mqprio", "netem", "prio", "qfq", "taprio",
+    "tbf",
+];
+
 fn queueing(case: &Case<'_>, link: &LinkFacts) -> Judged {
     if link.qdiscs.is_empty() {
         return Err(not_here("the kernel lists no queueing discipline"));
     }
     let read = link.qdiscs.join(", ");
+    if let Some(shaper) = link
+        .qdiscs
+        .iter()
+        .find(|kind| SHAPERS.contains(&kind.as_str()))
+    {
+        return Err(not_here(format!(
+            "somebody shapes this link with {shaper}, which is left alone"
+        )));
+    }
     let uses_bbr = case.facts.sysctl("net.ipv4.tcp_congestion_control") == Ok("bbr");
     let software = !link.is_device() && link.qdiscs.iter().all(|kind| kind == "noqueue");
     let fair = link.qdiscs.iter().any(|kind| kind == "fq");
