@@ -134,24 +134,11 @@ impl Node {
         let (send_off, handed_off) = tokio::sync::mpsc::channel(control::WAITING_MAX);
         let (send_end, ended) = tokio::sync::mpsc::channel(workers);
         let limits = &effective.limits;
-        let budget = Budget::new(effective, workers, &mut notes);
-        let plant = plant(
-            effective,
-            (workers, budget),
-            &volumes,
-            nfs,
-            send_off,
-            send_end,
-        )?;
-        let Sockets {
-            doors,
-            tls,
-            udp,
-            tls_port,
-            ..
-        } = sockets;
+        let shares = (workers, Budget::new(effective, workers, &mut notes));
+        let plant = plant(effective, shares, &volumes, nfs, send_off, send_end)?;
+        let doors = sockets.doors;
         let measuring = Measuring::open(effective)?;
-        let mut listeners = listeners(&doors, tls_port);
+        let mut listeners = listeners(&doors, sockets.tls_port);
         listeners.extend(measuring.listeners());
         let http_listener = doors.iter().position(|door| door.speaks == Speaks::Http);
         let workers = Workers::start(&plant, spread(doors, workers, &congestion, limits))?;
@@ -181,8 +168,8 @@ impl Node {
             workers,
             handed_off,
             ended,
-            udp,
-            tls,
+            udp: sockets.udp,
+            tls: sockets.tls,
             tls_config,
             http_listener: http_listener.unwrap_or(0),
             caches: eviction::bounded(effective),
