@@ -30,6 +30,12 @@ const VOLUME_DESCRIPTORS: u64 = 2;
 /// Descriptors that one cached file may take: its place, one for reading, one for writing.
 const NODE_DESCRIPTORS: u64 = 3;
 
+/// Most descriptors that are set aside for what comes and goes: files of uploads under way, walks.
+const PASSING_MAX: u64 = 1_024;
+
+/// Connections below which a node is of no use to anybody.
+const CONNECTIONS_MIN: u64 = 8;
+
 /// The part of the memory that unfinished messages may take: growing a buffer takes three times
 /// its bytes for a moment, and the kernel's own buffers of the same connections count too.
 const RECEIVE_PART: u64 = 16;
@@ -98,8 +104,8 @@ impl Budget {
             + volumes * VOLUME_DESCRIPTORS
             + pool_threads * THREAD_DESCRIPTORS;
         let rest = descriptors.saturating_sub(own);
-        // Half for connections, a quarter for cached files, an eighth for pipes; the last eighth
-        // is for what comes and goes: uploads, the control plane, walks over directories.
+        // A quarter for cached files, an eighth for pipes, and an eighth for what comes and goes
+        // (uploads, the control plane, walks over directories); connections have the rest.
         let per_worker = |part: u64, each: u64, most: u64| -> usize {
             let share = rest / part / each / workers;
             usize::try_from(share.clamp(2, most)).unwrap_or(usize::MAX)
@@ -109,7 +115,12 @@ impl Budget {
             Some(memory) => receive.min((memory / RECEIVE_PART).max(RECEIVE_BYTES_MIN)),
             None => receive,
         };
-        let connections = limits.connections.value.min((rest / 2).max(8));
+        let nodes_per_worker = per_worker(4, NODE_DESCRIPTORS, NODES_MAX as u64);
+        let pipes_per_worker = per_worker(8, 2, PIPES_MAX);
+        let kept = nodes_per_worker as u64 * NODE_DESCRIPTORS + pipes_per_worker as u64 * 2;
+        let passing = (rest / 8).min(PASSING_MAX);
+        let left = rest.saturating_sub(kept * workers + passing);
+        let connections = limits.connections.value.min(left.max(CONNECTIONS_MIN));
         let per_address = limits.connections_per_address.value;
         Self {
             connections,
@@ -118,8 +129,8 @@ impl Budget {
             } else {
                 per_address
             },
-            nodes_per_worker: per_worker(4, NODE_DESCRIPTORS, NODES_MAX as u64),
-            pipes_per_worker: per_worker(8, 2, PIPES_MAX),
+            nodes_per_worker,
+            pipes_per_worker,
             pool_threads,
             receive_bytes,
         }

@@ -116,7 +116,7 @@ pub(crate) async fn serve_uploads(
                 Ok(Ok(0)) => {}
                 Ok(Ok(uploads)) => {
                     evicted.uploads.fetch_add(uploads, Ordering::Relaxed);
-                    tracing::info!(volume, uploads, "removed uploads that nobody went on with");
+                    tracing::info!(volume, "removed uploads that nobody went on with");
                 }
                 Ok(Err(error)) => {
                     tracing::warn!(volume, %error, "unfinished uploads could not be looked for");

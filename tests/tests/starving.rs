@@ -110,7 +110,8 @@ fn slow_readers(node: &Node, parts: u64) -> Result<Vec<TcpStream>> {
             let last = first + 8 * MIB - 1;
             write!(
                 stream,
-                "GET /files/projects/slow HTTP/1.1\r\nHost: node\r\nRange: bytes={first}-{last}\r\n\r\n"
+                "GET /files/projects/slow HTTP/1.1\r\nHost: node\r\n\
+                 Range: bytes={first}-{last}\r\n\r\n"
             )?;
             slow.push(stream);
         }
@@ -245,6 +246,7 @@ fn a_download_may_pause() -> Result<()> {
 fn with_few_descriptors_everybody_gets_some() -> Result<()> {
     const FILES: usize = 600;
     const FLOOD: usize = 300;
+    /// Lines of the log: those of a start, and ten for each of a few seconds.
     const LINES_MAX: usize = 60;
     let node = Node::start_with(Settings {
         wrapper: ["prlimit", "--nofile=256:256"].map(str::to_owned).to_vec(),
@@ -295,6 +297,7 @@ fn with_few_descriptors_everybody_gets_some() -> Result<()> {
 #[test]
 fn half_sent_calls_take_no_more_than_their_budget() -> Result<()> {
     const CALLS: u8 = 238;
+    /// Bytes of memory that a small container has.
     const RESIDENT_BYTES_MAX: u64 = 64 << 20;
     let node = node("[limits]\nreceive_budget = \"4MiB\"\n")?;
     let before = node.resident_bytes()?;

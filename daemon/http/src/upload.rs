@@ -180,7 +180,12 @@ fn begin(
         .writable
         .begin_upload(&ground.dir, &target.name, who, session)?;
     let held = upload.bytes_held;
-    let announced = piece.map_or(announced, |piece| piece.total());
+    // A question brings nothing, so it takes no room.
+    let announced = match piece {
+        None => announced,
+        Some(Piece::Bytes { total, .. }) => total,
+        Some(Piece::Ask { .. }) => 0,
+    };
     if let Err(error) = ground.writable.reserve(&upload, announced) {
         if held == 0 {
             abandon(target, &upload);

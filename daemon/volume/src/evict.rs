@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use towline_base::clock;
 use towline_io::identity::assume_daemon;
 use towline_io::sys;
@@ -103,8 +103,7 @@ fn each_file(
         match attributes.kind {
             FileKind::Regular => sum += count(dir, name, &attributes),
             FileKind::Directory if depth < DEPTH_MAX => {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                if let Ok(below) = rustix::fs::openat(dir, name, flags, Mode::empty()) {
+                if let Some(below) = open_below(dir, name.to_bytes()) {
                     sum += each_file(&below, depth + 1, count);
                 }
             }
@@ -157,12 +156,15 @@ pub(crate) fn remove_unheld(dir: BorrowedFd<'_>, name: &CStr) -> bool {
 /// [`sweep`] of an open directory. The caller has assumed an identity.
 pub(crate) fn sweep_in(root: OwnedFd, bounds: &Bounds) -> Swept {
     let mut walk = Walk {
-        dirs: vec![root],
+        root,
+        dirs: vec![Vec::new()],
         candidates: Vec::new(),
         linked: HashSet::new(),
         bytes: 0,
     };
-    walk.enter(0, 0);
+    if let Some(root) = open_below(&walk.root, b"") {
+        walk.enter(&root, 0, 0);
+    }
     let mut swept = Swept {
         bytes_before: walk.bytes,
         ..Default::default()
@@ -180,10 +182,11 @@ pub(crate) fn sweep_in(root: OwnedFd, bounds: &Bounds) -> Swept {
         if !is_old && !is_surplus {
             break;
         }
-        let Some(dir) = walk.dirs.get(candidate.dir) else {
+        let path = walk.dirs.get(candidate.dir);
+        let Some(dir) = path.and_then(|path| open_below(&walk.root, path)) else {
             continue;
         };
-        if age < SPARED_MAX || !remove(dir, candidate) {
+        if age < SPARED_MAX || !remove(&dir, candidate) {
             swept.files_spared += 1;
             continue;
         }
@@ -194,28 +197,35 @@ pub(crate) fn sweep_in(root: OwnedFd, bounds: &Bounds) -> Swept {
 }
 
 struct Walk {
-    /// Open directories; candidates name theirs by index.
-    dirs: Vec<OwnedFd>,
+    root: OwnedFd,
+    /// Paths of directories below the root; candidates name theirs by index. Paths and not
+    /// descriptors: a cache may have more directories than a process may open files.
+    dirs: Vec<Vec<u8>>,
     candidates: Vec<Candidate>,
     /// Files with several names that were counted already.
     linked: HashSet<FileIdentity>,
     bytes: u64,
 }
 
-/// Most directories kept open during a sweep; files below others are counted, not removed.
-const DIRS_MAX: usize = 4_096;
+/// Opens a directory below another, never over a link or into another file system.
+fn open_below(dir: &OwnedFd, path: &[u8]) -> Option<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let path = if path.is_empty() { b"." } else { path };
+    rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve).ok()
+}
 
 impl Walk {
-    fn enter(&mut self, dir: usize, depth: usize) {
-        let Some(entries) = self.dirs.get(dir).and_then(|fd| Dir::read_from(fd).ok()) else {
-            return;
-        };
-        for entry in entries.flatten() {
+    /// Counts what lies in the directory of this index.
+    fn enter(&mut self, fd: &OwnedFd, dir: usize, depth: usize) {
+        for entry in Dir::read_from(fd).into_iter().flatten().flatten() {
             let name = entry.file_name();
             if matches!(name.to_bytes(), b"." | b"..") || self.candidates.len() >= FILES_MAX {
                 continue;
             }
-            let Some(fd) = self.dirs.get(dir) else { return };
             let flags = AtFlags::SYMLINK_NOFOLLOW;
             let mask = rustix::fs::StatxFlags::BASIC_STATS;
             let Ok(statx) = rustix::fs::statx(fd, name, flags, mask) else {
@@ -223,12 +233,14 @@ impl Walk {
             };
             let attributes = Attributes::from_statx(&statx);
             match attributes.kind {
-                FileKind::Directory if depth < DEPTH_MAX && self.dirs.len() < DIRS_MAX => {
-                    let flags =
-                        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                    if let Ok(below) = rustix::fs::openat(fd, name, flags, Mode::empty()) {
-                        self.dirs.push(below);
-                        self.enter(self.dirs.len() - 1, depth + 1);
+                FileKind::Directory if depth < DEPTH_MAX => {
+                    if let Some(below) = open_below(fd, name.to_bytes()) {
+                        let above = self.dirs.get(dir).map_or(&[][..], Vec::as_slice);
+                        let parts = [above, name.to_bytes()];
+                        let is_first = usize::from(above.is_empty());
+                        let path = parts.get(is_first..).unwrap_or(&[]).join(&b'/');
+                        self.dirs.push(path);
+                        self.enter(&below, self.dirs.len() - 1, depth + 1);
                     }
                 }
                 FileKind::Regular => self.count(dir, name.to_owned(), &attributes),
@@ -327,6 +339,24 @@ mod tests {
         assert_eq!((swept.files_removed, swept.files_spared), (1, 2));
         assert!(open.exists() && fresh.exists() && !idle.exists());
         drop(held);
+    }
+
+    /// Directories past the 4,096th were not entered, so what lay there was never removed.
+    #[test]
+    fn a_cache_of_many_directories_is_swept_whole() {
+        const DIRECTORIES: usize = 5_000;
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..DIRECTORIES {
+            let below = dir.path().join(number.to_string());
+            std::fs::create_dir(&below).unwrap();
+            file(&below, "old", 0, HOUR * 50);
+        }
+        let bounds = Bounds {
+            bytes_max: None,
+            age_max: Some(HOUR * 24),
+        };
+        let swept = sweep(dir.path(), &bounds).unwrap();
+        assert_eq!(swept.files_removed, DIRECTORIES as u64);
     }
 
     #[test]

@@ -93,7 +93,7 @@ type Step = Box<dyn Fn(&Path) -> Result<(), Errno>>;
 
 /// The system calls of a local program for the same changes, in the order in which they do not
 /// undo each other.
-fn steps(set: &SetAttributes) -> Vec<Step> {
+fn steps(who: &Identity, set: &SetAttributes) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let (uid, gid) = (set.uid.map(Uid::from_raw), set.gid.map(Gid::from_raw));
     if uid.is_some() || gid.is_some() {
@@ -113,7 +113,11 @@ fn steps(set: &SetAttributes) -> Vec<Step> {
         }));
     }
     // A cut sets the time of change: the server's clock beside a size asks for nothing more.
+    // Without a size it is what Linux sends for a cut to the same size, and knfsd takes it from
+    // whoever may write; a local program has no call for that but setting both times.
+    let is_owner = who.uid == OWNER || who.uid == 0;
     let times = match (set.size, set.accessed, set.modified) {
+        (None, SetTime::Keep, SetTime::Now) if !is_owner => (SetTime::Now, SetTime::Now),
         (Some(_), SetTime::Keep, SetTime::Now) => (SetTime::Keep, SetTime::Keep),
         (Some(_), SetTime::Now, SetTime::Keep) => (SetTime::Now, SetTime::Now),
         (_, accessed, modified) => (accessed, modified),
@@ -126,7 +130,7 @@ fn steps(set: &SetAttributes) -> Vec<Step> {
 
 /// Makes the changes by hand; the errors of all steps that are refused, each on a file of its own.
 fn by_hand(twin: &Path, mode: u32, who: &Identity, set: &SetAttributes) -> Vec<Errno> {
-    let steps = steps(set);
+    let steps = steps(who, set);
     let mut refused = Vec::new();
     for step in &steps {
         fresh(twin, mode);

@@ -83,7 +83,7 @@ impl Condemned {
         if let Err(error) = result {
             tracing::error!(
                 %error,
-                "syncfs failed: nothing counts as durable until the node is restarted; check the disk"
+                "syncfs failed: nothing counts as durable; check the disk, then restart the node"
             );
             self.is_everything.store(true, Ordering::Release);
         }

@@ -136,6 +136,11 @@ impl<S: Service> Worker<S> {
             connection.moved_at = self.now;
             return Fate::Wait;
         }
+        self.judge_progress(connection)
+    }
+
+    /// Judges what has moved of a transfer that waits for its peer.
+    fn judge_progress(&self, connection: &mut Held<S>) -> Fate {
         let window = self.limits.progress_window.min(self.limits.stall_max);
         // Who keeps unfinished messages in memory may not pause while others lack it.
         let is_scarce = self.charged >= self.limits.receive_bytes_max / 2;
