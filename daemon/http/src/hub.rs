@@ -76,7 +76,7 @@ enum Answer {
 }
 
 /// The path behind the hub's prefix, if it is the hub's: on its own port every path is.
-pub(crate) fn below<'p>(face: Face, path: &'p [u8]) -> Option<&'p [u8]> {
+pub(crate) fn below(face: Face, path: &[u8]) -> Option<&[u8]> {
     match face {
         Face::Hub => Some(path),
         Face::Files => path

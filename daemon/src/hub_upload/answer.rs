@@ -11,6 +11,7 @@ use towline_store::{ClientFault, StoreError};
 pub(super) const MOVED: &str = "A commit has happened since. Please refresh and try again.";
 
 /// A reply: status, body, and what says why not.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,
