@@ -47,10 +47,8 @@ pub(crate) struct Facts {
     pub(crate) tuning: Arc<towline_tuning::watch::Watch>,
     pub(crate) models: Option<ModelDesk>,
     pub(crate) uploads: Option<Arc<UploadDesk>>,
-    /// The port on which every path is the hub's.
-    pub(crate) hub_port: Option<u16>,
-    /// The port whose connections come through TLS.
-    pub(crate) tls_port: Option<u16>,
+    /// Ports that tell what a connection is about.
+    pub(crate) ports: sockets::Ports,
     pub(crate) tuning_peer: Arc<towline_tuning::peer::tally::Tally>,
     pub(crate) bench: Arc<towline_bench::link::server::Counters>,
     pub(crate) tls: Option<Arc<tls::Tally>>,
@@ -127,9 +125,9 @@ impl Node {
         let (send_off, handed_off) = tokio::sync::mpsc::channel(control::WAITING_MAX);
         let (send_end, ended) = tokio::sync::mpsc::channel(workers);
         let limits = &effective.limits;
-        let (tls_port, hub_port) = (sockets.tls_port, sockets.hub_port);
+        let ports = sockets.ports();
         let plant = plant(
-            (effective, workers, tls_port),
+            (effective, workers, ports),
             &volumes,
             nfs,
             send_off,
@@ -165,8 +163,7 @@ impl Node {
             tuning: Arc::default(),
             uploads,
             models,
-            hub_port,
-            tls_port,
+            ports,
             tuning_peer: tuning_peer.tally().clone(),
             bench: measuring.counters(),
             tls: tls.as_ref().map(|(terms, _)| terms.tally.clone()),
@@ -242,7 +239,7 @@ impl Node {
 
 /// What all workers share.
 fn plant(
-    (effective, workers, tls_port): (&Effective, usize, Option<u16>),
+    (effective, workers, ports): (&Effective, usize, sockets::Ports),
     volumes: &Volumes,
     nfs: Arc<towline_nfs::Server>,
     handed_off: tokio::sync::mpsc::Sender<towline_io::HandOff>,
@@ -272,7 +269,7 @@ fn plant(
                 .with_models(volumes.models.clone())
                 .with_keyring(volumes.keyring.clone())
                 .with_s3_keys(s3_keys(effective))
-                .with_tls_port(tls_port)
+                .with_tls_port(ports.tls)
                 .with_doors(doors(effective))
                 .with_spool(&effective.node.data.value),
         ),
