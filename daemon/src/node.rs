@@ -137,7 +137,7 @@ impl Node {
             doors, tls, udp, ..
         } = sockets;
         let measuring = Measuring::open(effective)?;
-        let mut listeners = listeners(&doors, tls_port);
+        let mut listeners = listeners(&doors, ports.tls);
         listeners.extend(measuring.listeners());
         let http_listener = doors.iter().position(|door| door.speaks == Speaks::Http);
         let workers = Workers::start(&plant, spread(doors, workers, &congestion, limits))?;

@@ -291,7 +291,8 @@ mod tests {
     use super::*;
 
     const README: &str = "---\r\nlicense: mit # free\nlanguage:\n- en\n- \"de\"\n\
-        tags: [chat, 'x y']\ndatasets:\n  - a/b\nmodel-index:\n- name: x\n  results:\n  - task: y\nfoo: |\n  block\n\
+        tags: [chat, 'x y']\ndatasets:\n  - a/b\nmodel-index:\n- name: x\n  results:\n  - task: y\n\
+        foo: |\n  block\n\
         pipeline_tag: text-generation\nbase_model: up/stream\n\
         gated: false\n---\nlicense: no\n";
 
