@@ -61,7 +61,7 @@ pub(crate) async fn serve(mut handed_off: tokio::sync::mpsc::Receiver<HandOff>, 
     let uploads = Arc::new(UploadPlaces::default());
     while let Some(connection) = handed_off.recv().await {
         let starts = |start: &[u8]| connection.unread.starts_with(start);
-        let is_hub = facts.hub_port == Some(connection.peer.local.port());
+        let is_hub = facts.ports.hub == Some(connection.peer.local.port());
         let is_upload = UPLOADS.iter().any(|start| starts(start))
             || (is_hub && (starts(b"PUT ") || starts(b"POST ")));
         let facts = facts.clone();
@@ -120,7 +120,7 @@ async fn refuse_busy(connection: HandOff) {
 async fn answer(connection: HandOff, facts: Arc<Facts>) -> io::Result<()> {
     let peer = connection.peer;
     let stream = Rewound::new(connection)?;
-    let at_hub = facts.hub_port == Some(peer.local.port());
+    let at_hub = facts.ports.hub == Some(peer.local.port());
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let facts = facts.clone();
         async move {
@@ -237,11 +237,11 @@ async fn upload(request: Request<Incoming>, peer: &Peer, facts: Arc<Facts>) -> R
         .and_then(|host| host.to_str().ok())
         .unwrap_or("localhost")
         .to_owned();
-    let scheme = match facts.tls_port == Some(peer.local.port()) {
+    let scheme = match facts.ports.tls == Some(peer.local.port()) {
         true => "https",
         false => "http",
     };
-    let prefix = match facts.hub_port == Some(peer.local.port()) {
+    let prefix = match facts.ports.hub == Some(peer.local.port()) {
         true => "",
         false => "/hf",
     };

@@ -55,10 +55,8 @@ pub(crate) struct Facts {
     pub(crate) tuning: Arc<towline_tuning::watch::Watch>,
     pub(crate) models: Option<ModelDesk>,
     pub(crate) uploads: Option<Arc<UploadDesk>>,
-    /// The port on which every path is the hub's.
-    pub(crate) hub_port: Option<u16>,
-    /// The port whose connections come through TLS.
-    pub(crate) tls_port: Option<u16>,
+    /// Ports that tell what a connection is about.
+    pub(crate) ports: sockets::Ports,
     pub(crate) tuning_peer: Arc<towline_tuning::peer::tally::Tally>,
     pub(crate) standing: Arc<Standing>,
     pub(crate) bench: Arc<towline_bench::link::server::Counters>,
@@ -150,10 +148,10 @@ impl Node {
         let (send_off, handed_off) = tokio::sync::mpsc::channel(control::WAITING_MAX);
         let (send_end, ended) = tokio::sync::mpsc::channel(workers);
         let limits = &effective.limits;
-        let (tls_port, hub_port) = (sockets.tls_port, sockets.hub_port);
+        let ports = sockets.ports();
         let budget = Budget::new(effective, workers, &mut notes);
         let plant = plant(
-            (effective, tls_port),
+            (effective, ports),
             (workers, budget),
             &volumes,
             nfs,
@@ -164,7 +162,7 @@ impl Node {
             doors, tls, udp, ..
         } = sockets;
         let measuring = Measuring::open(effective)?;
-        let mut listeners = listeners(&doors, tls_port);
+        let mut listeners = listeners(&doors, ports.tls);
         listeners.extend(measuring.listeners());
         let http_listener = doors.iter().position(|door| door.speaks == Speaks::Http);
         let workers = Workers::start(&plant, spread(doors, workers, &congestion, limits))?;
@@ -190,8 +188,7 @@ impl Node {
             tuning: Arc::default(),
             uploads,
             models,
-            hub_port,
-            tls_port,
+            ports,
             tuning_peer: tuning_peer.tally().clone(),
             standing: Arc::new(Standing::new(effective, &exports)),
             bench: measuring.counters(),
@@ -274,7 +271,7 @@ impl Node {
 
 /// What all workers share.
 fn plant(
-    (effective, tls_port): (&Effective, Option<u16>),
+    (effective, ports): (&Effective, sockets::Ports),
     (workers, budget): (usize, Budget),
     volumes: &Volumes,
     nfs: Arc<towline_nfs::Server>,
@@ -306,7 +303,7 @@ fn plant(
                 .with_models(volumes.models.clone())
                 .with_keyring(volumes.keyring.clone())
                 .with_s3_keys(s3_keys(effective))
-                .with_tls_port(tls_port)
+                .with_tls_port(ports.tls)
                 .with_doors(doors(effective))
                 .with_spool(&effective.node.data.value),
         ),

@@ -59,6 +59,24 @@ pub(crate) struct Sockets {
     pub(crate) portmap: PortmapState,
 }
 
+/// Ports that tell what a connection to them is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ports {
+    /// Connections come through TLS.
+    pub(crate) tls: Option<u16>,
+    /// Every path is the hub's.
+    pub(crate) hub: Option<u16>,
+}
+
+impl Sockets {
+    pub(crate) fn ports(&self) -> Ports {
+        Ports {
+            tls: self.tls_port,
+            hub: self.hub_port,
+        }
+    }
+}
+
 /// Opens everything that the settings ask for.
 pub(crate) fn open(effective: &Effective, workers: usize) -> Result<Sockets, NodeError> {
     let listen = &effective.listen;

@@ -1,15 +1,17 @@
 //! The hub: what Hugging Face clients ask, answered from the store with the internet unplugged.
 //!
 //! `HF_ENDPOINT=http://node:8420/hf` points huggingface_hub, transformers, vLLM, exo, hf-hub and
-//! llama.cpp here; a port of the hub's own has the same without `/hf`. Pages are made from the store's catalog on the spot; files go out through the
-//! same code as `/files/`. Invariant: every answer to `resolve` names its commit and carries the
-//! strong ETag that git or LFS would give, and nothing is ever redirected. Not promised: routes
-//! that no such client needs, and Xet, whose fields are never sent.
+//! llama.cpp here; a port of the hub's own has the same without `/hf`. Pages are made from the
+//! store's catalog on the spot; files go out through the same code as `/files/`. Invariant: every
+//! answer to `resolve` names its commit and carries the strong ETag that git or LFS would give,
+//! and nothing is ever redirected. Not promised: routes that no such client needs, and Xet, whose
+//! fields are never sent.
 
 mod card;
 mod cards;
 mod fault;
 mod list;
+mod pages;
 pub mod route;
 mod shapes;
 
@@ -37,7 +39,6 @@ use crate::validator::EntityTag;
 
 pub(crate) use cards::Cards;
 use fault::HubFault;
-use list::{Listed, Wanted};
 use route::Route;
 
 /// Where the hub begins.
@@ -45,9 +46,6 @@ pub const PREFIX: &[u8] = b"/hf";
 
 /// Most entries of a tree in one answer. exo and llama.cpp read one page only, so it is long.
 pub const TREE_ENTRIES_MAX: usize = 10_000;
-
-/// Most commits of a history in one answer.
-const COMMITS_MAX: usize = 1000;
 
 /// Longest body of a question, in bytes: 4,000 paths of 60 bytes.
 pub const BODY_BYTES_MAX: u64 = 256 << 10;
@@ -189,20 +187,34 @@ fn judge(
             _ => HubFault::NoRepo,
         });
     }
-    let sight = connection.server.keyring().sight(sent);
-    let catalog = models.seen(sight);
+    let catalog = models.seen(connection.server.keyring().sight(sent));
+    page(
+        connection,
+        (models, &catalog),
+        (head, route),
+        (body, is_read),
+    )
+}
+
+/// What a route gives to somebody who may read here.
+fn page(
+    connection: &Connection,
+    (models, catalog): (&Models, &Seen),
+    (head, route): (&Head<'_>, Route),
+    (body, is_read): (&[u8], bool),
+) -> Result<Answer, HubFault> {
     let query = Query(head.query);
     match route {
         Route::Repo { repo, rev } => {
-            let found = find(&catalog, &repo, rev.as_deref())?;
-            Ok(object(&catalog, models, found, (&query, is_read)))
+            let found = find(catalog, &repo, rev.as_deref())?;
+            Ok(object(catalog, models, found, (&query, is_read)))
         }
         Route::Tree { repo, rev, path } => {
-            let (found, path) = find_split(&catalog, &repo, (&rev, &path))?;
-            tree(&base(connection, head), &query, found, path)
+            let (found, path) = find_split(catalog, &repo, (&rev, &path))?;
+            pages::tree(&base(connection, head), &query, found, path)
         }
         Route::PathsInfo { repo, rev } => {
-            let (_, revision) = find(&catalog, &repo, Some(&rev))?;
+            let (_, revision) = find(catalog, &repo, Some(&rev))?;
             if !matches!(head.body, Body::Length(length) if length <= BODY_BYTES_MAX) {
                 return Err(HubFault::LongBody);
             }
@@ -210,44 +222,32 @@ fn judge(
             Ok(Answer::Page(shapes::paths(revision, &paths, expand)))
         }
         Route::Refs { repo } => {
-            let (repo, _) = find(&catalog, &repo, None)?;
+            let (repo, _) = find(catalog, &repo, None)?;
             Ok(Answer::Page(shapes::refs(
                 repo,
                 query.is_set("include_prs"),
             )))
         }
         Route::Commits { repo, rev } => {
-            let found = find(&catalog, &repo, Some(&rev))?;
-            Ok(commits(&base(connection, head), &query, found))
+            let found = find(catalog, &repo, Some(&rev))?;
+            Ok(pages::commits(&base(connection, head), &query, found))
         }
         Route::Discussions { repo } => {
-            find(&catalog, &repo, None)?;
-            let none =
-                json!({ "discussions": [], "count": 0, "start": 0, "numClosedDiscussions": 0 });
-            Ok(Answer::Page(none))
+            find(catalog, &repo, None)?;
+            Ok(Answer::Page(shapes::discussions()))
         }
         Route::AuthCheck { repo, writes } => {
-            let (_, revision) = find(&catalog, &repo, None)?;
+            let (_, revision) = find(catalog, &repo, None)?;
             if writes && !catalog.sight().may_publish(&revision.repo) {
                 return Err(HubFault::ReadOnly);
             }
             Ok(Answer::Page(json!({ "message": "OK" })))
         }
         Route::List(kind) => {
-            let wanted = Wanted::parse(kind, &query)?;
-            match wanted.page(&catalog, models.cards(), is_read)? {
-                Listed::Read(revisions) => Ok(Answer::Read(revisions)),
-                Listed::Page(page, None) => Ok(Answer::Page(page.into())),
-                Listed::Page(page, Some(next)) => {
-                    let mut url = base(connection, head);
-                    url.extend_from_slice(format!("/api/{}?", kind.plural()).as_bytes());
-                    url.extend(Wanted::query_from(head.query, next));
-                    let url = String::from_utf8(url).map_err(|_| HubFault::NoRoute)?;
-                    Ok(Answer::Continued(page.into(), url))
-                }
-            }
+            let base = base(connection, head);
+            pages::list(&base, (kind, head.query), (catalog, models), is_read)
         }
-        Route::WhoAmI => user(&catalog, models),
+        Route::WhoAmI => user(catalog, models),
         Route::File {
             repo,
             rev,
@@ -255,7 +255,7 @@ fn judge(
             is_raw,
         } => {
             let is_part = head.range.is_some();
-            file(&catalog, models, (&repo, &rev, &path), (is_raw, is_part))
+            file(catalog, models, (&repo, &rev, &path), (is_raw, is_part))
         }
         Route::OtherKind => Err(HubFault::NoRepo),
         Route::Telemetry | Route::Change | Route::Unknown => Err(HubFault::NoRoute),
@@ -339,65 +339,6 @@ fn find_split<'c, 'p>(
         }
     }
     Err(HubFault::NoRevision)
-}
-
-/// A page of the history of a revision.
-fn commits(base: &[u8], query: &Query<'_>, (repo, revision): Found<'_>) -> Answer {
-    let limit = query
-        .number("limit")
-        .unwrap_or(COMMITS_MAX)
-        .clamp(1, COMMITS_MAX);
-    let page = query.number("p").unwrap_or(0);
-    let from = page.saturating_mul(limit);
-    let (list, count) = shapes::commits(repo, revision, (from, limit));
-    let next = from.saturating_add(limit) < count;
-    let next = next.then(|| {
-        let (kind, name) = (revision.repo.kind().plural(), revision.repo.bare());
-        let base = String::from_utf8_lossy(base);
-        let rev = revision.rev;
-        format!(
-            "{base}/api/{kind}/{name}/commits/{rev}?limit={limit}&p={}",
-            page + 1
-        )
-    });
-    Answer::Counted(list, next, count)
-}
-
-fn tree(
-    base: &[u8],
-    query: &Query<'_>,
-    (_, revision): Found<'_>,
-    path: &str,
-) -> Result<Answer, HubFault> {
-    let listing = shapes::Listing {
-        recursive: query.is_set("recursive"),
-        expand: query.is_set("expand"),
-        from: query.number("cursor").unwrap_or(0),
-        limit: query
-            .number("limit")
-            .unwrap_or(TREE_ENTRIES_MAX)
-            .clamp(1, TREE_ENTRIES_MAX),
-    };
-    let (entries, continues) =
-        shapes::tree(revision, path, &listing).ok_or(HubFault::NoEntry(revision.rev))?;
-    let page = Value::Array(entries);
-    if !continues {
-        return Ok(Answer::Page(page));
-    }
-    let mut url = base.to_vec();
-    let (kind, name) = (revision.repo.kind().plural(), revision.repo.bare());
-    let place = format!("/api/{kind}/{name}/tree/{}", revision.rev);
-    url.extend_from_slice(place.as_bytes());
-    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-        url.push(b'/');
-        encode(segment.as_bytes(), &mut url);
-    }
-    let (next, limit) = (listing.from + listing.limit, listing.limit);
-    let (recursive, expand) = (listing.recursive, listing.expand);
-    let rest = format!("?recursive={recursive}&expand={expand}&limit={limit}&cursor={next}");
-    url.extend_from_slice(rest.as_bytes());
-    let url = String::from_utf8(url).map_err(|_| HubFault::NoRoute)?;
-    Ok(Answer::Continued(page, url))
 }
 
 fn file(

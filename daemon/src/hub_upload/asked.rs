@@ -1,8 +1,9 @@
 //! What a call that changes something asks for: its query and its body, read to the last key.
 //!
 //! Invariant: whatever is not known here refuses the call, so nothing that a client asks for is
-//! silently not done: what would be private on the Hub is never public here because a key was passed
-//! over. Not promised: that a value which is known is good; whoever knows the call judges that.
+//! silently not done: what would be private on the Hub is never public here because a key was
+//! passed over. Not promised: that a value which is known is good; whoever knows the call judges
+//! that.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Map, Value};
@@ -15,8 +16,8 @@ use super::answer::{Answer, bad};
 const PAIRS_MAX: usize = 64;
 
 /// What a client is told that wants a pull request.
-const NO_PULL_REQUESTS: &str = "this node has no pull requests, so the commit would move the branch \
-    itself: leave create_pr out to commit to it, or create a branch and commit to that";
+const NO_PULL_REQUESTS: &str = "this node has no pull requests, so the commit would move the \
+    branch itself: leave create_pr out to commit to it, or create a branch and commit to that";
 
 /// A call, without its body.
 pub(super) struct Asked {

@@ -1,8 +1,8 @@
 //! Where a pull brings a model from, as its user writes it.
 //!
-//! `hf://org/model@rev`, `hf://datasets/org/name`, `http(s)://host/folder/` or a file, `s3://bucket/prefix` (and `gs://`,
-//! `az://`), or a folder of the node's machine. Invariant: what is parsed has a host or a path;
-//! nothing of it is used as a path of the store.
+//! `hf://org/model@rev`, `hf://datasets/org/name`, `http(s)://host/folder/` or a file,
+//! `s3://bucket/prefix` (and `gs://`, `az://`), or a folder of the node's machine. Invariant: what
+//! is parsed has a host or a path; nothing of it is used as a path of the store.
 
 use std::path::PathBuf;
 

@@ -124,8 +124,11 @@ impl RepoKind {
 /// Stands where an organisation would, before a name that has none.
 pub const NO_ORGANISATION: &str = "_";
 
-/// Names that stand alone in addresses of a hub, so that no repository may be called so.
-const RESERVED_NAMES: [&str; 6] = ["api", "datasets", "kernels", "lfs", "models", "spaces"];
+/// Words that stand alone in addresses of a hub and of the node's own API, so that no repository
+/// may be called so.
+const RESERVED_NAMES: [&str; 8] = [
+    "api", "datasets", "kernels", "lfs", "models", "spaces", "tasks", "usage",
+];
 
 /// The name of a repository: `organisation/model`, or `model` alone; before those of datasets and
 /// spaces stands `datasets/` or `spaces/`, as in the addresses of the Hub. The text is also where

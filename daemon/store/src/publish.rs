@@ -237,12 +237,6 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
     let mut state = inner.state();
     let manifest = &complete.manifest;
     let files = &complete.files;
-    if let (Parent::Exactly(expected) | Parent::NothingAfter(expected), Some(tag)) =
-        (complete.parent, complete.tag)
-    {
-        check_head(&state, (&manifest.repo, tag), expected)?;
-    }
-    state.check_name(&manifest.repo, None)?;
     check_way(inner, &state, &complete)?;
     let encoded = manifest.encode();
     let id = Manifest::id_of(&encoded);
@@ -318,9 +312,16 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
     Ok(outcome)
 }
 
-/// Refuses to replace folders that the store did not make.
+/// Refuses a name that others are too near to, a head that has moved, and to replace folders that
+/// the store did not make.
 fn check_way(inner: &Inner, state: &State, complete: &Complete<'_>) -> Result<()> {
     let (repo, rev) = (&complete.manifest.repo, &complete.manifest.rev);
+    if let (Parent::Exactly(expected) | Parent::NothingAfter(expected), Some(tag)) =
+        (complete.parent, complete.tag)
+    {
+        check_head(state, (repo, tag), expected)?;
+    }
+    state.check_name(repo, None)?;
     let mut places = Vec::new();
     if state.books.revision(repo, rev).is_none() {
         places.push(layout::revision(repo, rev));

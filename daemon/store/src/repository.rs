@@ -97,28 +97,10 @@ impl Store {
         inner.check_keys(signer.map(Signer::public_key).into_iter(), to)?;
         let mut state = inner.state();
         let rows = self.rows_of(&state, from)?;
-        if state.has(to) {
-            let (repo, other) = (to.clone(), to.clone());
-            let reason = "there is one of that name";
-            return Err(ClientFault::NameTaken {
-                repo,
-                other,
-                reason,
-            }
-            .into());
-        }
-        state.check_name(to, Some(from))?;
-        let own = signer.map(Signer::public_key);
+        self.check_movable(&state, (from, to), &rows, signer)?;
         let mut changes = Changes::default();
         let mut ids = std::collections::HashMap::new();
         for row in &rows {
-            if state.books.pinned(from, &row.rev).is_none() {
-                self.check_free(&state, from, &row.rev)?;
-            }
-            let signed = inner.signatures(&row.manifest);
-            if signed.iter().any(|one| Some(one.key) != own) {
-                return Err(ClientFault::SignedByOthers(from.clone()).into());
-            }
             let moved = self.renamed(row, to, signer, &mut changes)?;
             ids.insert(moved.rev, moved.manifest);
             changes.edits.extend(pins(&state, (from, to), &row.rev));
@@ -157,6 +139,44 @@ impl Store {
         recover::show(inner, &mut state)?;
         inner.publish_catalog(&mut state);
         self.sweep(from);
+        Ok(())
+    }
+
+    /// Refuses a name that is not free, and what others have signed or leased under the old one.
+    fn check_movable(
+        &self,
+        state: &State,
+        (from, to): (&RepoName, &RepoName),
+        rows: &[RevisionRow],
+        signer: Option<&Signer>,
+    ) -> Result<()> {
+        if state.has(to) {
+            let (repo, other) = (to.clone(), to.clone());
+            let reason = "there is one of that name";
+            return Err(ClientFault::NameTaken {
+                repo,
+                other,
+                reason,
+            }
+            .into());
+        }
+        state.check_name(to, Some(from))?;
+        let (own, now) = (signer.map(Signer::public_key), self.inner.now());
+        for row in rows {
+            if let Some((holder, _)) = state.books.leases(from, &row.rev, now).next() {
+                return Err(ClientFault::Held {
+                    repo: from.clone(),
+                    rev: row.rev,
+                    held: format!("leased by {holder}"),
+                    remedy: "wait until it is given back",
+                }
+                .into());
+            }
+            let signed = self.inner.signatures(&row.manifest);
+            if signed.iter().any(|one| Some(one.key) != own) {
+                return Err(ClientFault::SignedByOthers(from.clone()).into());
+            }
+        }
         Ok(())
     }
 

@@ -79,7 +79,10 @@ fn is_repository(inner: &Inner, expected: &Expected, path: &str) -> Result<bool>
 fn tidy(inner: &Inner, expected: &Expected, repo: &RepoName) -> Result<()> {
     let disk = &inner.disk;
     let entries = disk.backend.list(repo.as_str());
-    for entry in entries.map_err(io("list", repo.as_str()))? {
+    let mut entries = entries.map_err(io("list", repo.as_str()))?;
+    // Revisions last: as long as one is there the folder is known for a repository's.
+    entries.sort_by_key(|entry| entry.name.parse::<RevisionId>().is_ok());
+    for entry in entries {
         let place = format!("{repo}/{}", entry.name);
         if expected.places.contains(&place) {
             continue;

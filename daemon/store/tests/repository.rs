@@ -11,7 +11,7 @@ mod support;
 
 use support::{Files, Time, open, publish, tree};
 use towline_io::backend::Backend;
-use towline_io::backend::sim::Sim;
+use towline_io::backend::sim::{Loss, Sim};
 use towline_store::{
     ClientFault, CollectOptions, Progress, RepoName, Store, StoreError, TagName, VerifyOptions,
 };
@@ -213,4 +213,77 @@ fn a_renamed_repository_has_the_same_revisions_tags_and_pins() {
     let store = open(&sim, &time);
     store.rename_repository(&to, &name("lab/Y"), None).unwrap();
     assert_eq!(tree(&sim, "lab/Y/main"), Some(files("2")));
+}
+
+/// Opens what a crash left at each moment since `start`, under each way to lose what was not
+/// synced.
+fn after_every_crash(sim: &Sim, time: &Time, start: usize, judge: impl Fn(&Sim, &Store)) {
+    let mut crashes = sim.crashes();
+    let end = crashes.boundaries();
+    assert!(end > start + 5, "{start} to {end}: too few changes");
+    for boundary in start..=end {
+        crashes.advance(boundary);
+        for (number, loss) in Loss::ALL.into_iter().enumerate() {
+            let machine = crashes.machine(loss, (boundary * 4 + number) as u64);
+            judge(&machine, &open(&machine, time));
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_any_moment_of_a_rename_leaves_the_one_name_or_the_other() {
+    let (sim, time, store) = store();
+    let (from, to) = (name("acme/x"), name("datasets/lab/y"));
+    let first = publish(&store, &from, &TagName::main(), &files("1")).unwrap();
+    publish(&store, &from, &TagName::main(), &files("2")).unwrap();
+    store.branch(&from, &tag("a/b"), &first.rev, None).unwrap();
+    let start = sim.changes();
+    store.rename_repository(&from, &to, None).unwrap();
+    drop(store);
+    after_every_crash(&sim, &time, start, |machine, store| {
+        let catalog = store.catalog();
+        let (here, gone) = match catalog.repo(&to) {
+            Some(_) => (&to, &from),
+            None => (&from, &to),
+        };
+        assert!(catalog.repo(gone).is_none());
+        assert_eq!(catalog.repo(here).unwrap().tags.len(), 2);
+        assert_eq!(tree(machine, &format!("{here}/main")), Some(files("2")));
+        assert_eq!(tree(machine, &format!("{here}/a%2Fb")), Some(files("1")));
+        assert!(tree(machine, &format!("{gone}/main")).is_none());
+        let options = CollectOptions::default();
+        assert_eq!(store.gc(&options).unwrap().files, 0);
+        let report = store.verify(&VerifyOptions::default(), &Progress::default());
+        assert_eq!(report.unwrap().damages, []);
+    });
+}
+
+#[test]
+fn a_crash_at_any_moment_of_a_removal_leaves_all_or_nothing() {
+    let (sim, time, store) = store();
+    let repo = name("gpt2");
+    let first = publish(&store, &repo, &TagName::main(), &files("1")).unwrap();
+    publish(&store, &repo, &TagName::main(), &files("2")).unwrap();
+    store.tag(&repo, &tag("v1"), &first.rev, None).unwrap();
+    let start = sim.changes();
+    store.remove_repository(&repo).unwrap();
+    drop(store);
+    after_every_crash(&sim, &time, start, |machine, store| {
+        match store.catalog().repo(&repo) {
+            Some(found) => {
+                assert_eq!((found.revisions.len(), found.tags.len()), (2, 2));
+                assert_eq!(tree(machine, "gpt2/main"), Some(files("2")));
+                assert_eq!(tree(machine, "gpt2/v1"), Some(files("1")));
+            }
+            None => {
+                for place in [
+                    "gpt2/main",
+                    "gpt2/v1",
+                    ".towline/hub/models--gpt2/refs/main",
+                ] {
+                    assert!(machine.metadata(place).is_err(), "{place}");
+                }
+            }
+        }
+    });
 }

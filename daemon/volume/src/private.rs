@@ -1,10 +1,11 @@
 //! Models that not everybody may know of: which places of a volume belong to them.
 //!
 //! A prefix of names (`acme/`, `acme/llama`) makes the models, datasets and spaces private whose
-//! names begin with it; one with `datasets/` or `spaces/` in front those of that kind alone. A volume that hides them ([`crate::Tree::hiding`]) has no such names for anybody; who has proved
-//! that it may see some is given the whole volume, and asked about here for every place. Invariant:
-//! a place that cannot be understood is judged by its first name alone, so it is hidden rather than
-//! shown. Not promised: that somebody who holds a file open, or a copy, loses it.
+//! names begin with it; one with `datasets/` or `spaces/` in front those of that kind alone. A
+//! volume that hides them ([`crate::Tree::hiding`]) has no such names for anybody; who has proved
+//! that it may see some is given the whole volume, and asked about here for every place.
+//! Invariant: a place that cannot be understood is judged by its first name alone, so it is hidden
+//! rather than shown. Not promised: that somebody who holds a file open, or a copy, loses it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

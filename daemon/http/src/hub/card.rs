@@ -290,9 +290,11 @@ fn unquoted(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    const README: &str = "---\r\nlicense: mit # free\nlanguage:\n- en\n- \"de\"\ntags: [chat, 'x y']\n\
-        datasets:\n  - a/b\nmodel-index:\n- name: x\n  results:\n  - task: y\nfoo: |\n  block\n\
-        pipeline_tag: text-generation\nbase_model: up/stream\ngated: false\n---\nlicense: no\n";
+    const README: &str = "---\r\nlicense: mit # free\nlanguage:\n- en\n- \"de\"\n\
+        tags: [chat, 'x y']\ndatasets:\n  - a/b\nmodel-index:\n- name: x\n  results:\n  - task: y\n\
+        foo: |\n  block\n\
+        pipeline_tag: text-generation\nbase_model: up/stream\n\
+        gated: false\n---\nlicense: no\n";
 
     #[test]
     fn the_card_of_a_model_is_read() {

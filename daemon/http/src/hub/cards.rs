@@ -199,6 +199,6 @@ mod tests {
         let kept = |number: usize| cards.get(&id(number)).is_some();
         assert!(kept(0) && kept(CARDS_MAX) && !kept(1));
         let count = cards.0.lock().unwrap().cards.len();
-        assert!(count <= CARDS_MAX && count >= CARDS_MAX * 7 / 8, "{count}");
+        assert!((CARDS_MAX * 7 / 8..=CARDS_MAX).contains(&count), "{count}");
     }
 }

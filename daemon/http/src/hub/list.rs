@@ -1,9 +1,10 @@
 //! Lists of repositories: which are asked for, in which order, a page at a time.
 //!
-//! Governed by the parameters of `list_models`, `list_datasets` and `list_spaces` of huggingface_hub
-//! 0.36 to 2.4. Invariant: a filter that is not understood is refused, so a list never holds what
-//! was asked to be left out; a page is bounded by repositories and by the files that it names. Not
-//! promised: numbers of downloads or likes; nobody counts them here, so they order nothing.
+//! Governed by the parameters of `list_models`, `list_datasets` and `list_spaces` of
+//! huggingface_hub 0.36 to 2.4. Invariant: a filter that is not understood is refused, so a list
+//! never holds what was asked to be left out; a page is bounded by repositories and by the files
+//! that it names. Not promised: numbers of downloads or likes; nobody counts them here, so they
+//! order nothing.
 
 use std::sync::Arc;
 

@@ -222,6 +222,11 @@ pub(super) fn paths(revision: &CatalogRevision, paths: &[String], expand: bool) 
     entries.collect()
 }
 
+/// What has been said of a repository: nothing, on any node.
+pub(super) fn discussions() -> Value {
+    json!({ "discussions": [], "count": 0, "start": 0, "numClosedDiscussions": 0 })
+}
+
 /// Branches and tags.
 pub(super) fn refs(repo: &CatalogRepo, pull_requests: bool) -> Value {
     let entry = |name: &str, kind: &str, rev: &RevisionId| {
