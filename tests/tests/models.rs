@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use towline_tests::content;
 use towline_tests::node::{Node, Settings};
 use towline_tests::skip::impossible;
 use towline_tests::slow::SlowWay;
+use towline_tests::small_disk::SmallDisk;
 
 /// How long a restarted node may take until it serves.
 const RESTART_MAX: Duration = Duration::from_secs(2);
