@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn who_asks_for_the_same_at_once_waits_for_the_same_work() {
         let tasks = Tasks::default();
-        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (go, wait) = std::sync::mpsc::sync_channel::<()>(1);
         let about = || ("pull".to_owned(), None);
         let first = tasks.begin_once([1; 32], about(), move |_| {
             let _ = wait.recv();

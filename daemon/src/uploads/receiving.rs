@@ -1,8 +1,9 @@
 //! Receiving the bytes of one file: gathered as they come, written by a few threads in turn.
 //!
-//! Invariant: a sender that is slow or stands still holds no thread; at most [`WRITERS_MAX`] threads
-//! write for all uploads together, each for one piece at a time. What has come when a sender breaks
-//! off is kept. Not promised: that a file is written faster than one thread hashes it.
+//! Invariant: a sender that is slow or stands still holds no thread; at most [`WRITERS_MAX`]
+//! threads write for all uploads together, each for one piece at a time. What has come when a
+//! sender breaks off is kept. Not promised: that a file is written faster than one thread hashes
+//! it.
 
 use std::io;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Garbage collection: what nothing refers to any more.
 //!
-//! It marks from tags, pins, leases, readers, running work and stopped arrivals, in two phases: what
-//! nothing refers to is first written down with the time, and removed by a later pass once the
+//! It marks from tags, pins, leases, readers, running work and stopped arrivals, in two phases:
+//! what nothing refers to is first written down with the time, and removed by a later pass once the
 //! grace time is over and still nothing refers to it. Invariant: bytes that a revision has, shown
 //! or not, that any manifest on the disk names, or that running work holds, are never removed; what
 //! cannot be accounted for stops a pass before it removes anything. Not promised: that a removed

@@ -52,7 +52,7 @@ pub(crate) fn cut_file(
     let is_lfs = git::is_lfs(&entry.path, entry.size);
     // With a promised git id both ways are computed, and the id says which one it is.
     let wants_blob = !is_lfs || entry.git_oid.is_some();
-    hasher.begin(wants_blob.then_some(entry.size))?;
+    hasher.begin(entry.size, wants_blob.then_some(entry.size))?;
     let mut reading = Reading {
         hasher,
         read,

@@ -1,9 +1,11 @@
 //! SHA-256 and git's blob id of whole files, on a thread beside the one that cuts.
 //!
 //! SHA-256 cannot be split and is slower than BLAKE3, so it runs behind on buffers that the cutter
-//! has finished with. Invariant: buffers go round, so memory is [`BUFFERS`] chunks for each thread
+//! has finished with. A short file is hashed at once by who cuts it: handing it over and waiting
+//! takes longer. Invariant: buffers go round, so memory is [`BUFFERS`] chunks for each thread
 //! pair however large the file is. Not promised: an order between files of different pairs.
 
+use std::cell::RefCell;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -16,6 +18,10 @@ use crate::table::CHUNK_BYTES_MAX;
 
 /// Buffers of one chunk each that go round between the two threads.
 const BUFFERS: usize = 4;
+
+/// Files up to this long are not handed over, in bytes: some 150 us of SHA-256, where waking a
+/// thread twice takes about as long.
+const OWN_BYTES_MAX: u64 = 256 << 10;
 
 enum Work {
     Begin { blob_bytes: Option<u64> },
@@ -30,8 +36,46 @@ pub(crate) struct Digests {
     pub(crate) blob: Option<GitId>,
 }
 
+/// The hashes of a file as far as its bytes have come.
+struct Running {
+    sha256: Context,
+    blob: Option<BlobHasher>,
+}
+
+impl Running {
+    fn new(blob_bytes: Option<u64>) -> Self {
+        Self {
+            sha256: Context::new(&SHA256),
+            blob: blob_bytes.map(BlobHasher::new),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        if let Some(blob) = &mut self.blob {
+            blob.update(bytes);
+        }
+    }
+
+    fn finish(self) -> Digests {
+        let whole = self.sha256.finish();
+        let mut bytes = [0; 32];
+        for (to, from) in bytes.iter_mut().zip(whole.as_ref()) {
+            *to = *from;
+        }
+        Digests {
+            sha256: Sha256(bytes),
+            blob: self.blob.map(BlobHasher::finish),
+        }
+    }
+}
+
 /// The thread and the ways to it.
 pub(crate) struct Hasher {
+    /// A short file, which is hashed here.
+    own: RefCell<Option<Running>>,
+    /// Buffers that were not handed over.
+    spare: RefCell<Vec<Vec<u8>>>,
     work: Option<SyncSender<Work>>,
     buffers: Receiver<Vec<u8>>,
     digests: Receiver<Digests>,
@@ -51,6 +95,8 @@ impl Hasher {
             .spawn(move || run(&to_do, &give_back, &done))
             .map_err(|_| StorageFault::Thread("the hashing thread could not be started"))?;
         Ok(Self {
+            own: RefCell::default(),
+            spare: RefCell::default(),
             work: Some(work),
             buffers,
             digests,
@@ -60,25 +106,42 @@ impl Hasher {
 
     /// A buffer with room for a chunk; waits until the other thread has finished with one.
     pub(crate) fn buffer(&self) -> Result<Vec<u8>> {
-        let mut buffer = self.buffers.recv().map_err(|_| lost())?;
+        let spare = self.spare.borrow_mut().pop();
+        let mut buffer = match spare {
+            Some(buffer) => buffer,
+            None => self.buffers.recv().map_err(|_| lost())?,
+        };
         if buffer.is_empty() {
             buffer = vec![0; CHUNK_BYTES_MAX as usize];
         }
         Ok(buffer)
     }
 
-    /// Starts a file; with `blob_bytes`, its length, git's blob id is computed too.
-    pub(crate) fn begin(&self, blob_bytes: Option<u64>) -> Result<()> {
+    /// Starts a file of `size` bytes; with `blob_bytes`, its length, git's blob id is computed too.
+    pub(crate) fn begin(&self, size: u64, blob_bytes: Option<u64>) -> Result<()> {
+        let is_short = size <= OWN_BYTES_MAX;
+        *self.own.borrow_mut() = is_short.then(|| Running::new(blob_bytes));
+        if is_short {
+            return Ok(());
+        }
         self.send(Work::Begin { blob_bytes })
     }
 
     /// The next `length` bytes of the file, at the front of a buffer.
     pub(crate) fn update(&self, buffer: Vec<u8>, length: usize) -> Result<()> {
+        if let Some(own) = &mut *self.own.borrow_mut() {
+            own.update(buffer.get(..length).unwrap_or(&buffer));
+            self.spare.borrow_mut().push(buffer);
+            return Ok(());
+        }
         self.send(Work::Bytes { buffer, length })
     }
 
     /// The hashes of the file.
     pub(crate) fn finish(&self) -> Result<Digests> {
+        if let Some(own) = self.own.borrow_mut().take() {
+            return Ok(own.finish());
+        }
         self.send(Work::End)?;
         self.digests.recv().map_err(|_| lost().into())
     }
@@ -103,35 +166,19 @@ impl Drop for Hasher {
 }
 
 fn run(to_do: &Receiver<Work>, give_back: &SyncSender<Vec<u8>>, done: &SyncSender<Digests>) {
-    let mut sha256 = Context::new(&SHA256);
-    let mut blob = None;
+    let mut running = Running::new(None);
     for work in to_do {
         match work {
-            Work::Begin { blob_bytes } => {
-                sha256 = Context::new(&SHA256);
-                blob = blob_bytes.map(BlobHasher::new);
-            }
+            Work::Begin { blob_bytes } => running = Running::new(blob_bytes),
             Work::Bytes { buffer, length } => {
-                let bytes = buffer.get(..length).unwrap_or(&buffer);
-                sha256.update(bytes);
-                if let Some(blob) = &mut blob {
-                    blob.update(bytes);
-                }
+                running.update(buffer.get(..length).unwrap_or(&buffer));
                 if give_back.send(buffer).is_err() {
                     return;
                 }
             }
             Work::End => {
-                let whole = std::mem::replace(&mut sha256, Context::new(&SHA256)).finish();
-                let mut bytes = [0; 32];
-                for (to, from) in bytes.iter_mut().zip(whole.as_ref()) {
-                    *to = *from;
-                }
-                let digests = Digests {
-                    sha256: Sha256(bytes),
-                    blob: blob.take().map(BlobHasher::finish),
-                };
-                if done.send(digests).is_err() {
+                let whole = std::mem::replace(&mut running, Running::new(None));
+                if done.send(whole.finish()).is_err() {
                     return;
                 }
             }

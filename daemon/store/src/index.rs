@@ -8,7 +8,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition};
 use towline_io::backend::{Backend, File, Open};
 
 use crate::books::{Books, Edit, Row};
@@ -243,11 +243,14 @@ impl Index {
                 manifests.remove(&id.0).map_err(failed)?;
             }
         }
-        for file in &changes.files {
-            add_file(&write, file)?;
-        }
-        for file in &changes.files_removed {
-            remove_file(&write, file)?;
+        if !changes.files.is_empty() || !changes.files_removed.is_empty() {
+            let mut tables = FileTables::open(&write)?;
+            for file in &changes.files {
+                tables.add(file)?;
+            }
+            for file in &changes.files_removed {
+                tables.remove(file)?;
+            }
         }
         write.commit().map_err(failed)
     }
@@ -350,70 +353,68 @@ impl Index {
     }
 }
 
-fn add_file(write: &redb::WriteTransaction, file: &IndexedFile) -> Result<()> {
-    let mut files = write.open_table(FILES).map_err(failed)?;
-    let known = files
-        .get(&file.id.0)
-        .map_err(failed)?
-        .map(|found| found.value().0);
-    let mut numbers = write.open_table(NUMBERS).map_err(failed)?;
-    let number = match known {
-        Some(number) => number,
-        None => {
-            let last = numbers
-                .last()
-                .map_err(failed)?
-                .map_or(0, |(number, _)| number.value());
-            last + 1
-        }
-    };
-    files
-        .insert(&file.id.0, (number, file.table.size))
-        .map_err(failed)?;
-    numbers.insert(number, &file.id.0).map_err(failed)?;
-    if let Some(sha256) = &file.sha256 {
-        let mut digests = write.open_table(DIGESTS).map_err(failed)?;
-        digests.insert(&sha256.0, &file.id.0).map_err(failed)?;
-    }
-    let mut chunks = write.open_table(CHUNKS).map_err(failed)?;
-    for (at, chunk) in file.table.chunks.iter().enumerate() {
-        chunks
-            .insert(&chunk.id.0, (number, at as u32))
-            .map_err(failed)?;
-    }
-    Ok(())
+/// The tables that are about files, opened once for a change: a revision may have thousands.
+struct FileTables<'t> {
+    files: Table<'t, Id, (u64, u64)>,
+    numbers: Table<'t, u64, Id>,
+    digests: Table<'t, Id, Id>,
+    chunks: Table<'t, Id, NumberAndChunk>,
 }
 
-fn remove_file(write: &redb::WriteTransaction, file: &IndexedFile) -> Result<()> {
-    let mut files = write.open_table(FILES).map_err(failed)?;
-    let Some((number, _)) = files
-        .remove(&file.id.0)
-        .map_err(failed)?
-        .map(|found| found.value())
-    else {
-        return Ok(());
-    };
-    let mut numbers = write.open_table(NUMBERS).map_err(failed)?;
-    numbers.remove(number).map_err(failed)?;
-    if let Some(sha256) = &file.sha256 {
-        let mut digests = write.open_table(DIGESTS).map_err(failed)?;
-        let found = digests
-            .get(&sha256.0)
-            .map_err(failed)?
-            .map(|id| *id.value());
-        if found == Some(file.id.0) {
-            digests.remove(&sha256.0).map_err(failed)?;
-        }
+impl<'t> FileTables<'t> {
+    fn open(write: &'t redb::WriteTransaction) -> Result<Self> {
+        Ok(Self {
+            files: write.open_table(FILES).map_err(failed)?,
+            numbers: write.open_table(NUMBERS).map_err(failed)?,
+            digests: write.open_table(DIGESTS).map_err(failed)?,
+            chunks: write.open_table(CHUNKS).map_err(failed)?,
+        })
     }
-    let mut chunks = write.open_table(CHUNKS).map_err(failed)?;
-    for chunk in &file.table.chunks {
-        let found = chunks
-            .get(&chunk.id.0)
-            .map_err(failed)?
-            .map(|found| found.value().0);
-        if found == Some(number) {
-            chunks.remove(&chunk.id.0).map_err(failed)?;
+
+    fn add(&mut self, file: &IndexedFile) -> Result<()> {
+        let known = self.files.get(&file.id.0).map_err(failed)?;
+        let known = known.map(|found| found.value().0);
+        let number = match known {
+            Some(number) => number,
+            None => {
+                let last = self.numbers.last().map_err(failed)?;
+                last.map_or(0, |(number, _)| number.value()) + 1
+            }
+        };
+        let row = (number, file.table.size);
+        self.files.insert(&file.id.0, row).map_err(failed)?;
+        self.numbers.insert(number, &file.id.0).map_err(failed)?;
+        if let Some(sha256) = &file.sha256 {
+            let added = self.digests.insert(&sha256.0, &file.id.0);
+            added.map_err(failed)?;
         }
+        for (at, chunk) in file.table.chunks.iter().enumerate() {
+            let added = self.chunks.insert(&chunk.id.0, (number, at as u32));
+            added.map_err(failed)?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn remove(&mut self, file: &IndexedFile) -> Result<()> {
+        let known = self.files.remove(&file.id.0).map_err(failed)?;
+        let Some((number, _)) = known.map(|found| found.value()) else {
+            return Ok(());
+        };
+        self.numbers.remove(number).map_err(failed)?;
+        if let Some(sha256) = &file.sha256 {
+            let found = self.digests.get(&sha256.0).map_err(failed)?;
+            let found = found.map(|id| *id.value());
+            if found == Some(file.id.0) {
+                self.digests.remove(&sha256.0).map_err(failed)?;
+            }
+        }
+        for chunk in &file.table.chunks {
+            let found = self.chunks.get(&chunk.id.0).map_err(failed)?;
+            let found = found.map(|found| found.value().0);
+            if found == Some(number) {
+                self.chunks.remove(&chunk.id.0).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
 }

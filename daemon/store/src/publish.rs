@@ -263,21 +263,7 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
         true => Some(StagedHub::new(&inner.disk, manifest)?),
         false => None,
     };
-    let key = (&manifest.repo, &manifest.rev);
-    let before = state.books.revision(key.0, key.1).map(|row| row.manifest);
-    let replaced: Vec<ManifestId> = before.into_iter().filter(|before| *before != id).collect();
-    changes.manifests_removed.clone_from(&replaced);
-    if let Err(error) = inner.commit(&mut state, &changes) {
-        let row = state.books.revision(key.0, key.1);
-        if row.is_none_or(|row| row.manifest != id) {
-            // Nobody will be told of it: it must not look like a revision that lost its row.
-            let _ = inner.remove_manifests(&[id]);
-        }
-        return Err(error);
-    }
-    if !replaced.is_empty() {
-        inner.remove_manifests(&replaced)?;
-    }
+    make_known(inner, &mut state, &mut changes, &row)?;
     staged.place(&layout::revision(&manifest.repo, &manifest.rev))?;
     if let Some(hub) = hub {
         hub.place(manifest)?;
@@ -310,6 +296,32 @@ pub(crate) fn commit(inner: &Arc<Inner>, complete: Complete<'_>) -> Result<Publi
     }
     inner.publish_catalog(&mut state);
     Ok(outcome)
+}
+
+/// Commits the row of a revision with all that belongs to it. A manifest that the revision had
+/// before goes; where it fails, so does the new one, which must not look like a revision that has
+/// lost its row.
+fn make_known(
+    inner: &Inner,
+    state: &mut State,
+    changes: &mut Changes,
+    row: &RevisionRow,
+) -> Result<()> {
+    let before = state.books.revision(&row.repo, &row.rev);
+    let before = before.map(|before| before.manifest);
+    let replaced = before.filter(|before| *before != row.manifest);
+    changes.manifests_removed.extend(replaced);
+    if let Err(error) = inner.commit(state, changes) {
+        let known = state.books.revision(&row.repo, &row.rev);
+        if known.is_none_or(|known| known.manifest != row.manifest) {
+            let _ = inner.remove_manifests(&[row.manifest]);
+        }
+        return Err(error);
+    }
+    match replaced {
+        Some(manifest) => inner.remove_manifests(&[manifest]),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a name that others are too near to, a head that has moved, and to replace folders that

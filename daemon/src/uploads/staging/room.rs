@@ -1,9 +1,9 @@
 //! Room for uploads: what lies here, what is promised to senders, and the limits of both.
 //!
-//! Invariant: promised bytes always have room on the file system, with a margin that stays free for
-//! everything else, as long as nobody outside fills it; a promise shrinks by what was written and is
-//! given back when it is dropped. Not promised: that others leave the room alone; so it is looked
-//! at again before each write.
+//! Invariant: promised bytes always have room on the file system, with a margin that stays free
+//! for everything else, as long as nobody outside fills it; a promise shrinks by what was written
+//! and is given back when it is dropped. Not promised: that others leave the room alone; so it is
+//! looked at again before each write.
 
 use std::io;
 use std::path::{Path, PathBuf};

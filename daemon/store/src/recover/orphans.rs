@@ -124,9 +124,9 @@ pub(super) fn complete_index(inner: &Inner, state: &mut State) -> Result<()> {
     if changes.files.is_empty() {
         return Ok(());
     }
-    let files = changes.files.len();
+    let job = changes.files.len();
     tracing::warn!(
-        files,
+        job,
         "the index lacked files of revisions; it knows them again"
     );
     inner.commit(state, &changes)
