@@ -458,8 +458,16 @@ fn is_resident(span: &FileSpan, start: u64, window: u64, step: u64) -> Result<bo
         let stat = rustix::fs::fstat(&*span.file);
         return Ok(stat.is_ok_and(|stat| u64::try_from(stat.st_size).is_ok_and(|size| size >= end)));
     }
+    let is_there = probe(span, (start, window), step)?;
+    span.file.note_look(is_there);
+    Ok(is_there)
+}
+
+/// Reads bytes of a window, without waiting for the disk.
+fn probe(span: &FileSpan, (start, window): (u64, u64), step: u64) -> Result<bool, SpanFault> {
     let last = window.saturating_sub(1);
-    let steps = (0..last).step_by(step as usize);
+    let is_short = last < step && span.file.is_held();
+    let steps = (0..last).step_by(step as usize).skip(usize::from(is_short));
     for at in steps.chain(std::iter::once(last)) {
         let mut byte = [0];
         let mut buffers = [std::io::IoSliceMut::new(&mut byte)];

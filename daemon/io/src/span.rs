@@ -8,6 +8,7 @@ use std::fs::File;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::mapping::{Mappable, MappedSpan};
 
@@ -39,7 +40,12 @@ pub struct OpenFile {
     lives_in_memory: bool,
     gate: Option<Arc<dyn Gate>>,
     mappable: Mappable,
+    /// Looks at the page cache in a row that found everything there.
+    hits: AtomicU32,
 }
+
+/// Looks in a row after which a file counts as held in memory: a second's worth of a busy file.
+const HITS_TRUSTED: u32 = 1024;
 
 impl OpenFile {
     /// Asks the kernel what kind of file system the file lies on.
@@ -51,6 +57,7 @@ impl OpenFile {
             lives_in_memory,
             gate: None,
             mappable: Mappable::default(),
+            hits: AtomicU32::new(0),
         }
     }
 
@@ -66,6 +73,21 @@ impl OpenFile {
         match &self.gate {
             None => Passage::Open(length),
             Some(gate) => gate.passage(offset, length),
+        }
+    }
+
+    /// Whether the last looks at the page cache all found what they looked for. Then the end of a
+    /// short span stands for all of it: what is wrong about that costs one read from the disk.
+    pub(crate) fn is_held(&self) -> bool {
+        self.hits.load(Ordering::Relaxed) >= HITS_TRUSTED
+    }
+
+    /// Notes what a look has found.
+    pub(crate) fn note_look(&self, is_there: bool) {
+        if !is_there {
+            self.hits.store(0, Ordering::Relaxed);
+        } else if !self.is_held() {
+            self.hits.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -155,9 +155,10 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
     /// [`Pace::Cached`].
     fn walk(&self, path: &[Name], who: &Identity, pace: Pace) -> Result<Arc<Node>>;
 
-    /// *Hot.* The attributes of what stands at a path of names below the root, without opening
-    /// it; no link is followed and the kernel decides for `who`. `WouldBlock` if it is not in
-    /// memory.
+    /// *Hot.* The attributes of what a path of names below the root leads to now, without opening
+    /// it; the kernel decides for `who`. One system call, so links on the way are followed (not a
+    /// last one): compare the identity with that of a node which [`Volume::walk`] has found, and use
+    /// nothing of it if they differ. `WouldBlock` if the path is too long for this.
     fn peek_path(&self, path: &[Name], who: &Identity) -> Result<Attributes> {
         let node = self.walk(path, who, Pace::Cached)?;
         self.attributes(&node)

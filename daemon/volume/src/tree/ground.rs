@@ -156,8 +156,7 @@ impl Ground {
         if path.is_empty() {
             return self.root.attributes();
         }
-        let fd = open_beneath(self.root.as_path()?, path, Pace::Cached)?;
-        statx_at(fd.as_fd(), b"", AtFlags::EMPTY_PATH)
+        statx_at(self.root.as_path()?, path, AtFlags::empty())
     }
 
     /// The directory above. The caller has assumed an identity.
