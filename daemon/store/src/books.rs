@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decoder, Encoder};
 
-use crate::name::{FileId, RepoName, RevisionId, TagName};
+use crate::name::{FileId, ManifestId, RepoName, RevisionId, TagName};
 
 mod row;
 
@@ -177,6 +177,14 @@ impl Books {
     }
 
     /// Reads a ledger; `None` if any bit of it is wrong.
+    /// Manifests of removed revisions that may still be on the disk.
+    pub(crate) fn dropped(&self) -> impl Iterator<Item = ManifestId> + '_ {
+        self.rows().filter_map(|row| match row {
+            Row::Dropped { manifest } => Some(*manifest),
+            _ => None,
+        })
+    }
+
     #[must_use]
     pub(crate) fn from_ledger(bytes: &[u8]) -> Option<Self> {
         let (body, check) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
@@ -203,7 +211,7 @@ impl Books {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::ManifestId;
+
     use crate::sign::Reference;
 
     fn rows() -> Vec<Row> {
@@ -256,6 +264,9 @@ mod tests {
             Row::Unused {
                 file: FileId([7; 32]),
                 time: 8,
+            },
+            Row::Dropped {
+                manifest: ManifestId([9; 32]),
             },
         ]
     }

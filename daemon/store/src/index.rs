@@ -64,6 +64,16 @@ pub(crate) struct Changes {
     pub(crate) files_removed: Vec<IndexedFile>,
 }
 
+impl Changes {
+    /// Lets manifests go with these changes, and says so until they are gone from the disk.
+    pub(crate) fn drop_manifests(&mut self, ids: impl IntoIterator<Item = ManifestId>) {
+        for manifest in ids {
+            self.manifests_removed.push(manifest);
+            self.edits.push(Edit::Put(Row::Dropped { manifest }));
+        }
+    }
+}
+
 /// The open index.
 pub(crate) struct Index {
     database: RwLock<Database>,

@@ -305,14 +305,13 @@ impl Store {
                 }));
             }
         }
-        let changes = Changes {
+        let mut changes = Changes {
             edits,
-            manifests_removed: vec![manifest],
             ..Changes::default()
         };
+        changes.drop_manifests([manifest]);
         self.inner.commit(state, &changes)?;
-        // A manifest on the disk means that its revision is wanted: it goes with the row.
-        self.inner.remove_manifests(&[manifest])?;
+        self.inner.finish_drops(state)?;
         let key = (repo.clone(), *rev);
         state.shown.remove(&key);
         state.refused.remove(&key);
@@ -334,6 +333,31 @@ impl Store {
 }
 
 impl Inner {
+    /// Removes from the disk what rows say is dropped: a manifest there means that its revision is
+    /// wanted.
+    pub(crate) fn finish_drops(&self, state: &mut State) -> Result<()> {
+        let dropped: Vec<ManifestId> = state.books.dropped().collect();
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        let wanted: std::collections::BTreeSet<ManifestId> =
+            state.books.revisions().map(|row| row.manifest).collect();
+        let gone: Vec<ManifestId> = dropped
+            .iter()
+            .filter(|id| !wanted.contains(id))
+            .copied()
+            .collect();
+        self.remove_manifests(&gone)?;
+        let rows = dropped
+            .into_iter()
+            .map(|manifest| Edit::Remove(Row::Dropped { manifest }));
+        let changes = Changes {
+            edits: rows.collect(),
+            ..Changes::default()
+        };
+        self.commit(state, &changes)
+    }
+
     /// Removes manifests and their signatures, for good.
     pub(crate) fn remove_manifests(&self, ids: &[ManifestId]) -> Result<()> {
         let paths = ids

@@ -310,7 +310,7 @@ fn make_known(
     let before = state.books.revision(&row.repo, &row.rev);
     let before = before.map(|before| before.manifest);
     let replaced = before.filter(|before| *before != row.manifest);
-    changes.manifests_removed.extend(replaced);
+    changes.drop_manifests(replaced);
     if let Err(error) = inner.commit(state, changes) {
         let known = state.books.revision(&row.repo, &row.rev);
         if known.is_none_or(|known| known.manifest != row.manifest) {
@@ -319,7 +319,7 @@ fn make_known(
         return Err(error);
     }
     match replaced {
-        Some(manifest) => inner.remove_manifests(&[manifest]),
+        Some(_) => inner.finish_drops(state),
         None => Ok(()),
     }
 }

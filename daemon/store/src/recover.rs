@@ -47,6 +47,7 @@ pub(crate) fn open(backend: Arc<dyn Backend>, options: Options) -> Result<Store>
     {
         let mut state = inner.state();
         state.books = books;
+        inner.finish_drops(&mut state)?;
         adopt(&inner, &mut state)?;
         load_revisions(&inner, &mut state);
         orphans::complete_index(&inner, &mut state)?;

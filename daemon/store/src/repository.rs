@@ -68,7 +68,13 @@ impl Store {
         let mut edits: Vec<Edit> = tags.iter().map(untagged).collect();
         let removed = rows.iter().cloned().map(Row::Revision).map(Edit::Remove);
         edits.extend(removed);
-        self.edit(&mut state, edits)?;
+        let mut changes = Changes {
+            edits,
+            ..Changes::default()
+        };
+        changes.drop_manifests(rows.iter().map(|row| row.manifest));
+        self.inner.commit(&mut state, &changes)?;
+        self.inner.finish_drops(&mut state)?;
         self.forget(&mut state, repo, &rows);
         self.inner.publish_catalog(&mut state);
         for row in &tags {
@@ -101,7 +107,7 @@ impl Store {
         let mut changes = Changes::default();
         let mut ids = std::collections::HashMap::new();
         for row in &rows {
-            let moved = self.renamed(row, to, signer, &mut changes)?;
+            let moved = self.renamed(row, to, signer, (&mut state, &mut changes))?;
             ids.insert(moved.rev, moved.manifest);
             changes.edits.extend(pins(&state, (from, to), &row.rev));
             changes.edits.push(Edit::Put(Row::Revision(moved)));
@@ -130,7 +136,9 @@ impl Store {
             changes.edits.push(Edit::Put(Row::Reference(row)));
         }
         changes.edits.extend(tags.iter().map(untagged));
+        changes.drop_manifests(rows.iter().map(|row| row.manifest));
         inner.commit(&mut state, &changes)?;
+        inner.finish_drops(&mut state)?;
         self.forget(&mut state, from, &rows);
         for row in self.rows_of(&state, to)? {
             let revision = inner.load(&row)?;
@@ -186,13 +194,17 @@ impl Store {
         row: &RevisionRow,
         to: &RepoName,
         signer: Option<&Signer>,
-        changes: &mut Changes,
+        (state, changes): (&mut State, &mut Changes),
     ) -> Result<RevisionRow> {
         let inner = &self.inner;
         let mut manifest = inner.manifest(&row.manifest)?;
         (manifest.repo, manifest.kind) = (to.clone(), to.kind());
         let encoded = manifest.encode();
         let id = Manifest::id_of(&encoded);
+        // Until the rename is known, what is written for it counts for nothing.
+        let manifest_row = Row::Dropped { manifest: id };
+        self.edit(state, vec![Edit::Put(manifest_row.clone())])?;
+        changes.edits.push(Edit::Remove(manifest_row));
         if let Some(signer) = signer {
             let bytes = sign::encode(&[signer.sign_manifest(&id)]);
             inner.disk.write_whole(&layout::signatures(&id), &bytes)?;

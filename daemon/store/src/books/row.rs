@@ -93,6 +93,12 @@ pub(crate) enum Row {
         /// Since when.
         time: u64,
     },
+    /// A manifest whose revision was removed, until it is gone from the disk too: without this row
+    /// it would be taken for one whose row was lost.
+    Dropped {
+        /// The manifest.
+        manifest: ManifestId,
+    },
 }
 
 impl Row {
@@ -116,6 +122,7 @@ impl Row {
                 holder, repo, rev, ..
             } => (4, vec![holder.as_bytes(), repo.as_str().as_bytes(), &rev.0]),
             Self::Unused { file, .. } => (5, vec![&file.0]),
+            Self::Dropped { manifest } => (7, vec![&manifest.0]),
         };
         let mut key = vec![kind];
         for part in parts {
@@ -199,6 +206,9 @@ impl Row {
             Self::Unused { file, time } => {
                 to.array(3)?.u8(5)?.bytes(&file.0)?.u64(*time)?;
             }
+            Self::Dropped { manifest } => {
+                to.array(2)?.u8(7)?.bytes(&manifest.0)?;
+            }
         }
         Ok(())
     }
@@ -261,6 +271,9 @@ impl Row {
                 repo: name(from)?,
                 tag: name(from)?,
                 seq: from.u64().ok()?,
+            },
+            7 => Self::Dropped {
+                manifest: ManifestId(array(from)?),
             },
             _ => return None,
         })

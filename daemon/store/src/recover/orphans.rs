@@ -34,11 +34,16 @@ pub(crate) struct Orphans {
 pub(crate) fn orphans(disk: &DiskAccess, state: &State) -> Result<Orphans> {
     let rows = state.books.revisions();
     let named: BTreeSet<ManifestId> = rows.map(|row| row.manifest).collect();
+    let dropped: BTreeSet<ManifestId> = state.books.dropped().collect();
     let mut found = Orphans::default();
     let mut newest: BTreeMap<(RepoName, RevisionId), (ManifestId, Vec<u8>, Manifest)> =
         BTreeMap::new();
     for id in manifest_names(disk)? {
         if named.contains(&id) {
+            continue;
+        }
+        if dropped.contains(&id) {
+            found.spent.push(id);
             continue;
         }
         let Some((bytes, manifest)) = manifest_on_disk(disk, &id) else {
