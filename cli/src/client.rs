@@ -186,14 +186,14 @@ fn unreachable_node(base: &str, error: &ureq::Error) -> Failure {
     let said = error.to_string();
     if said.contains("CaUsedAsEndEntity") {
         return Failure::Unreachable(format!(
-            "{base}: its certificate is that of an authority, which must not be a server's own. Make \
-             one with: openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE"
+            "{base}: its certificate is that of an authority, which must not be a server's own. \
+             Make one with: openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE"
         ));
     }
     if said.contains("invalid peer certificate") {
         return Failure::Unreachable(format!(
-            "{base}: {said}. Name the certificate of the node or of its authority with --ca-file FILE \
-             or TOWLINE_CA_FILE, and the node as its certificate does"
+            "{base}: {said}. Name the certificate of the node or of its authority with --ca-file \
+             FILE or TOWLINE_CA_FILE, and the node as its certificate does"
         ));
     }
     Failure::Unreachable(format!(

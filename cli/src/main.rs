@@ -3,9 +3,9 @@
 //! Exit codes (sysexits(3)): 0 done; 64 wrong usage or configuration, before anything is opened;
 //! 65 the node refused the request; 69 a port cannot be had, or the node does not answer; 70 a
 //! fault of this program; 71 the system refused something; 74 a file cannot be read or written;
-//! 75 something else failed for now, try again; 130 interrupted while a task goes on. `tune` has two of its own: 1 it found something, 2
-//! it could not run; so has `bench`: 1 a goal was missed, 2 it could not run, 3 slower than what
-//! was saved; and `verify` has 1 for damage that stays.
+//! 75 something else failed for now, try again; 130 interrupted while a task goes on. `tune` has
+//! two of its own: 1 it found something, 2 it could not run; so has `bench`: 1 a goal was missed,
+//! 2 it could not run, 3 slower than what was saved; and `verify` has 1 for damage that stays.
 
 #![forbid(unsafe_code)]
 

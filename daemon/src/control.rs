@@ -2,8 +2,8 @@
 //!
 //! Connections come from the workers, which have already read the request's first bytes; the reply
 //! always says `Connection: close`, so a client's next file request goes to a worker again.
-//! Names and pages have been judged by the worker (`towline_http::doors`). Invariant: what says more
-//! than "ready" is answered only to this host and to addresses that may reach a volume. Not
+//! Names and pages have been judged by the worker (`towline_http::doors`). Invariant: what says
+//! more than "ready" is answered only to this host and to addresses that may reach a volume. Not
 //! promised: speed.
 
 use std::convert::Infallible;

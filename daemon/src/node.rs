@@ -147,32 +147,21 @@ impl Node {
         let nfs = nfs_server(effective, &exports, &sockets, registration.is_some())?;
         let (send_off, handed_off) = tokio::sync::mpsc::channel(control::WAITING_MAX);
         let (send_end, ended) = tokio::sync::mpsc::channel(workers);
-        let limits = &effective.limits;
-        let ports = sockets.ports();
-        let budget = Budget::new(effective, workers, &mut notes);
-        let plant = plant(
-            (effective, ports),
-            (workers, budget),
-            &volumes,
-            nfs,
-            send_off,
-            send_end,
-        )?;
-        let Sockets {
-            doors, tls, udp, ..
-        } = sockets;
+        let (limits, ports) = (&effective.limits, sockets.ports());
+        let shares = (workers, Budget::new(effective, workers, &mut notes));
+        let set = (effective, ports);
+        let plant = plant(set, shares, &volumes, nfs, send_off, send_end)?;
+        let (doors, tls, udp) = (sockets.doors, sockets.tls, sockets.udp);
         let measuring = Measuring::open(effective)?;
         let mut listeners = listeners(&doors, ports.tls);
         listeners.extend(measuring.listeners());
         let http_listener = doors.iter().position(|door| door.speaks == Speaks::Http);
         let workers = Workers::start(&plant, spread(doors, workers, &congestion, limits))?;
         let target = (workers.handles(), http_listener.unwrap_or(0));
-        let tls = terms
-            .map(|terms| {
-                tls::Threads::start(tls, &terms, target, &congestion)
-                    .map(|threads| (terms, threads))
-            })
-            .transpose()?;
+        let tls = match terms {
+            Some(terms) => Some(tls::Threads::start(tls, terms, target, &congestion)?),
+            None => None,
+        };
         let mut status = status(effective, &workers, listeners, notes);
         status.portmap |= registration.is_some();
         status.tune = tuning_peer.addresses().to_vec();

@@ -146,10 +146,10 @@ impl Threads {
     /// A thread that cannot be started.
     pub(crate) fn start(
         doors: Vec<Vec<OwnedFd>>,
-        terms: &Terms,
+        terms: Terms,
         (workers, listener): (&[WorkerHandle<Done>], usize),
         congestion: &Congestion,
-    ) -> Result<Self, NodeError> {
+    ) -> Result<(Terms, Self), NodeError> {
         let (stop, stopped) = watch::channel(false);
         let mut sockets: Vec<Vec<OwnedFd>> = workers.iter().map(|_| Vec::new()).collect();
         for door in doors {
@@ -182,7 +182,7 @@ impl Threads {
                 .map_err(failed)?;
             threads.push(thread);
         }
-        Ok(Self { threads, stop })
+        Ok((terms, Self { threads, stop }))
     }
 
     /// Accepts no more. What is under way goes on.

@@ -76,25 +76,9 @@ pub(crate) fn open(
             .iter()
             .find(|volume| volume.name == export.name)
     {
-        match store(volume, &signing) {
-            Ok(store) => {
-                notes.extend(refused_note(&store));
-                let root = volume.path.value.clone();
-                models = Some(towline_http::Models::new(store, export, root));
-            }
-            Err(StoreError::Busy(BusyFault::Locked)) => {
-                return Err(NodeError::Volume {
-                    volume: volume.name.clone(),
-                    path: volume.path.value.clone(),
-                    error: "another node has its models open".to_owned(),
-                    hint: "Stop that node, or give this volume a directory of its own",
-                });
-            }
-            Err(error) => notes.push(format!(
-                "no models can be published or pulled here: {error}. Other files of '{}' are \
-                 served as they are",
-                volume.name
-            )),
+        if let Some(store) = store_of(volume, &signing, notes)? {
+            let root = volume.path.value.clone();
+            models = Some(towline_http::Models::new(store, export, root));
         }
         let is_free = effective
             .volumes
@@ -120,6 +104,34 @@ pub(crate) fn open(
         keyring,
         signing,
     })
+}
+
+/// The store of a volume of models; where there can be none, `notes` says why.
+fn store_of(
+    volume: &config::Volume,
+    signing: &Signing,
+    notes: &mut Vec<String>,
+) -> Result<Option<Store>, NodeError> {
+    match store(volume, signing) {
+        Ok(store) => {
+            notes.extend(refused_note(&store));
+            Ok(Some(store))
+        }
+        Err(StoreError::Busy(BusyFault::Locked)) => Err(NodeError::Volume {
+            volume: volume.name.clone(),
+            path: volume.path.value.clone(),
+            error: "another node has its models open".to_owned(),
+            hint: "Stop that node, or give this volume a directory of its own",
+        }),
+        Err(error) => {
+            notes.push(format!(
+                "no models can be published or pulled here: {error}. Other files of '{}' are \
+                 served as they are",
+                volume.name
+            ));
+            Ok(None)
+        }
+    }
 }
 
 fn store(volume: &config::Volume, signing: &Signing) -> Result<Store, StoreError> {

@@ -1,8 +1,8 @@
 //! HTTPS as clients we did not write speak it: curl, the Python standard library, huggingface_hub,
 //! and the verbs of the command line.
 //!
-//! Invariant: every body is compared in full. Not promised: speed; `bench/peers/http --tls` measures
-//! that.
+//! Invariant: every body is compared in full. Not promised: speed; `bench/peers/http --tls`
+//! measures that.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -1,7 +1,8 @@
 //! Folders as programs mirror them that we did not write: rclone, lftp, wget, fsspec; and what a
 //! browser's rules ask of the node.
 //!
-//! Invariant: what arrives is compared with the folder, name by name. Not promised: Windows clients.
+//! Invariant: what arrives is compared with the folder, name by name. Not promised: Windows
+//! clients.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -53,8 +53,8 @@ pub fn nginx_tls(
     pair: &NginxTls,
 ) -> Result<Server> {
     let settings = format!(
-        "ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.3; ssl_conf_command Options \
-         KTLS;",
+        "ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.3; \
+         ssl_conf_command Options KTLS;",
         pair.certificate.display(),
         pair.key.display()
     );

@@ -82,19 +82,7 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
         },
     );
     limits(&mut table, effective);
-    if let Some(tls) = &effective.tls {
-        table.path("tls.certificate", &tls.certificate);
-        table.path("tls.key", &tls.key);
-        table.plain("tls.port", &tls.port);
-        for pair in &tls.more {
-            let written = |path: &std::path::Path| Setting {
-                value: path.to_owned(),
-                origin: tls.certificate.origin.clone(),
-            };
-            table.path("tls.more.certificate", &written(&pair.certificate));
-            table.path("tls.more.key", &written(&pair.key));
-        }
-    }
+    tls(&mut table, effective);
     table.word("log.format", &effective.log.format, |value| match value {
         LogFormat::Text => "text",
         LogFormat::Json => "json",
@@ -117,6 +105,23 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
         volume(&mut table, one);
     }
     table.0
+}
+
+fn tls(table: &mut Table, effective: &Effective) {
+    let Some(tls) = &effective.tls else {
+        return;
+    };
+    table.path("tls.certificate", &tls.certificate);
+    table.path("tls.key", &tls.key);
+    table.plain("tls.port", &tls.port);
+    for pair in &tls.more {
+        let written = |path: &Path| Setting {
+            value: path.to_owned(),
+            origin: tls.certificate.origin.clone(),
+        };
+        table.path("tls.more.certificate", &written(&pair.certificate));
+        table.path("tls.more.key", &written(&pair.key));
+    }
 }
 
 fn bench(table: &mut Table, effective: &Effective) {

@@ -37,8 +37,8 @@ pub(crate) fn judge(
         let Some(opens) = token else {
             return Err(Refusal::new(
                 Status::UNAUTHORIZED,
-                "the volume needs a token: send 'Authorization: Bearer TOKEN', or the token as the password \
-                 of any user name",
+                "the volume needs a token: send 'Authorization: Bearer TOKEN', or the token as \
+                 the password of any user name",
             )
             .with(Extra::Challenge));
         };

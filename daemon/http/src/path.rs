@@ -1,9 +1,10 @@
 //! The path of a request below `/files/`: decoded once, into names that cannot escape.
 //!
 //! Governed by RFC 3986 sections 2.1, 3.3 and 4.2. Segments that are empty or a plain `.` are
-//! dropped: clients write `./12:30.log`, since `12:30.log` would be another scheme. Every other one is
-//! percent-decoded and then must be a [`Name`], so `..`, `%2e%2e`, an encoded slash and a NUL are refused whatever way they are
-//! written (threat F1). A backslash is an ordinary byte of a name here, as it is for the kernel.
+//! dropped: clients write `./12:30.log`, since `12:30.log` would be another scheme. Every other
+//! one is percent-decoded and then must be a [`Name`], so `..`, `%2e%2e`, an encoded slash and a
+//! NUL are refused whatever way they are written (threat F1). A backslash is an ordinary byte of a
+//! name here, as it is for the kernel.
 //! Invariant: decoding happens once; a decoded `%` is never decoded again.
 
 use towline_base::Name;

@@ -173,8 +173,8 @@ pub(crate) fn refuse(buffer: &mut Vec<u8>, refusal: &Refusal, date: &[u8; DATE_B
     }
 }
 
-/// Both ways of sending a token (RFC 9110 section 11.6.1): many clients know Basic only, and wait to
-/// be asked for it. In two lines, since some read only the first scheme of one.
+/// Both ways of sending a token (RFC 9110 section 11.6.1): many clients know Basic only, and wait
+/// to be asked for it. In two lines, since some read only the first scheme of one.
 pub(crate) fn challenge(head: &mut ReplyHead<'_>) {
     head.text("WWW-Authenticate", b"Bearer realm=\"towline\"");
     head.text(

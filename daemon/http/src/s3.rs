@@ -303,7 +303,7 @@ fn dress(revision: &CatalogRevision, file: &CatalogFile, is_known: bool) -> Dres
     }
 }
 
-/// As S3 names objects that came in parts: 32 hex digits, a dash and a number. Programs take an ETag
+/// As S3 names objects that came in parts: 32 hex digits, a dash, a number. Programs take an ETag
 /// without a dash for an MD5, compare it, and fetch everything again.
 fn tag(file: &CatalogFile) -> String {
     let mut digits = match file.sha256 {

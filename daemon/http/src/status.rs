@@ -220,7 +220,8 @@ impl From<PathFault> for Refusal {
                 "a '%' in the path must be followed by two hexadecimal digits; write %25 for '%'"
             }
             PathFault::BadName => {
-                "the path has a part that is no name: '..', '%2E', too long, or with '/' or NUL in it"
+                "the path has a part that is no name: '..', '%2E', too long, or with '/' or NUL in \
+                 it"
             }
             PathFault::TooLong => "the path is too long",
         };

@@ -1,8 +1,9 @@
 //! Kernel TLS: the kernel encrypts and decrypts on a TCP socket whose handshake is over, so that
 //! files leave by sendfile(2) as they do without TLS (Documentation/networking/tls.rst).
 //!
-//! Invariant: a socket whose [`attach`] failed is as it was before. Not promised: records that carry no data. recv(2) fails with EIO
-//! at one (an alert, a key update), which ends the connection.
+//! Invariant: a socket whose [`attach`] failed is as it was before. Not promised:
+//! records that carry no data. recv(2) fails with EIO at one (an alert, a key update), which ends
+//! the connection.
 
 use std::os::fd::{AsFd, AsRawFd};
 

@@ -157,8 +157,8 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
 
     /// *Hot.* The attributes of what a path of names below the root leads to now, without opening
     /// it; the kernel decides for `who`. One system call, so links on the way are followed (not a
-    /// last one): compare the identity with that of a node which [`Volume::walk`] has found, and use
-    /// nothing of it if they differ. `WouldBlock` if the path is too long for this.
+    /// last one): compare the identity with that of a node which [`Volume::walk`] has found, and
+    /// use nothing of it if they differ. `WouldBlock` if the path is too long for this.
     fn peek_path(&self, path: &[Name], who: &Identity) -> Result<Attributes> {
         let node = self.walk(path, who, Pace::Cached)?;
         self.attributes(&node)

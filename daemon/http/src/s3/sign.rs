@@ -119,8 +119,8 @@ impl SignFault {
                  Authorization field or as a presigned URL, with the host among the signed fields"
             }
             Self::Old => {
-                "that is a signature of version 2; version 4 is spoken here. For 'aws s3 presign': aws \
-                 configure set default.s3.signature_version s3v4; for boto3: \
+                "that is a signature of version 2; version 4 is spoken here. For 'aws s3 presign': \
+                 aws configure set default.s3.signature_version s3v4; for boto3: \
                  Config(signature_version='s3v4')"
             }
             Self::UnknownKey => "the access key id is none of [[s3.keys]] on the node",
