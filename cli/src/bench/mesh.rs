@@ -73,6 +73,13 @@ pub(crate) struct Options {
     form: FormOptions,
 }
 
+impl Options {
+    /// How results are told.
+    pub(super) fn form(&self) -> Form {
+        self.form.form()
+    }
+}
+
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     options.form.check()?;
     let rows = match options.merge.as_slice() {
