@@ -2,7 +2,7 @@
 //! below it, one file.
 //!
 //! Exit codes: 0 done and every goal met, 1 a goal missed, 2 could not run, 3 slower than what was
-//! saved; 64 wrong usage, as everywhere.
+//! saved; 64 wrong usage and 130 interrupted, as everywhere.
 
 mod amount;
 mod compare;
@@ -64,6 +64,8 @@ pub(crate) enum BenchVerb {
 pub(crate) const TARGET_MISSED: u8 = 1;
 /// It could not run, or not to its end.
 pub(crate) const COULD_NOT_RUN: u8 = 2;
+/// The user ended it: as a shell has it for SIGINT.
+pub(crate) const INTERRUPTED: u8 = 130;
 /// Slower than what was saved.
 pub(crate) const REGRESSION: u8 = 3;
 

@@ -4,21 +4,25 @@
 //! carry the names of `iperf3`.
 
 mod asked;
+mod dscp;
 mod sink;
+mod way;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use serde_json::Value;
 use towline_bench::link::client::Event;
-use towline_bench::link::{LinkRun, document, report, text};
+use towline_bench::link::{LinkError, LinkRun, document, report, text};
 use towline_bench::result::{Kind, Report};
 use towline_bench::{csv, link::client};
 
 use super::outcome::{Form, OutcomeOptions, code_of, event as event_line};
 use super::stopping;
 use crate::failure::Failure;
+use crate::output;
 use sink::Sink;
 
 pub(crate) use asked::{ReceiveName, TestOptions};
@@ -33,9 +37,20 @@ Examples:
   towline bench link 10.0.0.2 --target link=9.4Gbps,rtt=0.5ms
   towline bench link 10.0.0.2 --json | jq .end.sum_received.bits_per_second
 
+  towline bench link 10.0.0.2 -t 0 -i 10          until Ctrl-C, a line every 10 s
+  towline bench link 10.0.0.2 -n 1G -i 0          1 GiB, only the sum
+  towline bench link gpu-7 -4 -B 10.0.0.1%eth1    over IPv4, from that address and device
+  towline bench link gpu-7 --bind-dev eth1 --cport 6000 --connect-timeout 500
+  towline bench link 10.0.0.2 --dscp af41         marked for a class of traffic
+  towline bench link 10.0.0.2 --json --logfile link.json
+
 The other end: 'towline bench serve' or 'iperf3 -s' there, or a node with [bench] iperf3 = true.
 
-Exit codes: 0 done and every goal met, 1 a goal missed, 2 could not run.";
+Ctrl-C (and SIGTERM) ends the test: what was measured is shown, the other end is told; a second
+one ends the program at once. A failure with --json is a document with 'error', as 'iperf3 -J'.
+
+Exit codes: 0 done and every goal met, 1 a goal missed, 2 could not run or not to its end,
+130 interrupted, 64 wrong usage.";
 
 /// Options of `link`.
 #[derive(Args, Debug)]
@@ -44,6 +59,9 @@ pub(crate) struct Options {
     pub(super) test: TestOptions,
     #[command(flatten)]
     outcome: OutcomeOptions,
+    /// Write to the end of this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    logfile: Option<PathBuf>,
 }
 
 impl Options {
@@ -55,7 +73,8 @@ impl Options {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let form = options.form();
-    let sink = Sink::default();
+    let sink = Sink::open(options.logfile.as_deref())
+        .inspect_err(|failure| Sink::default().tell(form, failure))?;
     run_and_tell(options, &sink).inspect_err(|failure| sink.tell(form, failure))
 }
 
@@ -78,10 +97,12 @@ fn run_and_tell(options: &Options, sink: &Sink) -> Result<ExitCode, Failure> {
             failed = Some(failure);
             stop.store(true, Ordering::Relaxed);
         }
-    })?;
+    });
     if let Some(failure) = failed {
         return Err(failure);
     }
+    let is_stopped = stop.load(Ordering::Relaxed);
+    let run = run.map_err(|error| interrupted_or(is_stopped, error))?;
     let mut report = report::of(&run);
     outcome.judge(&mut report)?;
     let text = match form {
@@ -94,8 +115,15 @@ fn run_and_tell(options: &Options, sink: &Sink) -> Result<ExitCode, Failure> {
         Form::Csv => csv::of(&report),
     };
     sink.print(&text)?;
-    Ok(match run.fault {
-        Some(_) => ExitCode::from(super::COULD_NOT_RUN),
+    Ok(match &run.fault {
+        Some(fault) => {
+            // The document of '--json' has it, too; a table may be far up by now.
+            output::complain(&format!("{}: {fault}", run.host));
+            ExitCode::from(match is_stopped {
+                true => super::INTERRUPTED,
+                false => super::COULD_NOT_RUN,
+            })
+        }
         None => code_of(&report),
     })
 }
@@ -103,11 +131,22 @@ fn run_and_tell(options: &Options, sink: &Sink) -> Result<ExitCode, Failure> {
 impl TestOptions {
     /// Measures without a word; a test that ended early is an error.
     pub(super) fn measure(&self, stop: &AtomicBool) -> Result<Report, Failure> {
-        let run = client::run(&self.build()?, stop, |_| {})?;
+        let run = client::run(&self.build()?, stop, |_| {});
+        let is_stopped = stop.load(Ordering::Relaxed);
+        let run = run.map_err(|error| interrupted_or(is_stopped, error))?;
         match &run.fault {
+            Some(fault) if is_stopped => Err(Failure::Interrupted(fault.clone())),
             Some(fault) => Err(Failure::Measurement(format!("it ended early: {fault}"))),
             None => Ok(report::of(&run)),
         }
+    }
+}
+
+/// What ended a test before it began: the user, or something else.
+fn interrupted_or(is_stopped: bool, error: LinkError) -> Failure {
+    match is_stopped {
+        true => Failure::Interrupted(error.to_string()),
+        false => error.into(),
     }
 }
 

@@ -13,8 +13,13 @@ use towline_bench::iperf3::{Direction, Parameters, Transport};
 use towline_bench::link::client::{self, Zerocopy};
 use towline_bench::link::session::Receive;
 
+use super::dscp;
+use super::way::WayOptions;
 use crate::bench::amount;
 use crate::failure::Failure;
+
+/// Seconds of a test when nobody says otherwise, as for the C program.
+const SECONDS: u32 = 10;
 
 /// What a test is made of.
 #[derive(Args, Clone, Debug)]
@@ -25,17 +30,15 @@ pub(crate) struct TestOptions {
     /// Its port.
     #[arg(long, short, value_name = "N", default_value_t = towline_bench::iperf3::PORT)]
     pub(in crate::bench) port: u16,
-    /// Seconds that count.
-    #[arg(long, short = 't', value_name = "S", default_value_t = 10)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    time: u32,
-    /// Bytes to move instead of a time: 5M, 1G.
+    /// Seconds that count; 0: until Ctrl-C [default: 10]
+    #[arg(long, short = 't', value_name = "S")]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    time: Option<u32>,
+    /// Bytes to move instead of a time: 5M, 1G; 0: no limit, the time decides.
     #[arg(long = "bytes", short = 'n', value_name = "SIZE", value_parser = amount::size)]
-    #[arg(conflicts_with_all = ["blocks", "time"])]
     bytes: Option<u64>,
-    /// Blocks to move instead of a time.
+    /// Blocks to move instead of a time; 0: no limit, the time decides.
     #[arg(long = "blockcount", short = 'k', value_name = "N", value_parser = amount::size)]
-    #[arg(conflicts_with = "time")]
     blocks: Option<u64>,
     /// Seconds at the start that do not count.
     #[arg(long, short = 'O', value_name = "S", default_value_t = 0)]
@@ -57,9 +60,11 @@ pub(crate) struct TestOptions {
     /// Bits per second of each stream, with a burst if wanted: 20M, 1G/10; 0 is no limit [default:
     /// no limit for TCP, 1M for UDP]
     #[arg(long, short, value_name = "RATE", value_parser = amount::rate_and_burst)]
+    #[arg(alias = "bandwidth")]
     bitrate: Option<(u64, u32)>,
     /// Bytes per block or datagram [default: 128K for TCP, 1460 for UDP]
-    #[arg(long, short, value_name = "SIZE", value_parser = amount::size)]
+    #[arg(long = "length", visible_alias = "len", short)]
+    #[arg(value_name = "SIZE", value_parser = amount::size)]
     len: Option<u64>,
     /// How the sender here avoids copies.
     #[arg(long, short = 'Z', value_enum, default_value_t)]
@@ -81,9 +86,12 @@ pub(crate) struct TestOptions {
     /// Send at once what is small (TCP_NODELAY).
     #[arg(long, short = 'N')]
     no_delay: bool,
-    /// Type of service octet.
-    #[arg(long, short = 'S', value_name = "N", default_value_t = 0)]
+    /// Type of service octet: 52, 064 or 0x34.
+    #[arg(long, short = 'S', value_name = "N", default_value = "0", value_parser = dscp::tos)]
     tos: u8,
+    /// The same by its code point: ef, af41, cs5, or 0 to 63.
+    #[arg(long, value_name = "NAME", value_parser = dscp::dscp, conflicts_with = "tos")]
+    dscp: Option<u8>,
     /// 64-bit sequence numbers in datagrams.
     #[arg(long)]
     udp_counters_64bit: bool,
@@ -99,12 +107,17 @@ pub(crate) struct TestOptions {
     /// A title for reports.
     #[arg(long, short = 'T', value_name = "TEXT")]
     title: Option<String>,
+    /// A text that the reports of both ends carry.
+    #[arg(long, value_name = "TEXT")]
+    extra_data: Option<String>,
     /// Measure no round trips beside the test (ICMP echoes).
     #[arg(long)]
     no_probe: bool,
-    /// Seconds between samples.
-    #[arg(long, short, value_name = "S", default_value = "1", value_parser = amount::seconds)]
+    /// Seconds between samples, 0.1 to 60; 0: one sample, of the whole test.
+    #[arg(long, short, value_name = "S", default_value = "1", value_parser = amount::interval)]
     interval: Duration,
+    #[command(flatten)]
+    way: WayOptions,
 }
 
 /// How senders avoid copies.
@@ -148,6 +161,23 @@ impl TestOptions {
         }
     }
 
+    /// Seconds, bytes and blocks, of which one at most is a limit; all 0: until it is interrupted.
+    fn end(&self) -> Result<(u32, u64, u64), Failure> {
+        let (bytes, blocks) = (self.bytes.unwrap_or(0), self.blocks.unwrap_or(0));
+        let time = match (self.time, bytes, blocks) {
+            (Some(time), ..) => time,
+            (None, 0, 0) => SECONDS,
+            (None, ..) => 0,
+        };
+        let limits = [time > 0, bytes > 0, blocks > 0];
+        match limits.into_iter().filter(|limit| *limit).count() {
+            0 | 1 => Ok((time, bytes, blocks)),
+            _ => Err(Failure::usage(
+                "-t, -n and -k: give one of them, or 0 to the others",
+            )),
+        }
+    }
+
     fn window(&self) -> Result<u32, Failure> {
         let bytes = u32::try_from(self.window.unwrap_or(0)).ok();
         let bytes = bytes.filter(|bytes| *bytes <= 512 << 20);
@@ -176,7 +206,12 @@ impl TestOptions {
             Transport::Udp => UDP_RATE_DEFAULT,
         };
         let (bandwidth, burst) = self.bitrate.unwrap_or((default_rate, 0));
-        let amount = self.bytes.is_some() || self.blocks.is_some();
+        let (time_s, bytes, blocks) = self.end()?;
+        let host = self
+            .host
+            .as_ref()
+            .ok_or_else(|| Failure::usage("name the HOST to measure to, such as 10.0.0.2"))?;
+        let (way, host) = self.way.build(host)?;
         let parameters = Parameters {
             transport,
             direction: match (self.reverse, self.bidir) {
@@ -185,9 +220,9 @@ impl TestOptions {
                 (false, false) => Direction::Forward,
             },
             omit_s: self.omit,
-            time_s: if amount { 0 } else { self.time },
-            bytes: self.bytes.unwrap_or(0),
-            blocks: self.blocks.unwrap_or(0),
+            time_s,
+            bytes,
+            blocks,
             parallel: self.parallel,
             len,
             bandwidth,
@@ -195,7 +230,7 @@ impl TestOptions {
             segment_bytes: self.segment.unwrap_or(0),
             nodelay: self.no_delay,
             window: self.window()?,
-            tos: self.tos.into(),
+            tos: self.dscp.unwrap_or(self.tos).into(),
             congestion: self.congestion.clone(),
             counters_64bit: self.udp_counters_64bit,
             repeating_payload: self.repeating_payload,
@@ -203,14 +238,11 @@ impl TestOptions {
             dont_fragment: self.dont_fragment,
             get_server_output: self.get_server_output,
             title: self.title.clone(),
-            extra_data: None,
+            extra_data: self.extra_data.clone(),
             client_version: Some(concat!("towline ", env!("CARGO_PKG_VERSION")).to_owned()),
         };
         Ok(client::Options {
-            host: self
-                .host
-                .clone()
-                .ok_or_else(|| Failure::usage("name the HOST to measure to, such as 10.0.0.2"))?,
+            host,
             port: self.port,
             parameters,
             zerocopy: match self.zerocopy {
@@ -221,6 +253,7 @@ impl TestOptions {
             receive: self.receive.into(),
             interval: self.interval,
             probe: !self.no_probe,
+            way,
         })
     }
 }
