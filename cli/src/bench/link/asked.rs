@@ -184,6 +184,14 @@ impl TestOptions {
         bytes.ok_or_else(|| Failure::usage("--window: write at most 512M"))
     }
 
+    fn direction(&self) -> Direction {
+        match (self.reverse, self.bidir) {
+            (true, _) => Direction::Reverse,
+            (false, true) => Direction::Both,
+            (false, false) => Direction::Forward,
+        }
+    }
+
     /// The test in the words of the library.
     pub(in crate::bench) fn build(&self) -> Result<client::Options, Failure> {
         let transport = match self.udp {
@@ -214,11 +222,7 @@ impl TestOptions {
         let (way, host) = self.way.build(host)?;
         let parameters = Parameters {
             transport,
-            direction: match (self.reverse, self.bidir) {
-                (true, _) => Direction::Reverse,
-                (false, true) => Direction::Both,
-                (false, false) => Direction::Forward,
-            },
+            direction: self.direction(),
             omit_s: self.omit,
             time_s,
             bytes,

@@ -1,7 +1,7 @@
 //! Octets of the type of service: as numbers in any base, or as names of code points.
 //!
-//! Governed by iperf3(1), `-S` and `--dscp`; names are those of RFC 2474 (`cs`), RFC 2597 (`af`) and
-//! RFC 3246 (`ef`). Invariant: a code point is the upper six bits of the octet that is sent.
+//! Governed by iperf3(1), `-S` and `--dscp`; names are those of RFC 2474 (`cs`), RFC 2597 (`af`)
+//! and RFC 3246 (`ef`). Invariant: a code point is the upper six bits of the octet that is sent.
 
 /// A type of service, 0 to 255: decimal, `0x` and hexadecimal, or `0` and octal.
 pub(super) fn tos(text: &str) -> Result<u8, String> {
