@@ -3,7 +3,8 @@
 //! There is no standard; the C program is one (esnet/iperf, 3.12 to 3.21). Promised: nothing is
 //! reserved from a length that a peer claims; every size has a named limit; a broken peer ends in
 //! a [`Fault`], never in a panic or an endless wait of this code. The caller owns sockets, clocks
-//! and threads. Not promised: authentication (a token is answered with error 142) and SCTP.
+//! and threads. Not promised: authentication (a client's token is
+//! ignored, as by a C server without users, and none is sent) and SCTP.
 
 pub mod client;
 pub mod code;
@@ -20,7 +21,7 @@ pub mod state;
 pub use client::Client;
 pub use code::Code;
 pub use cookie::Cookie;
-pub use fault::Fault;
+pub use fault::{Fault, Role};
 pub use parameters::{Direction, Parameters, Transport};
 pub use results::{Results, StreamResult};
 pub use server::Server;

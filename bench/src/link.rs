@@ -27,6 +27,8 @@ pub mod text;
 pub mod udp;
 pub mod verdict;
 pub mod wake;
+pub mod way;
 
 pub use error::LinkError;
 pub use run::{LinkRun, Side};
+pub use way::Way;

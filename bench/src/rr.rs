@@ -14,7 +14,7 @@ use towline_base::clock;
 
 use crate::iperf3::{Cookie, Fault};
 use crate::link::LinkError;
-use crate::link::client::resolve;
+use crate::link::Way;
 use crate::result::latency::Recorder;
 use crate::result::{Better, Kind, Report, Sample, Series, Unit};
 
@@ -145,7 +145,7 @@ fn connect(options: &Options) -> Result<TcpStream, LinkError> {
         error,
     };
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in resolve(&options.host, options.port)? {
+    for address in Way::default().resolve(&options.host, options.port)? {
         match TcpStream::connect_timeout(&address, CONNECT_MAX) {
             Ok(stream) => {
                 let busy = || LinkError::Protocol {

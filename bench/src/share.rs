@@ -17,8 +17,8 @@ use towline_base::clock;
 
 use crate::content::{BLOCK_BYTES, Content, each_block};
 use crate::goals;
-use crate::link::probe;
 use crate::link::surroundings::Surroundings;
+use crate::link::{Way, probe};
 use crate::result::{Better, Kind, Report, Unit};
 use crate::source::{Access, Cold, Place, Source, SourceError};
 use crate::workload::{self, Counts, Measured, Workload};
@@ -171,9 +171,9 @@ impl Session<'_, '_> {
     /// The sequential read that the verdict is on, with what happens around it.
     fn judged(&mut self, subject: &Subject, name: &str, access: Access) -> Result<(), SourceError> {
         let peer = subject.source.peer().map(|peer| peer.ip());
-        self.facts.idle = peer.and_then(probe::idle);
+        self.facts.idle = peer.and_then(|peer| probe::idle(peer, &Way::default()));
         let around = peer.map(Surroundings::begin);
-        let loaded = peer.and_then(probe::Loaded::begin);
+        let loaded = peer.and_then(|peer| probe::Loaded::begin(peer, &Way::default()));
         let measured = self.one(subject, (name, "share", Counts::Bytes), access, false)?;
         self.facts.loaded = loaded.and_then(probe::Loaded::end);
         self.facts.card = around.and_then(|mut around| around.end().0);

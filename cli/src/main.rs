@@ -127,6 +127,11 @@ fn main() -> ExitCode {
         Err(error) if error.use_stderr() => {
             let text = error.render().to_string();
             let text = text.strip_prefix("error: ").unwrap_or(&text);
+            let words: Vec<String> = std::env::args_os()
+                .skip(1)
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect();
+            bench::tell_wrong_usage(&words, text.trim_end());
             Err(Failure::usage(text.trim_end()))
         }
         Err(help) => output::print(&format!("{}\n", help.render().to_string().trim_end()))

@@ -7,7 +7,7 @@
 
 use super::code::Code;
 use super::cookie::Cookie;
-use super::fault::Fault;
+use super::fault::{Fault, Role};
 use super::frame::{self, FrameReader, RESULTS_BYTES_MAX};
 use super::parameters::Parameters;
 use super::results::Results;
@@ -111,7 +111,10 @@ impl Client {
         let unexpected = Fault::Unexpected { state, phase };
         match state {
             State::AccessDenied => return Err(Fault::Busy),
-            State::ServerTerminate => return Err(Fault::Terminated),
+            State::ServerTerminate => {
+                let whose = Role::Server;
+                return Err(Fault::Terminated { whose });
+            }
             State::IperfDone => return Err(Fault::GaveUp),
             State::ParamExchange
             | State::CreateStreams
@@ -275,7 +278,8 @@ mod tests {
             result.err().unwrap_or_else(|| client.ended())
         };
         assert_eq!(fault(&[0xff]), Fault::Busy);
-        assert_eq!(fault(&[11]), Fault::Terminated);
+        let whose = Role::Server;
+        assert_eq!(fault(&[11]), Fault::Terminated { whose });
         let code = Code::STREAMS;
         let full = [0xfe, 0, 0, 0, 6, 0, 0, 0, 9];
         assert_eq!(fault(&full), Fault::ServerError { code, errno: 9 });

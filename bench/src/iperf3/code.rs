@@ -74,7 +74,11 @@ impl Code {
             Self::CLIENT_TERMINATE => "the client was told to stop",
             Self::SERVER_TERMINATE => "the server was told to stop",
             Self::ACCESS_DENIED => "the server is busy with another test",
-            Self::AUTHENTICATION => "the server could not check who asks",
+            Self::AUTHENTICATION => {
+                "it wants a user name and password, which towline does not send. Measure with \
+                 'iperf3 -c HOST --username NAME --rsa-public-key-path FILE', or start the server \
+                 without --authorized-users-path, or 'towline bench serve' there"
+            }
             Self::NO_DATA => "no data came for too long",
             Self::SERVER_EXPIRED => "the test ran longer than the server waits",
             Self::CREATE_STREAM => "a data stream could not be opened",

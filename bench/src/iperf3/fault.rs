@@ -6,6 +6,24 @@
 use super::code::Code;
 use super::state::State;
 
+/// One of the two ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// The one that asked for the test.
+    Client,
+    /// The one that answers.
+    Server,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}
+
 /// Why no more actions come.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Fault {
@@ -59,8 +77,17 @@ pub enum Fault {
         errno: i32,
     },
     /// The other end was told to stop.
-    #[error("the other end was stopped")]
-    Terminated,
+    #[error("the {} has terminated", .whose.name())]
+    Terminated {
+        /// The other end's role.
+        whose: Role,
+    },
+    /// This end was told to stop. The words are those of the C program.
+    #[error("interrupt - the {} has terminated", .whose.name())]
+    Interrupted {
+        /// This end's role.
+        whose: Role,
+    },
     /// The other end gave up without a reason.
     #[error("the other end gave up")]
     GaveUp,
@@ -91,7 +118,8 @@ impl Fault {
             Self::Frame { .. } => Some(Code::PARAMETERS),
             Self::Busy
             | Self::ServerError { .. }
-            | Self::Terminated
+            | Self::Terminated { .. }
+            | Self::Interrupted { .. }
             | Self::GaveUp
             | Self::Ended { .. } => None,
         }

@@ -7,7 +7,7 @@
 
 use super::code::Code;
 use super::cookie::Cookie;
-use super::fault::Fault;
+use super::fault::{Fault, Role};
 use super::frame::{self, FrameReader, PARAMETERS_BYTES_MAX, RESULTS_BYTES_MAX};
 use super::parameters::{Parameters, Transport};
 use super::results::Results;
@@ -145,7 +145,10 @@ impl Server {
                     return Ok(Some(Action::Over));
                 }
                 (_, State::IperfDone) => return Err(Fault::GaveUp),
-                (_, State::ClientTerminate) => return Err(Fault::Terminated),
+                (_, State::ClientTerminate) => {
+                    let whose = Role::Client;
+                    return Err(Fault::Terminated { whose });
+                }
                 (Phase::Running, State::TestEnd) => {
                     self.phase = Phase::Finishing;
                     return Ok(Some(Action::Finish));

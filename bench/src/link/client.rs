@@ -5,7 +5,7 @@
 //! asked again for two seconds. Every wait has a limit.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -19,17 +19,16 @@ use super::run::{Interval, LinkRun, Side, SideView};
 use super::session::{Ended, Manner, Receive, Session};
 use super::summary;
 use super::surroundings::Surroundings;
+use super::way::{CONNECT_MAX, NoConnection, Way, dial};
 use super::{open, probe};
 use crate::iperf3::client::Action;
-use crate::iperf3::{Client, Cookie, Fault, Parameters, Results};
+use crate::iperf3::{Client, Cookie, Fault, Parameters, Results, Role};
 use crate::result::Latency;
 
 /// How long a busy server, or one between two tests, is asked again.
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Between two such attempts.
 const RETRY_EVERY: Duration = Duration::from_millis(50);
-/// Longest wait for a connection.
-pub(super) const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Longest wait for the server's next word while no data moves.
 const WORD_MAX: Duration = Duration::from_secs(30);
 /// Between two looks whether the last bytes of a given amount were acknowledged.
@@ -74,8 +73,10 @@ pub struct Options {
     pub zerocopy: Zerocopy,
     /// What receivers do.
     pub receive: Receive,
-    /// Time between samples.
+    /// Time between samples; zero: one sample, of the whole test.
     pub interval: Duration,
+    /// The way that its sockets take.
+    pub way: Way,
     /// Whether round trips are measured beside the test.
     pub probe: bool,
 }
@@ -99,19 +100,20 @@ pub fn run(
     stop: &AtomicBool,
     mut show: impl FnMut(Event<'_>),
 ) -> Result<LinkRun, LinkError> {
-    let addresses = resolve(&options.host, options.port)?;
+    let addresses = options.way.resolve(&options.host, options.port)?;
     let idle = match addresses.first() {
-        Some(first) if options.probe => probe::idle(first.ip()),
+        Some(first) if options.probe => probe::idle(first.ip(), &options.way),
         Some(_) | None => None,
     };
-    let deadline = Deadline::after(RETRY_MAX);
+    let retry_max = options.way.connect_max.unwrap_or(RETRY_MAX);
+    let deadline = Deadline::after(retry_max.min(RETRY_MAX));
     loop {
         let attempt =
-            Attempt::begin(options, &addresses).and_then(|attempt| attempt.drive(stop, &mut show));
+            Attempt::begin(options, &addresses, stop).and_then(|attempt| attempt.drive(&mut show));
         match attempt {
             Err(error) if is_passing(&error) && !deadline.has_passed() => {
                 if stop.load(Ordering::Relaxed) {
-                    return Err(error);
+                    return Err(LinkError::interrupted(&options.host));
                 }
                 std::thread::sleep(RETRY_EVERY);
             }
@@ -137,28 +139,9 @@ fn is_passing(error: &LinkError) -> bool {
     }
 }
 
-/// The addresses of a host, in the order in which they are tried.
-///
-/// # Errors
-/// When the name has none.
-pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, LinkError> {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = bare.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let found: Vec<SocketAddr> = (bare, port)
-        .to_socket_addrs()
-        .map_err(|error| LinkError::Usage(format!("{host} has no address: {error}")))?
-        .take(8)
-        .collect();
-    match found.is_empty() {
-        true => Err(LinkError::Usage(format!("{host} has no address"))),
-        false => Ok(found),
-    }
-}
-
 struct Attempt<'a> {
     options: &'a Options,
+    stop: &'a AtomicBool,
     control: Control,
     address: SocketAddr,
     cookie: Cookie,
@@ -174,42 +157,52 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    fn begin(options: &'a Options, addresses: &[SocketAddr]) -> Result<Self, LinkError> {
+    fn begin(
+        options: &'a Options,
+        addresses: &[SocketAddr],
+        stop: &'a AtomicBool,
+    ) -> Result<Self, LinkError> {
         let unreachable = |error| LinkError::Unreachable {
             host: options.host.clone(),
             port: options.port,
             error,
         };
+        let most = options.way.connect_max.unwrap_or(CONNECT_MAX);
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in addresses {
-            match TcpStream::connect_timeout(address, CONNECT_MAX) {
-                Ok(stream) => {
-                    let mut random = [0; 36];
-                    towline_base::rand::fill(&mut random)
-                        .map_err(|error| LinkError::system("randomness", error))?;
-                    let cookie = Cookie::from_random(random);
-                    let (core, hello) = Client::new(options.parameters.clone(), &cookie);
-                    let mut control = Control::new(stream).map_err(unreachable)?;
-                    // A server that is busy may be gone already; its word is read below.
-                    let _ = control.send(&hello);
-                    return Ok(Self {
-                        options,
-                        control,
-                        address: *address,
-                        cookie,
-                        core,
-                        session: None,
-                        started: Duration::ZERO,
-                        surroundings: Surroundings::default(),
-                        buffers: (0, 0),
-                        delivery: None,
-                        loaded: None,
-                        rtt_loaded: None,
-                        ended: None,
-                    });
+            let stream = match dial(&options.way, (*address, 0), most, stop, |_| Ok(())) {
+                Ok(stream) => stream,
+                Err(NoConnection::Refused(error)) => {
+                    last = error;
+                    continue;
                 }
-                Err(error) => last = error,
-            }
+                Err(NoConnection::Stopped) => return Err(LinkError::interrupted(&options.host)),
+                Err(NoConnection::Own(error)) => return Err(error),
+            };
+            let mut random = [0; 36];
+            towline_base::rand::fill(&mut random)
+                .map_err(|error| LinkError::system("randomness", error))?;
+            let cookie = Cookie::from_random(random);
+            let (core, hello) = Client::new(options.parameters.clone(), &cookie);
+            let mut control = Control::new(stream).map_err(unreachable)?;
+            // A server that is busy may be gone already; its word is read below.
+            let _ = control.send(&hello);
+            return Ok(Self {
+                options,
+                stop,
+                control,
+                address: *address,
+                cookie,
+                core,
+                session: None,
+                started: Duration::ZERO,
+                surroundings: Surroundings::default(),
+                buffers: (0, 0),
+                delivery: None,
+                loaded: None,
+                rtt_loaded: None,
+                ended: None,
+            });
         }
         Err(unreachable(last))
     }
@@ -222,17 +215,13 @@ impl<'a> Attempt<'a> {
     }
 
     /// From the first state to the results, or to the fault that ended it.
-    fn drive(
-        mut self,
-        stop: &AtomicBool,
-        show: &mut impl FnMut(Event<'_>),
-    ) -> Result<LinkRun, LinkError> {
+    fn drive(mut self, show: &mut impl FnMut(Event<'_>)) -> Result<LinkRun, LinkError> {
         let mut word = Deadline::after(WORD_MAX);
         let outcome = loop {
-            if stop.load(Ordering::Relaxed) {
-                let farewell = self.core.give_up(true);
-                let _ = self.control.send(&farewell);
-                break Err(Fault::Terminated);
+            if self.stop.load(Ordering::Relaxed) {
+                self.say_farewell(true);
+                let whose = Role::Client;
+                break Err(Fault::Interrupted { whose });
             }
             let advanced = {
                 let core = &mut self.core;
@@ -246,13 +235,16 @@ impl<'a> Attempt<'a> {
                 }
                 Ok(Some(action)) => {
                     word = Deadline::after(WORD_MAX);
-                    self.act(action, show)?;
+                    if let Err(error) = self.act(action, show) {
+                        self.say_farewell(self.stop.load(Ordering::Relaxed));
+                        self.control.close();
+                        return Err(error);
+                    }
                     continue;
                 }
                 Ok(None) => {}
                 Err(fault) => {
-                    let farewell = self.core.give_up(false);
-                    let _ = self.control.send(&farewell);
+                    self.say_farewell(false);
                     break Err(fault);
                 }
             }
@@ -270,7 +262,16 @@ impl<'a> Attempt<'a> {
                 break Err(self.core.ended());
             }
         };
+        if let Some(interval) = self.session.as_mut().and_then(Session::stop) {
+            show(Event::Interval(&interval));
+        }
         self.finish(outcome)
+    }
+
+    /// Tells the server that this end goes; one that is gone already does not hear it.
+    fn say_farewell(&mut self, stopped: bool) {
+        let farewell = self.core.give_up(stopped);
+        let _ = self.control.send(&farewell);
     }
 
     /// Waits for the next event, takes samples, and ends the data when it is time.
@@ -294,7 +295,7 @@ impl<'a> Attempt<'a> {
         );
         session.wake().clear();
         if let Some(interval) = session.tick() {
-            show(Event::Interval(interval));
+            show(Event::Interval(&interval));
         }
         let is_done = session.is_done();
         let amount = self.options.parameters.time_s == 0;
@@ -306,7 +307,7 @@ impl<'a> Attempt<'a> {
         }
         if is_done || session.is_deserted() {
             if let Some(interval) = session.stop() {
-                show(Event::Interval(interval));
+                show(Event::Interval(&interval));
             }
             let end = self.core.end();
             // A server that is gone is noticed by the next read.
@@ -341,7 +342,7 @@ impl<'a> Attempt<'a> {
             }
             Action::Run => {
                 if self.options.probe {
-                    self.loaded = probe::Loaded::begin(self.address.ip());
+                    self.loaded = probe::Loaded::begin(self.address.ip(), &self.options.way);
                 }
                 match &mut self.session {
                     Some(session) => session.run(),
@@ -366,6 +367,8 @@ impl<'a> Attempt<'a> {
             address: self.address,
             cookie: &self.cookie,
             host: &self.options.host,
+            way: &self.options.way,
+            stop: self.stop,
         };
         (0..parameters.streams())
             .map(|index| opener.open(index))
@@ -422,8 +425,9 @@ impl<'a> Attempt<'a> {
         };
         let Some((ended, view)) = self.ended.take() else {
             // Nothing was measured: the fault is the outcome.
-            let fault = fault.unwrap_or(Fault::GaveUp);
-            return Err(self.protocol(fault));
+            let error = self.protocol(fault.unwrap_or(Fault::GaveUp));
+            self.control.close();
+            return Err(error);
         };
         let frame = summary::Frame {
             started: self.started,

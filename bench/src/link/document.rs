@@ -13,6 +13,9 @@ use super::text::loss;
 use crate::iperf3::{Direction, StreamResult, Transport};
 use crate::result::Report;
 
+/// What stands where the C program has its version.
+const VERSION: &str = concat!("towline ", env!("CARGO_PKG_VERSION"));
+
 /// The whole document.
 #[must_use]
 pub fn whole(run: &LinkRun, report: &Report) -> Value {
@@ -81,6 +84,30 @@ pub fn closing_events(run: &LinkRun, report: &Report) -> Vec<Value> {
     events
 }
 
+/// The document of a test that could not be made: what the C program prints then, and why.
+#[must_use]
+pub fn failure(why: &str) -> Value {
+    json!({
+        "start": {
+            "connected": [],
+            "version": VERSION,
+            "system_info": system_info(),
+        },
+        "intervals": [],
+        "end": {},
+        "error": why,
+    })
+}
+
+/// The same as lines of `--json-stream`.
+#[must_use]
+pub fn failure_events(why: &str) -> [Value; 2] {
+    [
+        json!({"event": "error", "data": why}),
+        json!({"event": "end", "data": {}}),
+    ]
+}
+
 /// The `start` object.
 #[must_use]
 pub fn start(run: &LinkRun) -> Value {
@@ -93,7 +120,7 @@ pub fn start(run: &LinkRun) -> Value {
     let seconds = run.started.as_secs();
     let mut object = json!({
         "connected": connected,
-        "version": concat!("towline ", env!("CARGO_PKG_VERSION")),
+        "version": VERSION,
         "system_info": system_info(),
         "timestamp": {
             "time": httpdate::fmt_http_date(UNIX_EPOCH + run.started),

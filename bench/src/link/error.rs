@@ -4,7 +4,7 @@
 
 use std::io;
 
-use crate::iperf3::Fault;
+use crate::iperf3::{Fault, Role};
 
 /// A measurement that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,17 @@ pub enum LinkError {
 }
 
 impl LinkError {
+    /// The user stopped the test before anything was measured.
+    #[must_use]
+    pub fn interrupted(peer: &str) -> Self {
+        Self::Protocol {
+            peer: peer.to_owned(),
+            fault: Fault::Interrupted {
+                whose: Role::Client,
+            },
+        }
+    }
+
     /// A refusal of the system.
     pub fn system(what: impl Into<String>, error: impl Into<io::Error>) -> Self {
         Self::System {

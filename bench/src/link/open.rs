@@ -3,9 +3,10 @@
 //! Invariant: a stream is complete (its cookie sent, or its greeting answered) before the next one
 //! begins, because their order is their identity.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
@@ -14,11 +15,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use towline_io::tcp_info;
 use towline_io::zero_copy::ZeroCopySender;
 
-use super::client::{CONNECT_MAX, Zerocopy};
+use super::client::Zerocopy;
 use super::control::{Deadline, wait};
 use super::error::LinkError;
 use super::flow::{Flow, Socket};
 use super::tcp::{Source, memory_file};
+use super::way::{CONNECT_MAX, NoConnection, Way, dial};
 use crate::iperf3::datagram::{HELLO, WELCOME, WELCOME_OLD};
 use crate::iperf3::{Cookie, Parameters, Transport, stream_id};
 
@@ -35,14 +37,16 @@ pub(super) struct Opener<'a> {
     pub(super) address: SocketAddr,
     pub(super) cookie: &'a Cookie,
     pub(super) host: &'a str,
+    pub(super) way: &'a Way,
+    pub(super) stop: &'a AtomicBool,
 }
 
 impl Opener<'_> {
     /// Stream `index` in the order of creation.
     pub(super) fn open(&self, index: usize) -> Result<Flow, LinkError> {
         let socket = match self.parameters.transport {
-            Transport::Tcp => Socket::Tcp(self.tcp()?),
-            Transport::Udp => Socket::Udp(self.udp()?),
+            Transport::Tcp => Socket::Tcp(self.tcp(self.way.port_of(index)?)?),
+            Transport::Udp => Socket::Udp(self.udp(self.way.port_of(index)?)?),
         };
         let sends = self.parameters.client_sends(index);
         Flow::new(stream_id(index), sends, socket)
@@ -53,17 +57,15 @@ impl Opener<'_> {
         LinkError::system(format!("a data stream to {}", self.address), error)
     }
 
-    fn tcp(&self) -> Result<TcpStream, LinkError> {
-        let family = match self.address {
-            SocketAddr::V4(_) => AddressFamily::INET,
-            SocketAddr::V6(_) => AddressFamily::INET6,
+    fn tcp(&self, port: u16) -> Result<TcpStream, LinkError> {
+        let place = (self.address, port);
+        let prepare = |socket: &_| before_connecting(socket, self.parameters);
+        let stream = match dial(self.way, place, CONNECT_MAX, self.stop, prepare) {
+            Ok(stream) => stream,
+            Err(NoConnection::Refused(error)) => return Err(self.failed(error)),
+            Err(NoConnection::Stopped) => return Err(self.stopped()),
+            Err(NoConnection::Own(error)) => return Err(error),
         };
-        let flags = SocketFlags::CLOEXEC;
-        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)
-            .map_err(|error| self.failed(error))?;
-        before_connecting(&socket, self.parameters)?;
-        connect(&socket, self.address).map_err(|error| self.failed(error))?;
-        let stream = TcpStream::from(socket);
         use std::io::Write;
         (&stream)
             .write_all(self.cookie.as_bytes())
@@ -71,12 +73,20 @@ impl Opener<'_> {
         Ok(stream)
     }
 
-    fn udp(&self) -> Result<UdpSocket, LinkError> {
-        let any: IpAddr = match self.address {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    fn stopped(&self) -> LinkError {
+        LinkError::interrupted(self.host)
+    }
+
+    fn udp(&self, port: u16) -> Result<UdpSocket, LinkError> {
+        let family = match self.address {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
         };
-        let socket = UdpSocket::bind((any, 0)).map_err(|error| self.failed(error))?;
+        let flags = SocketFlags::CLOEXEC;
+        let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)
+            .map_err(|error| self.failed(error))?;
+        self.way.bind(&socket, self.address, port)?;
+        let socket = UdpSocket::from(socket);
         set_datagram_options(&socket, self.parameters)?;
         socket
             .connect(self.address)
@@ -90,6 +100,9 @@ impl Opener<'_> {
         let mut overtaken = 0;
         let mut buffer = vec![0; 65_536];
         while !deadline.has_passed() {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(self.stopped());
+            }
             let _lost_or_refused = socket.send(&HELLO);
             let again = Deadline::after(HELLO_EVERY);
             while !again.has_passed() && overtaken <= OVERTAKING_MAX {
@@ -177,24 +190,6 @@ fn set_any_options(socket: &impl AsFd, parameters: &Parameters) -> Result<(), Li
             .map_err(|error| LinkError::system("the type of service", error))?;
     }
     Ok(())
-}
-
-/// Connects with a limit: the socket blocks before and after.
-fn connect(socket: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
-    rustix::io::ioctl_fionbio(socket, true)?;
-    match rustix::net::connect(socket, &address) {
-        Ok(()) => {}
-        Err(Errno::INPROGRESS) => {
-            let mut wanted = [PollFd::new(socket, PollFlags::OUT)];
-            wait(&mut wanted, CONNECT_MAX);
-            if wanted.iter().all(|one| one.revents().is_empty()) {
-                return Err(Errno::TIMEDOUT);
-            }
-            sockopt::socket_error(socket)??;
-        }
-        Err(error) => return Err(error),
-    }
-    rustix::io::ioctl_fionbio(socket, false)
 }
 
 /// What senders take their bytes from: random, so that links that compress gain nothing.

@@ -19,6 +19,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use towline_base::clock;
 
 use super::control::wait;
+use super::way::Way;
 use crate::result::Latency;
 use crate::result::latency::Recorder;
 
@@ -46,9 +47,9 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// A prober towards this address; `None` where the system allows none.
+    /// A prober towards this address, on this way; `None` where the system allows none.
     #[must_use]
-    pub fn open(peer: IpAddr) -> Option<Self> {
+    pub fn open(peer: IpAddr, way: &Way) -> Option<Self> {
         let (family, protocol) = match peer {
             IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP),
             IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6),
@@ -59,7 +60,9 @@ impl Prober {
             Ok(socket) => (socket, false),
             Err(_) => (open(SocketType::RAW).ok()?, true),
         };
-        rustix::net::connect(&socket, &SocketAddr::new(peer, 0)).ok()?;
+        let peer = SocketAddr::new(peer, 0);
+        way.bind(&socket, peer, 0).ok()?;
+        rustix::net::connect(&socket, &peer).ok()?;
         let bits = towline_base::rand::bits().ok()?;
         Some(Self {
             socket,
@@ -144,8 +147,8 @@ fn checksum(bytes: &[u8]) -> u16 {
 
 /// Round trips of the idle path, in half a second.
 #[must_use]
-pub fn idle(peer: IpAddr) -> Option<Latency> {
-    let mut prober = Prober::open(peer)?;
+pub fn idle(peer: IpAddr, way: &Way) -> Option<Latency> {
+    let mut prober = Prober::open(peer, way)?;
     let mut recorder = Recorder::default();
     let mut missing = 0;
     for _ in 0..IDLE_COUNT {
@@ -174,8 +177,8 @@ pub struct Loaded {
 impl Loaded {
     /// Begins; `None` where no echoes may be sent or no thread is to be had.
     #[must_use]
-    pub fn begin(peer: IpAddr) -> Option<Self> {
-        let mut prober = Prober::open(peer)?;
+    pub fn begin(peer: IpAddr, way: &Way) -> Option<Self> {
+        let mut prober = Prober::open(peer, way)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let work = move || {
@@ -223,7 +226,7 @@ mod tests {
     #[test]
     fn loopback_answers_where_echoes_are_allowed() {
         for peer in ["127.0.0.1", "::1"] {
-            let Some(mut prober) = Prober::open(peer.parse().unwrap()) else {
+            let Some(mut prober) = Prober::open(peer.parse().unwrap(), &Way::default()) else {
                 continue;
             };
             let time = prober.echo(Duration::from_secs(2));

@@ -56,7 +56,7 @@ pub struct Manner {
     pub source: Source,
     /// Whether this end decides the end (the client).
     pub decides: bool,
-    /// Time between samples.
+    /// Time between samples; zero: one sample, of the whole.
     pub interval: Duration,
 }
 
@@ -207,10 +207,13 @@ impl Session {
     /// Time until [`Session::tick`] or [`Session::is_done`] has something new to say.
     #[must_use]
     pub fn next_event(&self) -> Duration {
-        let interval = self
-            .manner
-            .interval
-            .saturating_sub(self.interval_begun.elapsed());
+        let interval = match self.manner.interval.is_zero() {
+            true => Duration::MAX,
+            false => self
+                .manner
+                .interval
+                .saturating_sub(self.interval_begun.elapsed()),
+        };
         let elapsed = self.begun.elapsed();
         let phase_end = match self.counting {
             false => Duration::from_secs(self.parameters.omit_s.into()),
@@ -226,24 +229,18 @@ impl Session {
     }
 
     /// Ends the omitted time and intervals that are due. A finished interval comes back.
-    pub fn tick(&mut self) -> Option<&Interval> {
+    pub fn tick(&mut self) -> Option<Interval> {
         let omit = Duration::from_secs(self.parameters.omit_s.into());
         if !self.counting && self.begun.elapsed() >= omit {
-            let fresh = self.interval_begun.elapsed() > self.manner.interval / 10;
-            if fresh {
-                self.end_interval();
-            }
+            let last = self.end_last_interval();
             self.begin_counting();
-            return fresh.then(|| self.intervals.last()).flatten();
+            return last;
         }
-        let is_due = self.interval_begun.elapsed() >= self.manner.interval;
+        let is_due = !self.manner.interval.is_zero()
+            && self.interval_begun.elapsed() >= self.manner.interval;
         // The last interval of a test is ended by its stop.
         let at_end = self.counting && self.parameters.time_s > 0 && self.is_done();
-        if is_due && !at_end {
-            self.end_interval();
-            return self.intervals.last();
-        }
-        None
+        (is_due && !at_end).then(|| self.end_interval())
     }
 
     /// Whether the client's end condition holds.
@@ -353,7 +350,15 @@ impl Session {
         }
     }
 
-    fn end_interval(&mut self) {
+    /// Ends a part of an interval with its true length; nothing where it is short and empty, as the
+    /// C program has it.
+    fn end_last_interval(&mut self) -> Option<Interval> {
+        let before: u64 = self.last.iter().map(|mark| mark.bytes).sum();
+        let is_long = self.interval_begun.elapsed() > self.manner.interval / 10;
+        (is_long || self.bytes() > before).then(|| self.end_interval())
+    }
+
+    fn end_interval(&mut self) -> Interval {
         let now = clock::now();
         let zero = self.counted_since();
         let marks = self.marks();
@@ -374,30 +379,28 @@ impl Session {
             busiest_core: busiest.map(|core| (core.core, core.busy)),
         };
         if self.intervals.len() < INTERVALS_MAX {
-            self.intervals.push(interval);
+            self.intervals.push(interval.clone());
         }
         self.last = marks;
         self.last_look = look;
         self.interval_begun = now;
+        interval
     }
 
     /// The end: senders stop, receivers go on taking without counting. The clock stops here.
-    /// The last interval comes back, unless it is too short to mean anything.
-    pub fn stop(&mut self) -> Option<&Interval> {
+    /// The last interval comes back, unless it is short and empty.
+    pub fn stop(&mut self) -> Option<Interval> {
         if self.ended.is_some() {
             return None;
         }
         self.shared.phase.store(DRAINING, Ordering::Relaxed);
         let seconds = self.counted_since().elapsed().as_secs_f64();
-        let shown = self.interval_begun.elapsed() > self.manner.interval / 10;
-        if shown {
-            self.end_interval();
-        }
+        let last = self.end_last_interval();
         let look = Look::now();
         let process = look.process_since(&self.base_look);
         let cores = look.cores_since(&self.base_look);
         self.ended = Some((seconds, process, cores));
-        shown.then(|| self.intervals.last()).flatten()
+        last
     }
 
     /// Shuts every stream down and waits for its thread.

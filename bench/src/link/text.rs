@@ -31,6 +31,7 @@ pub fn asked(parameters: &Parameters) -> String {
         Direction::Both => "both send",
     };
     let amount = match (parameters.bytes, parameters.blocks) {
+        (0, 0) if parameters.time_s == 0 => "until it is interrupted".to_owned(),
         (0, 0) => format!("{} s", parameters.time_s),
         (0, blocks) => format!("{blocks} blocks"),
         (bytes, _) => size(bytes),

@@ -52,6 +52,14 @@ pub(crate) fn seconds(text: &str) -> Result<std::time::Duration, String> {
     }
 }
 
+/// Seconds between samples, with a fraction; 0 is none between.
+pub(crate) fn interval(text: &str) -> Result<std::time::Duration, String> {
+    match text.parse() {
+        Ok(0.0) => Ok(std::time::Duration::ZERO),
+        _ => seconds(text).map_err(|why| format!("{why}, or 0")),
+    }
+}
+
 fn parse(text: &str, step: f64) -> Option<u64> {
     let text = text.trim();
     let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
@@ -86,5 +94,7 @@ mod tests {
         }
         assert!(rate_and_burst("1M/1001").is_err());
         assert!(seconds("0").is_err() && seconds("0.5").is_ok());
+        assert!(interval("0").is_ok_and(|length| length.is_zero()));
+        assert!(interval("0.05").is_err() && interval("-1").is_err());
     }
 }

@@ -61,6 +61,13 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "write a share such as 5%".to_owned())
 }
 
+impl Options {
+    /// How results are told.
+    pub(super) fn form(&self) -> Form {
+        self.form.form()
+    }
+}
+
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let form = options.form.form();
     options.form.check()?;

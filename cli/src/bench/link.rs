@@ -3,26 +3,30 @@
 //! The other end is `towline bench serve`, a node, or any `iperf3 -s`; the options that both have
 //! carry the names of `iperf3`.
 
+mod asked;
+mod dscp;
+mod sink;
+mod way;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::Value;
-use towline_bench::iperf3::parameters::{
-    BLOCK_BYTES_DEFAULT, DATAGRAM_BYTES_DEFAULT, UDP_RATE_DEFAULT,
-};
-use towline_bench::iperf3::{Direction, Parameters, Transport};
-use towline_bench::link::client::{Event, Zerocopy};
-use towline_bench::link::session::Receive;
-use towline_bench::link::{LinkRun, document, report, text};
+use towline_bench::link::client::Event;
+use towline_bench::link::{LinkError, LinkRun, document, report, text};
 use towline_bench::result::{Kind, Report};
 use towline_bench::{csv, link::client};
 
 use super::outcome::{Form, OutcomeOptions, code_of, event as event_line};
-use super::{amount, stopping};
+use super::stopping;
 use crate::failure::Failure;
 use crate::output;
+use sink::Sink;
+
+pub(crate) use asked::{ReceiveName, TestOptions};
+pub(super) use sink::failure_in;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -33,9 +37,20 @@ Examples:
   towline bench link 10.0.0.2 --target link=9.4Gbps,rtt=0.5ms
   towline bench link 10.0.0.2 --json | jq .end.sum_received.bits_per_second
 
+  towline bench link 10.0.0.2 -t 0 -i 10          until Ctrl-C, a line every 10 s
+  towline bench link 10.0.0.2 -n 1G -i 0          1 GiB, only the sum
+  towline bench link gpu-7 -4 -B 10.0.0.1%eth1    over IPv4, from that address and device
+  towline bench link gpu-7 --bind-dev eth1 --cport 6000 --connect-timeout 500
+  towline bench link 10.0.0.2 --dscp af41         marked for a class of traffic
+  towline bench link 10.0.0.2 --json --logfile link.json
+
 The other end: 'towline bench serve' or 'iperf3 -s' there, or a node with [bench] iperf3 = true.
 
-Exit codes: 0 done and every goal met, 1 a goal missed, 2 could not run.";
+Ctrl-C (and SIGTERM) ends the test: what was measured is shown, the other end is told; a second
+one ends the program at once. A failure with --json is a document with 'error', as 'iperf3 -J'.
+
+Exit codes: 0 done and every goal met, 1 a goal missed, 2 could not run or not to its end,
+130 interrupted, 64 wrong usage.";
 
 /// Options of `link`.
 #[derive(Args, Debug)]
@@ -44,225 +59,33 @@ pub(crate) struct Options {
     pub(super) test: TestOptions,
     #[command(flatten)]
     outcome: OutcomeOptions,
+    /// Write to the end of this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    logfile: Option<PathBuf>,
 }
 
-/// What a test is made of.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct TestOptions {
-    /// The other end: a name or an address.
-    #[arg(value_name = "HOST")]
-    pub(super) host: Option<String>,
-    /// Its port.
-    #[arg(long, short, value_name = "N", default_value_t = towline_bench::iperf3::PORT)]
-    pub(super) port: u16,
-    /// Seconds that count.
-    #[arg(long, short = 't', value_name = "S", default_value_t = 10)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    time: u32,
-    /// Bytes to move instead of a time: 5M, 1G.
-    #[arg(long = "bytes", short = 'n', value_name = "SIZE", value_parser = amount::size)]
-    #[arg(conflicts_with_all = ["blocks", "time"])]
-    bytes: Option<u64>,
-    /// Blocks to move instead of a time.
-    #[arg(long = "blockcount", short = 'k', value_name = "N", value_parser = amount::size)]
-    #[arg(conflicts_with = "time")]
-    blocks: Option<u64>,
-    /// Seconds at the start that do not count.
-    #[arg(long, short = 'O', value_name = "S", default_value_t = 0)]
-    #[arg(value_parser = clap::value_parser!(u32).range(0..=600))]
-    omit: u32,
-    /// Streams at the same time.
-    #[arg(long, short = 'P', value_name = "N", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=128))]
-    parallel: u32,
-    /// The other end sends.
-    #[arg(long, short = 'R', conflicts_with = "bidir")]
-    reverse: bool,
-    /// Both ends send.
-    #[arg(long)]
-    bidir: bool,
-    /// Datagrams instead of TCP.
-    #[arg(long, short)]
-    udp: bool,
-    /// Bits per second of each stream, with a burst if wanted: 20M, 1G/10; 0 is no limit [default:
-    /// no limit for TCP, 1M for UDP]
-    #[arg(long, short, value_name = "RATE", value_parser = amount::rate_and_burst)]
-    bitrate: Option<(u64, u32)>,
-    /// Bytes per block or datagram [default: 128K for TCP, 1460 for UDP]
-    #[arg(long, short, value_name = "SIZE", value_parser = amount::size)]
-    len: Option<u64>,
-    /// How the sender here avoids copies.
-    #[arg(long, short = 'Z', value_enum, default_value_t)]
-    #[arg(num_args = 0..=1, default_missing_value = "sendfile")]
-    zerocopy: ZerocopyName,
-    /// What to do with what is received: 'copy' it into memory as iperf3 does, or 'discard' it.
-    #[arg(long, value_enum, default_value_t)]
-    receive: ReceiveName,
-    /// Socket buffers in bytes; ends the system's own tuning of them.
-    #[arg(long, short, value_name = "SIZE", value_parser = amount::size)]
-    window: Option<u64>,
-    /// Largest segment in bytes.
-    #[arg(long = "set-mss", short = 'M', value_name = "N")]
-    #[arg(value_parser = clap::value_parser!(u32).range(88..=32_767))]
-    segment: Option<u32>,
-    /// Congestion control of both ends.
-    #[arg(long, short = 'C', value_name = "NAME")]
-    congestion: Option<String>,
-    /// Send at once what is small (TCP_NODELAY).
-    #[arg(long, short = 'N')]
-    no_delay: bool,
-    /// Type of service octet.
-    #[arg(long, short = 'S', value_name = "N", default_value_t = 0)]
-    tos: u8,
-    /// 64-bit sequence numbers in datagrams.
-    #[arg(long)]
-    udp_counters_64bit: bool,
-    /// Never cut datagrams on the way.
-    #[arg(long)]
-    dont_fragment: bool,
-    /// A pattern instead of random bytes.
-    #[arg(long)]
-    repeating_payload: bool,
-    /// Show the server's own report too.
-    #[arg(long)]
-    get_server_output: bool,
-    /// A title for reports.
-    #[arg(long, short = 'T', value_name = "TEXT")]
-    title: Option<String>,
-    /// Measure no round trips beside the test (ICMP echoes).
-    #[arg(long)]
-    no_probe: bool,
-    /// Seconds between samples.
-    #[arg(long, short, value_name = "S", default_value = "1", value_parser = amount::seconds)]
-    interval: Duration,
-}
-
-/// How senders avoid copies.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(crate) enum ZerocopyName {
-    /// Copy from memory.
-    #[default]
-    Off,
-    /// From the page cache, without a copy.
-    Sendfile,
-    /// From memory through io_uring; without a copy where card and driver can.
-    SendZc,
-}
-
-/// What receivers do.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(crate) enum ReceiveName {
-    /// The kernel throws it away.
-    #[default]
-    Discard,
-    /// Into memory.
-    Copy,
-}
-
-impl From<ReceiveName> for Receive {
-    fn from(name: ReceiveName) -> Self {
-        match name {
-            ReceiveName::Discard => Self::Discard,
-            ReceiveName::Copy => Self::Copy,
-        }
-    }
-}
-
-impl TestOptions {
-    fn check_zerocopy(&self) -> Result<(), Failure> {
-        match self.udp && !matches!(self.zerocopy, ZerocopyName::Off) {
-            true => Err(Failure::usage(
-                "--zerocopy is for TCP: leave it out, or leave out -u",
-            )),
-            false => Ok(()),
-        }
-    }
-
-    fn window(&self) -> Result<u32, Failure> {
-        let bytes = u32::try_from(self.window.unwrap_or(0)).ok();
-        let bytes = bytes.filter(|bytes| *bytes <= 512 << 20);
-        bytes.ok_or_else(|| Failure::usage("--window: write at most 512M"))
-    }
-
-    /// The test in the words of the library.
-    pub(super) fn build(&self) -> Result<client::Options, Failure> {
-        let transport = match self.udp {
-            true => Transport::Udp,
-            false => Transport::Tcp,
-        };
-        let (len, range) = match transport {
-            Transport::Tcp => (BLOCK_BYTES_DEFAULT, 1..=1 << 20),
-            Transport::Udp => (DATAGRAM_BYTES_DEFAULT, 16..=65_507),
-        };
-        let len = self.len.unwrap_or(len.into());
-        let fits = u32::try_from(len).ok().filter(|len| range.contains(len));
-        let len = fits.ok_or_else(|| {
-            let (least, most) = (range.start(), range.end());
-            Failure::usage(format!("--len {len}: write {least} to {most} bytes"))
-        })?;
-        self.check_zerocopy()?;
-        let default_rate = match transport {
-            Transport::Tcp => 0,
-            Transport::Udp => UDP_RATE_DEFAULT,
-        };
-        let (bandwidth, burst) = self.bitrate.unwrap_or((default_rate, 0));
-        let amount = self.bytes.is_some() || self.blocks.is_some();
-        let parameters = Parameters {
-            transport,
-            direction: match (self.reverse, self.bidir) {
-                (true, _) => Direction::Reverse,
-                (false, true) => Direction::Both,
-                (false, false) => Direction::Forward,
-            },
-            omit_s: self.omit,
-            time_s: if amount { 0 } else { self.time },
-            bytes: self.bytes.unwrap_or(0),
-            blocks: self.blocks.unwrap_or(0),
-            parallel: self.parallel,
-            len,
-            bandwidth,
-            burst,
-            segment_bytes: self.segment.unwrap_or(0),
-            nodelay: self.no_delay,
-            window: self.window()?,
-            tos: self.tos.into(),
-            congestion: self.congestion.clone(),
-            counters_64bit: self.udp_counters_64bit,
-            repeating_payload: self.repeating_payload,
-            zerocopy: !matches!(self.zerocopy, ZerocopyName::Off),
-            dont_fragment: self.dont_fragment,
-            get_server_output: self.get_server_output,
-            title: self.title.clone(),
-            extra_data: None,
-            client_version: Some(concat!("towline ", env!("CARGO_PKG_VERSION")).to_owned()),
-        };
-        Ok(client::Options {
-            host: self
-                .host
-                .clone()
-                .ok_or_else(|| Failure::usage("name the HOST to measure to, such as 10.0.0.2"))?,
-            port: self.port,
-            parameters,
-            zerocopy: match self.zerocopy {
-                ZerocopyName::Off => Zerocopy::Off,
-                ZerocopyName::Sendfile => Zerocopy::Sendfile,
-                ZerocopyName::SendZc => Zerocopy::SendZc,
-            },
-            receive: self.receive.into(),
-            interval: self.interval,
-            probe: !self.no_probe,
-        })
+impl Options {
+    /// How results are told.
+    pub(super) fn form(&self) -> Form {
+        self.outcome.form()
     }
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let form = options.form();
+    let sink = Sink::open(options.logfile.as_deref())
+        .inspect_err(|failure| Sink::default().tell(form, failure))?;
+    run_and_tell(options, &sink).inspect_err(|failure| sink.tell(form, failure))
+}
+
+fn run_and_tell(options: &Options, sink: &Sink) -> Result<ExitCode, Failure> {
     let test = options.test.build()?;
     let outcome = options.outcome.check(Kind::Link)?;
     let stop = stopping::flag()?;
     let form = outcome.form();
     if form == Form::Text {
         let asked = text::asked(&test.parameters);
-        output::print(&format!("{} port {}: {asked}\n", test.host, test.port))?;
+        sink.print(&format!("{} port {}: {asked}\n", test.host, test.port))?;
     }
     let mut failed = None;
     let mut beginning = None;
@@ -270,14 +93,16 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         if let Event::Connected(run) = event {
             beginning = Some(run.clone());
         }
-        if let Err(failure) = show(form, &event, beginning.as_ref()) {
+        if let Err(failure) = show(sink, form, &event, beginning.as_ref()) {
             failed = Some(failure);
             stop.store(true, Ordering::Relaxed);
         }
-    })?;
+    });
     if let Some(failure) = failed {
         return Err(failure);
     }
+    let is_stopped = stop.load(Ordering::Relaxed);
+    let run = run.map_err(|error| interrupted_or(is_stopped, error))?;
     let mut report = report::of(&run);
     outcome.judge(&mut report)?;
     let text = match form {
@@ -289,9 +114,16 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         }
         Form::Csv => csv::of(&report),
     };
-    output::print(&text)?;
-    Ok(match run.fault {
-        Some(_) => ExitCode::from(super::COULD_NOT_RUN),
+    sink.print(&text)?;
+    Ok(match &run.fault {
+        Some(fault) => {
+            // The document of '--json' has it, too; a table may be far up by now.
+            output::complain(&format!("{}: {fault}", run.host));
+            ExitCode::from(match is_stopped {
+                true => super::INTERRUPTED,
+                false => super::COULD_NOT_RUN,
+            })
+        }
         None => code_of(&report),
     })
 }
@@ -299,24 +131,40 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
 impl TestOptions {
     /// Measures without a word; a test that ended early is an error.
     pub(super) fn measure(&self, stop: &AtomicBool) -> Result<Report, Failure> {
-        let run = client::run(&self.build()?, stop, |_| {})?;
+        let run = client::run(&self.build()?, stop, |_| {});
+        let is_stopped = stop.load(Ordering::Relaxed);
+        let run = run.map_err(|error| interrupted_or(is_stopped, error))?;
         match &run.fault {
+            Some(fault) if is_stopped => Err(Failure::Interrupted(fault.clone())),
             Some(fault) => Err(Failure::Measurement(format!("it ended early: {fault}"))),
             None => Ok(report::of(&run)),
         }
     }
 }
 
-fn show(form: Form, event: &Event<'_>, beginning: Option<&LinkRun>) -> Result<(), Failure> {
-    let line = |name: &str, data: Value| output::print(&event_line(name, &data));
+/// What ended a test before it began: the user, or something else.
+fn interrupted_or(is_stopped: bool, error: LinkError) -> Failure {
+    match is_stopped {
+        true => Failure::Interrupted(error.to_string()),
+        false => error.into(),
+    }
+}
+
+fn show(
+    sink: &Sink,
+    form: Form,
+    event: &Event<'_>,
+    beginning: Option<&LinkRun>,
+) -> Result<(), Failure> {
+    let line = |name: &str, data: Value| sink.print(&event_line(name, &data));
     match (form, event) {
         (Form::JsonStream, Event::Connected(run)) => line("start", document::start(run)),
         (Form::JsonStream, Event::Interval(interval)) => match beginning {
             Some(run) => line("interval", document::interval(run, interval)),
             None => Ok(()),
         },
-        (Form::Text, Event::Connected(_)) => output::print(text::HEAD),
-        (Form::Text, Event::Interval(interval)) => output::print(&text::interval(interval)),
+        (Form::Text, Event::Connected(_)) => sink.print(text::HEAD),
+        (Form::Text, Event::Interval(interval)) => sink.print(&text::interval(interval)),
         _ => Ok(()),
     }
 }

@@ -30,6 +30,12 @@ pub(crate) struct Options<W: Args> {
     outcome: OutcomeOptions,
 }
 
+impl<W: Args> Options<W> {
+    pub(super) fn form(&self) -> Form {
+        self.outcome.form()
+    }
+}
+
 pub(super) fn run<W: Args + Measure>(options: &Options<W>) -> Result<ExitCode, Failure> {
     let outcome = options.outcome.check(W::KIND)?;
     let stop = stopping::flag()?;

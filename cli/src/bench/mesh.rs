@@ -17,8 +17,8 @@ use serde_json::json;
 use towline_bench::html;
 use towline_bench::iperf3::{Direction, Parameters};
 use towline_bench::link::client::{self, Zerocopy};
-use towline_bench::link::report;
 use towline_bench::link::session::Receive;
+use towline_bench::link::{Way, report};
 use towline_bench::mesh::{self, Link, Matrix, Row};
 use towline_bench::result::Unit;
 
@@ -71,6 +71,13 @@ pub(crate) struct Options {
     merge: Vec<PathBuf>,
     #[command(flatten)]
     form: FormOptions,
+}
+
+impl Options {
+    /// How results are told.
+    pub(super) fn form(&self) -> Form {
+        self.form.form()
+    }
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
@@ -177,6 +184,7 @@ fn test(options: &Options, host: &str, direction: Direction) -> client::Options 
         zerocopy: Zerocopy::Off,
         receive: Receive::Discard,
         interval: std::time::Duration::from_secs(1),
+        way: Way::default(),
         probe: direction == Direction::Forward,
     }
 }

@@ -96,6 +96,10 @@ pub(crate) struct Outcome<'a> {
 }
 
 impl OutcomeOptions {
+    pub(super) fn form(&self) -> Form {
+        self.form.form()
+    }
+
     pub(super) fn check(&self, kind: Kind) -> Result<Outcome<'_>, Failure> {
         self.form.check()?;
         Ok(Outcome {
@@ -136,6 +140,15 @@ pub(super) fn code_of(report: &Report) -> ExitCode {
     match report.misses_a_target() {
         true => ExitCode::from(super::TARGET_MISSED),
         false => ExitCode::SUCCESS,
+    }
+}
+
+/// A failure for programs that read this form; empty where only standard error tells it.
+pub(super) fn failure_in(form: Form, text: &str) -> String {
+    match form {
+        Form::Json => format!("{:#}\n", json!({ "error": text })),
+        Form::JsonStream => event("error", &json!(text)),
+        Form::Text | Form::Csv => String::new(),
     }
 }
 

@@ -45,6 +45,13 @@ pub(crate) struct Options {
     words: Vec<String>,
 }
 
+impl Options {
+    /// How results are told.
+    pub(super) fn form(&self) -> Form {
+        self.form.form()
+    }
+}
+
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let form = options.form.form();
     options.form.check()?;

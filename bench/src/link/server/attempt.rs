@@ -17,7 +17,7 @@ use super::streams::{Streams, datagram_address};
 use super::{Config, Event};
 use crate::iperf3::server::{Action, error_frame};
 use crate::iperf3::state::State;
-use crate::iperf3::{Code, Cookie, Fault, Parameters, Results, Server as Core};
+use crate::iperf3::{Code, Cookie, Fault, Parameters, Results, Role, Server as Core};
 use crate::link::client::Zerocopy;
 use crate::link::control::{Arrival, Control, Deadline};
 use crate::link::error::LinkError;
@@ -124,6 +124,11 @@ impl<'a> Attempt<'a> {
             let _ = thread.join();
             return Ok(Outcome::Echoed);
         }
+        if let Stage::Running(session) = &mut self.stage
+            && let Some(interval) = session.stop()
+        {
+            show(Event::Interval(&interval));
+        }
         self.end_session();
         desk.let_go(self.control.into_stream());
         let Some((ended, view)) = self.ended else {
@@ -179,7 +184,8 @@ impl<'a> Attempt<'a> {
                 Err(fault) => return Ok(Some(fault)),
             }
             if stop.load(Ordering::Relaxed) {
-                return Ok(Some(Fault::Terminated));
+                let whose = Role::Server;
+                return Ok(Some(Fault::Interrupted { whose }));
             }
             if let Some(fault) = self.overdue() {
                 return Ok(fault);
@@ -278,7 +284,7 @@ impl<'a> Attempt<'a> {
             Stage::Running(session) => {
                 session.wake().clear();
                 if let Some(interval) = session.tick() {
-                    show(Event::Interval(interval));
+                    show(Event::Interval(&interval));
                 }
                 let bytes = session.bytes();
                 if bytes != self.silence.0 {
@@ -356,7 +362,7 @@ impl<'a> Attempt<'a> {
                 if let Stage::Running(session) = &mut self.stage {
                     session.settle();
                     if let Some(interval) = session.stop() {
-                        show(Event::Interval(interval));
+                        show(Event::Interval(&interval));
                     }
                 }
                 self.end_session();
