@@ -22,6 +22,9 @@ pub(crate) enum Failure {
     /// The node does not answer.
     #[error("{0}")]
     Unreachable(String),
+    /// Nothing failed: the help of a verb inside of another was asked for.
+    #[error("{0}")]
+    Help(String),
     /// Whoever started it wants it to end.
     #[error("{0}")]
     Interrupted(String),
@@ -75,6 +78,7 @@ impl Failure {
             Self::Storage(_) => 74,
             Self::Temporary(_) => 75,
             Self::Internal(_) => 70,
+            Self::Help(_) => 0,
             Self::Interrupted(_) => 130,
             Self::Output(_) => 74,
             Self::Tune(_) | Self::Bench(_) | Self::Source(_) => 2,

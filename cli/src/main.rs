@@ -139,6 +139,10 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(code) => code,
+        Err(Failure::Help(text)) => match output::print(&format!("{}\n", text.trim_end())) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => ExitCode::from(failure.exit_code()),
+        },
         Err(failure) => {
             output::complain(&failure.to_string());
             ExitCode::from(failure.exit_code())

@@ -284,7 +284,7 @@ fn a_hash_is_no_key_to_a_private_file() -> Result<()> {
     ensure!(code == 403, "{text}");
     run_refused(
         &node,
-        &["push", "--upload", &folder, "noname"],
+        &["push", "--upload", &folder, "no name"],
         (64, "not a model name"),
     )?;
     Ok(())

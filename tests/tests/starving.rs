@@ -110,7 +110,7 @@ fn slow_readers(node: &Node, parts: u64) -> Result<Vec<TcpStream>> {
             let last = first + 8 * MIB - 1;
             write!(
                 stream,
-                "GET /files/projects/slow HTTP/1.1\r\nHost: node\r\n\
+                "GET /files/projects/slow HTTP/1.1\r\nHost: localhost\r\n\
                  Range: bytes={first}-{last}\r\n\r\n"
             )?;
             slow.push(stream);
@@ -224,7 +224,7 @@ fn a_download_may_pause() -> Result<()> {
     let mut stream = connect_narrow(node.http(), 1)?;
     write!(
         stream,
-        "GET /files/projects/f HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"
+        "GET /files/projects/f HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     )?;
     std::thread::sleep(PAUSE);
     let mut all = Vec::new();

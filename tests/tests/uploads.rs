@@ -57,6 +57,7 @@ fn hash(bytes: &[u8]) -> String {
 
 /// Asks as a hub client does where a file goes; the node's word for it.
 fn batch(node: &Node, oid: &str, size: u64) -> Result<Value> {
+    create(node)?;
     let body = json!({
         "operation": "upload", "transfers": ["basic"], "objects": [{ "oid": oid, "size": size }],
     });
@@ -78,6 +79,21 @@ fn batch(node: &Node, oid: &str, size: u64) -> Result<Value> {
     let answer: Value = serde_json::from_slice(&output.stdout)?;
     let object = answer["objects"].get(0).cloned();
     object.with_context(|| format!("no object: {answer}"))
+}
+
+/// Makes the repository that files are uploaded for; one that is there is as good.
+fn create(node: &Node) -> Result<()> {
+    let body = json!({ "name": "slow", "organization": "acme", "type": "model" });
+    let output = asking()
+        .args(["-sS", "-o", "/dev/null", "-w", "%{http_code}"])
+        .args(["-H", &format!("Authorization: Bearer {TOKEN}")])
+        .args(["-H", "Content-Type: application/json", "-d"])
+        .arg(body.to_string())
+        .arg(format!("http://{}/hf/api/repos/create", node.http()))
+        .output()?;
+    let code = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(matches!(code.as_str(), "200" | "409"), "create: {code}");
+    Ok(())
 }
 
 fn place(node: &Node, oid: &str, size: u64) -> Result<String> {

@@ -63,6 +63,9 @@ impl Measurement {
         let all = std::iter::once(&name).chain(words);
         let words = Words::try_parse_from(all).map_err(|error| {
             let text = error.render().to_string();
+            if !error.use_stderr() {
+                return Failure::Help(text);
+            }
             let text = text.strip_prefix("error: ").unwrap_or(&text);
             Failure::usage(text.trim_end())
         })?;
