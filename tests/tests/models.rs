@@ -148,7 +148,7 @@ fn tags_pins_and_names_are_kept_or_refused_with_a_reason() -> Result<()> {
         (&["models", "rm", "acme/tiny:v2"][..], 65, "pinned"),
         (&["models", "rm", "acme/tiny"], 64, "name what to remove"),
         (&["push", &path, "no name"], 64, "no name"),
-        (&["push", &path, "../evil:x"], 65, "evil"),
+        (&["push", &path, "../evil:x"], 64, "evil"),
         (&["push", "/nowhere/at/all", "a/b"], 64, "/nowhere/at/all"),
         (
             &["pull", "hf://a/b", "--endpoint", "http://127.0.0.1:9/hf"],
