@@ -9,7 +9,6 @@ mod host;
 mod meter;
 mod mounts;
 mod pci;
-mod speed;
 mod sysctl;
 
 use std::thread;
@@ -68,7 +67,6 @@ fn still(root: &Root) -> Result<HostFacts, TuneError> {
     for link in &mut facts.links {
         card::read(root, ethtool.as_mut(), link);
     }
-    speed::drop_invented(&mut facts);
     let names: Vec<String> = facts.links.iter().map(|link| link.name.clone()).collect();
     facts.sysctls = sysctl::read(root, &names);
     facts.sysctl_lines = sysctl::configured(root);
