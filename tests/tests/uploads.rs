@@ -135,13 +135,22 @@ fn put(url: &str, file: &Path) -> Result<(String, String)> {
     Ok((code.to_owned(), words.to_owned()))
 }
 
+/// Bytes of unfinished uploads. Status and metrics are asked one after the other, and what is under
+/// way moves meanwhile: they must agree once it stands still.
 fn staged(node: &Node) -> Result<u64> {
-    let status = curl(&format!("http://{}/v1/status", node.http()))?;
-    let status: Value = serde_json::from_slice(&status)?;
-    let bytes = status["uploads"]["bytes"].as_u64();
-    let bytes = bytes.with_context(|| format!("no uploads: {status}"))?;
-    ensure!(metric(node, STAGED)? == bytes, "status and metrics differ");
-    Ok(bytes)
+    let mut seen = (0, 0);
+    for _ in 0..50 {
+        let status = curl(&format!("http://{}/v1/status", node.http()))?;
+        let status: Value = serde_json::from_slice(&status)?;
+        let bytes = status["uploads"]["bytes"].as_u64();
+        let bytes = bytes.with_context(|| format!("no uploads: {status}"))?;
+        seen = (bytes, metric(node, STAGED)?);
+        if seen.0 == seen.1 {
+            return Ok(bytes);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    anyhow::bail!("status and metrics differ: {seen:?}")
 }
 
 /// Waits until so many bytes lie there.
