@@ -225,7 +225,7 @@ fn tls(page: &mut String, facts: &Facts) {
         (
             "towline_tls_kernel_total",
             "counter",
-            "Connections among them that the kernel encrypts.",
+            "Connections among them that the kernel encrypts: none as long as that is off.",
             &tally.in_kernel,
         ),
         (
