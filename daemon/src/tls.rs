@@ -2,10 +2,11 @@
 //!
 //! A thread accepts on its own socket (`SO_REUSEPORT`), shakes hands, and gives the inner end of a
 //! socket pair to its worker while [`relay`] encrypts. The way by the kernel
-//! ([`towline_io::kernel_tls`]), where the worker gets the socket itself, is there and switched off:
-//! `Terms::in_kernel` is empty until it was seen working. Either way the worker sees the address of
-//! the real peer and every rule of HTTP holds. Invariant: however many handshakes are begun and not finished, the next one is taken: the oldest gives its place.
-//! Not promised: what is under way when a node stops, beyond its drain time.
+//! ([`towline_io::kernel_tls`]), where the worker gets the socket itself, is there and switched
+//! off: `Terms::in_kernel` is empty until it was seen working. Either way the worker sees the
+//! address of the real peer and every rule of HTTP holds. Invariant: however many handshakes are
+//! begun and not finished, the next one is taken: the oldest gives its place. Not promised: what
+//! is under way when a node stops, beyond its drain time.
 
 mod certificates;
 mod handshake;
