@@ -415,6 +415,8 @@ struct Rewound {
 
 enum Stream {
     Tcp(TcpStream),
+    /// The kernel encrypts.
+    KernelTls(TcpStream),
     /// The inner end of a TLS relay.
     Unix(UnixStream),
 }
@@ -426,7 +428,15 @@ impl Rewound {
             rustix::net::AddressFamily::UNIX => Stream::Unix(UnixStream::from_std(
                 std::os::unix::net::UnixStream::from(fd),
             )?),
-            _ => Stream::Tcp(TcpStream::from_std(std::net::TcpStream::from(fd))?),
+            _ => {
+                let encrypts = towline_io::kernel_tls::is_attached(&fd);
+                let stream = TcpStream::from_std(std::net::TcpStream::from(fd))?;
+                if encrypts {
+                    Stream::KernelTls(stream)
+                } else {
+                    Stream::Tcp(stream)
+                }
+            }
         };
         Ok(Self {
             unread: Bytes::from(connection.unread),
@@ -436,7 +446,7 @@ impl Rewound {
 
     fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
         match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream),
+            Stream::Tcp(stream) | Stream::KernelTls(stream) => Pin::new(stream),
             Stream::Unix(stream) => Pin::new(stream),
         }
     }
@@ -454,7 +464,9 @@ impl AsyncRead for Rewound {
             return Poll::Ready(Ok(()));
         }
         match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Tcp(stream) | Stream::KernelTls(stream) => {
+                Pin::new(stream).poll_read(context, buffer)
+            }
             Stream::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
@@ -474,6 +486,10 @@ impl AsyncWrite for Rewound {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Stream::KernelTls(stream) = &self.stream {
+            // A full socket is that of a peer that does not read; it sees a cut.
+            let _ = towline_io::kernel_tls::close_notify(stream);
+        }
         self.writer().poll_shutdown(context)
     }
 }

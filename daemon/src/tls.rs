@@ -1,10 +1,9 @@
 //! HTTPS: handshakes and relays on threads of their own, one for each worker.
 //!
 //! A thread accepts on its own socket (`SO_REUSEPORT`), shakes hands, and gives the inner end of a
-//! socket pair to its worker while [`relay`] encrypts. The way by the kernel
-//! ([`towline_io::kernel_tls`]), where the worker gets the socket itself, is there and switched
-//! off: `Terms::in_kernel` is empty until it was seen working. Either way the worker sees the
-//! address of the real peer and every rule of HTTP holds. Invariant: however many handshakes are
+//! socket pair to its worker while [`relay`] encrypts. Where the kernel has TLS
+//! ([`towline_io::kernel_tls`]), the worker gets the socket itself and files leave by sendfile(2).
+//! Either way the worker sees the address of the real peer and every rule of HTTP holds. Invariant: however many handshakes are
 //! begun and not finished, the next one is taken: the oldest gives its place. Not promised: what
 //! is under way when a node stops, beyond its drain time.
 
@@ -86,9 +85,7 @@ impl Terms {
         Ok(Self {
             config: Arc::new(config),
             certificates,
-            // None until a foreign client has seen it work on a kernel that has TLS;
-            // `kernel_tls::ciphers` finds out which.
-            in_kernel: Arc::from([]),
+            in_kernel: kernel_tls::ciphers().into(),
             tally: Arc::default(),
         })
     }

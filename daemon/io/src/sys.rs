@@ -217,18 +217,61 @@ pub(crate) fn append(
 /// What setsockopt(2) reports for something that is not a socket.
 pub(crate) fn wake_at(socket: BorrowedFd<'_>, bytes: u32) -> Result<(), Errno> {
     let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    // SAFETY: the kernel reads one int from `value`, which outlives the call.
+    let value = value.to_ne_bytes();
+    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, &value)
+}
+
+/// Sets an option of a socket to a value as its page says (setsockopt(2)).
+///
+/// # Errors
+/// What the kernel reports.
+pub(crate) fn set_option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &[u8],
+) -> Result<(), Errno> {
+    // SAFETY: the kernel reads `value.len()` bytes of `value`, which lives until the call returns.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RCVLOWAT,
-            (&raw const value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
+            level,
+            name,
+            value.as_ptr().cast(),
+            value.len() as libc::socklen_t,
         )
     };
     if result == 0 {
         Ok(())
+    } else {
+        Err(last_errno())
+    }
+}
+
+/// Reads an option of a socket into `value`; how many bytes of it the kernel has (getsockopt(2)).
+///
+/// # Errors
+/// What the kernel reports.
+pub(crate) fn get_option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &mut [u8],
+) -> Result<usize, Errno> {
+    let mut length = value.len() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `value`, and how many into `length`; both
+    // live until the call returns.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            value.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok((length as usize).min(value.len()))
     } else {
         Err(last_errno())
     }

@@ -5,12 +5,13 @@
 //! The socket is told to wake us when the rest of the payload waits in it (SO_RCVLOWAT,
 //! socket(7)); the kernel does so earlier when the receive window is full or the peer is gone.
 //! Invariant: a peer that is slow loses nothing by it: after [`GATHER_MAX`] every byte counts
-//! again. Not promised: that a payload arrives in one piece.
+//! again. Not promised: that a payload arrives in one piece. Only plain TCP waits: where the
+//! kernel decrypts, it looks at a record when input is told, so none is told for ever.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use crate::connection::{Connection, Gathering};
+use crate::connection::{Connection, Gathering, SocketKind};
 use crate::protocol::Protocol;
 use crate::sys;
 
@@ -28,7 +29,7 @@ const GATHER_MAX: Duration = Duration::from_millis(100);
 /// is there or as much as there will be.
 pub(super) fn gathers<P: Protocol>(connection: &mut Connection<P>, now: Instant) -> bool {
     connection.gathering == Gathering::Untried
-        && connection.is_tcp
+        && connection.kind == SocketKind::Tcp
         && !connection.is_last_edge
         && !connection.has_ended
         && wait_for_rest(connection, now)
