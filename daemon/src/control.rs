@@ -429,7 +429,7 @@ impl Rewound {
                 std::os::unix::net::UnixStream::from(fd),
             )?),
             _ => {
-                let encrypts = towline_io::kernel_tls::is_attached(&fd);
+                let encrypts = towline_sys::kernel_tls::is_attached(&fd);
                 let stream = TcpStream::from_std(std::net::TcpStream::from(fd))?;
                 if encrypts {
                     Stream::KernelTls(stream)
@@ -488,7 +488,7 @@ impl AsyncWrite for Rewound {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Stream::KernelTls(stream) = &self.stream {
             // A full socket is that of a peer that does not read; it sees a cut.
-            let _ = towline_io::kernel_tls::close_notify(stream);
+            let _ = towline_sys::kernel_tls::close_notify(stream);
         }
         self.writer().poll_shutdown(context)
     }

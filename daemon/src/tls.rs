@@ -2,10 +2,11 @@
 //!
 //! A thread accepts on its own socket (`SO_REUSEPORT`), shakes hands, and gives the inner end of a
 //! socket pair to its worker while [`relay`] encrypts. Where the kernel has TLS
-//! ([`towline_io::kernel_tls`]), the worker gets the socket itself and files leave by sendfile(2).
-//! Either way the worker sees the address of the real peer and every rule of HTTP holds. Invariant: however many handshakes are
-//! begun and not finished, the next one is taken: the oldest gives its place. Not promised: what
-//! is under way when a node stops, beyond its drain time.
+//! ([`towline_sys::kernel_tls`]), the worker gets the socket itself and files leave by sendfile(2).
+//! Either way the worker sees the address of the real peer and every rule of HTTP holds.
+//! Invariant: however many handshakes are begun and not finished, the next one is taken: the
+//! oldest gives its place. Not promised: what is under way when a node stops, beyond its drain
+//! time.
 
 mod certificates;
 mod handshake;
@@ -26,8 +27,8 @@ use rustls::{CipherSuite, ConnectionTrafficSecrets, ProtocolVersion, ServerConfi
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{oneshot, watch};
 use towline_config as config;
-use towline_io::kernel_tls::{self, Cipher, TlsVersion, TrafficKey, Way};
 use towline_io::{Congestion, Peer, WorkerHandle};
+use towline_sys::kernel_tls::{self, Cipher, TlsVersion, TrafficKey, Way};
 
 use crate::error::NodeError;
 use crate::face::Done;

@@ -69,7 +69,7 @@ impl SocketKind {
     pub(crate) fn of(socket: &OwnedFd) -> Self {
         match rustix::net::sockopt::socket_domain(socket) {
             Ok(rustix::net::AddressFamily::UNIX) => Self::Local,
-            _ if crate::kernel_tls::is_attached(socket) => Self::KernelTls,
+            _ if towline_sys::kernel_tls::is_attached(socket) => Self::KernelTls,
             _ => Self::Tcp,
         }
     }

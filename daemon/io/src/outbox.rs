@@ -14,9 +14,9 @@ use rustix::pipe::{SpliceFlags, splice};
 
 use crate::connection::SocketKind;
 use crate::limits::{CORK_BYTES_MIN, PROBE_STEP_BYTES, TRUSTED_BYTES, WINDOW_BYTES};
-use crate::mapping::{MappedSpan, Pieces};
 use crate::pipes::{Pipe, Pipes};
 use crate::span::{FileSpan, Passage, SpanFault};
+use towline_sys::mapping::{MappedSpan, Pieces};
 
 /// One piece to send.
 #[derive(Debug)]

@@ -372,7 +372,7 @@ impl<S: Service> Worker<S> {
                 Wants::Close if is_done => {
                     if connection.kind == SocketKind::KernelTls {
                         // A full socket is that of a peer that does not read; it sees a cut.
-                        let _ = crate::kernel_tls::close_notify(&connection.fd);
+                        let _ = towline_sys::kernel_tls::close_notify(&connection.fd);
                     }
                     if rustix::net::shutdown(&connection.fd, rustix::net::Shutdown::Write).is_err()
                     {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use towline_base::{Name, Recent};
 use towline_io::OpenFile;
-use towline_io::identity::Identity;
+use towline_sys::identity::Identity;
 
 use crate::attributes::{Attributes, Timestamp};
 use crate::error::VolumeError;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use towline_base::Name;
 use towline_io::OpenFile;
-use towline_io::identity::Identity;
+use towline_sys::identity::Identity;
 
 use crate::attributes::{Attributes, Guard, SetAttributes, Space, Wcc};
 use crate::error::VolumeError;
@@ -27,7 +27,7 @@ pub type Result<T> = std::result::Result<T, VolumeError>;
 /// `NotFound`, or what statx(2) reports.
 pub fn place_of(path: &std::path::Path) -> Result<(u64, u64)> {
     use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-    towline_io::identity::assume_daemon()?;
+    towline_sys::identity::assume_daemon()?;
     let seen = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS)?;
     let seen = Attributes::from_statx(&seen);
     Ok((seen.file_system, seen.file_id))

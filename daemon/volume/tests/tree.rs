@@ -238,7 +238,7 @@ fn the_owner_may_write_to_a_file_that_its_mode_protects() {
 
 #[test]
 fn the_kernel_decides_for_another_user() {
-    if !towline_io::identity::can_switch() {
+    if !towline_sys::identity::can_switch() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::connection::{Connection, Gathering, SocketKind};
 use crate::protocol::Protocol;
-use crate::sys;
+use towline_sys::sockets;
 
 /// Shortest rest of a payload that is worth the two system calls, in bytes.
 const GATHER_BYTES_MIN: u64 = 256 << 10;
@@ -56,7 +56,7 @@ fn wait_for_rest<P: Protocol>(connection: &mut Connection<P>, now: Instant) -> b
     let wanted = left.min(GATHER_BYTES_MAX) as u32;
     let is_set = matches!(connection.gathering, Gathering::For(bytes, _) if bytes == wanted);
     // What waits already is told as new input, so the edge cannot be lost.
-    if !is_set && sys::wake_at(connection.fd.as_fd(), wanted).is_err() {
+    if !is_set && sockets::wake_at(connection.fd.as_fd(), wanted).is_err() {
         return false;
     }
     connection.gathering = Gathering::For(wanted, now);
@@ -67,7 +67,7 @@ fn wait_for_rest<P: Protocol>(connection: &mut Connection<P>, now: Instant) -> b
 /// Makes every byte count again, when a payload has ended.
 pub(super) fn stop_gathering<P: Protocol>(connection: &mut Connection<P>) {
     if let Gathering::For(..) = connection.gathering
-        && let Err(error) = sys::wake_at(connection.fd.as_fd(), 1)
+        && let Err(error) = sockets::wake_at(connection.fd.as_fd(), 1)
     {
         tracing::debug!(%error, "a socket that is going away stays slow to wake");
     }

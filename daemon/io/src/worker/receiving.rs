@@ -13,7 +13,6 @@ use rustix::pipe::{SpliceFlags, splice};
 use super::gathering::{gather_rest, gathers, stop_gathering};
 use super::{DONTWAIT, Held, Worker};
 use crate::connection::{Connection, Receiving, SocketKind, Wants};
-use crate::identity::assume_writer;
 use crate::limits::{
     RECEIVE_BYTES_MAX, RECEIVE_BYTES_MIN, SLICE_BYTES, SPLICE_BYTES_MIN, UNDER_WAY_MAX,
     UNSENT_BYTES_MAX, UNSENT_ITEMS_MAX,
@@ -22,6 +21,7 @@ use crate::pipes::PIPE_BYTES;
 use crate::protocol::{Protocol, Service};
 use crate::span::PayloadFault;
 use crate::token::Token;
+use towline_sys::identity::assume_writer;
 
 /// What one step of receiving did.
 pub(super) enum Received {

@@ -10,7 +10,7 @@
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use towline_io::identity::assume;
+use towline_sys::identity::assume;
 use towline_volume::view::Located;
 use towline_volume::{Attributes, FileHandle, VolumeError, Wcc};
 

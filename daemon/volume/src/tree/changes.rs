@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, Dev, FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
 use towline_base::Name;
 use towline_io::OpenFile;
-use towline_io::identity::{Identity, assume};
+use towline_sys::identity::{Identity, assume};
 
 use crate::attributes::{Attributes, FileKind, Guard, SetAttributes, Wcc};
 use crate::error::VolumeError;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use towline_base::Name;
 use towline_io::OpenFile;
-use towline_io::identity::Identity;
+use towline_sys::identity::Identity;
 
 use crate::attributes::{FileKind, SetAttributes, SetTime, Timestamp};
 use crate::error::VolumeError;

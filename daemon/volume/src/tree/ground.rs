@@ -13,8 +13,8 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use towline_base::Name;
-use towline_io::identity::assume_daemon;
-use towline_io::sys::{self, KernelHandle};
+use towline_sys::files::{self, KernelHandle};
+use towline_sys::identity::assume_daemon;
 
 use crate::attributes::{Attributes, FileKind, Space};
 use crate::error::VolumeError;
@@ -69,14 +69,14 @@ impl Ground {
         let fd = rustix::fs::open(path, flags | OFlags::PATH, Mode::empty())?;
         let mount = rustix::fs::open(path, flags | OFlags::RDONLY, Mode::empty())?;
         let attributes = live_attributes(fd.as_fd())?;
-        let form = match sys::name_to_handle(mount.as_fd(), c"") {
-            Ok(handle) => match sys::open_by_handle(mount.as_fd(), &handle) {
+        let form = match files::name_to_handle(mount.as_fd(), c"") {
+            Ok(handle) => match files::open_by_handle(mount.as_fd(), &handle) {
                 Ok(_) => (KeyForm::Kernel, None),
                 Err(_) => (KeyForm::Kernel, Some(Index::default())),
             },
             Err(_) => (KeyForm::Inode, Some(Index::default())),
         };
-        let mount_id = sys::mount_of(fd.as_fd(), b"");
+        let mount_id = files::mount_of(fd.as_fd(), b"");
         let handle = keys.seal(id, &FileKey::root());
         let identity = FileIdentity::of(&attributes);
         let root = Arc::new(Node::new(id, handle, FileKind::Directory, identity, fd));
@@ -207,7 +207,7 @@ impl Ground {
         assume_daemon()?;
         let Some(index) = &self.index else {
             let kernel = kernel_handle(&key).ok_or(VolumeError::BadHandle)?;
-            let fd = sys::open_by_handle(self.mount.as_fd(), &kernel)?;
+            let fd = files::open_by_handle(self.mount.as_fd(), &kernel)?;
             live_attributes(fd.as_fd())?;
             return self.node(fd);
         };
@@ -249,7 +249,8 @@ impl Ground {
         let attributes = statx_at(dir_fd, name.as_bytes(), AtFlags::empty()).ok()?;
         // Another device is a subvolume, or a mount point that is not to be entered.
         if attributes.file_system != self.root.identity.file_system
-            && (self.mount_id.is_none() || sys::mount_of(dir_fd, name.as_bytes()) != self.mount_id)
+            && (self.mount_id.is_none()
+                || files::mount_of(dir_fd, name.as_bytes()) != self.mount_id)
         {
             return None;
         }
@@ -283,7 +284,7 @@ impl Ground {
                 self.inode_key(&attributes).ok_or(VolumeError::NotSupported)
             }
             KeyForm::Kernel | KeyForm::Root => {
-                let handle = sys::name_to_handle(fd, name)?;
+                let handle = files::name_to_handle(fd, name)?;
                 let kind = handle.kind.to_le_bytes();
                 let bytes = [&kind[..], handle.as_bytes()].concat();
                 FileKey::new(KeyForm::Kernel, &bytes).ok_or(VolumeError::NotSupported)

@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::io::Errno;
 
-use crate::sys::{get_option, last_errno, set_option};
+use crate::last_errno;
+use crate::sockets::{get_option, set_option};
 
 /// Version on the wire (RFC 8446 section 4.2.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -184,8 +185,8 @@ pub fn close_notify(socket: impl AsFd) -> Result<(), Errno> {
     message.msg_control = (&raw mut control).cast();
     message.msg_controllen = size_of::<RecordType>();
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: `message` names `part`, `alert` and `control` with their sizes; all of them live until
-    // the call returns, and the kernel only reads them.
+    // SAFETY: `message` names `part`, `alert` and `control` with their sizes; all of them live
+    // until the call returns, and the kernel only reads them.
     let sent = unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const message, flags) };
     if sent < 0 { Err(last_errno()) } else { Ok(()) }
 }

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
-use crate::sys::{get_option, set_option};
+use crate::sockets::{get_option, set_option};
 
 /// Room for the kernel's answer in bytes; newer kernels have more fields, which are cut off.
 const INFO_BYTES: usize = 256;
