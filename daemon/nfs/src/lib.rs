@@ -14,10 +14,10 @@
 #![deny(clippy::indexing_slicing)]
 
 mod blocking;
+mod caller;
 pub mod connection;
 pub mod datagram;
 pub mod desk;
-pub mod drc;
 mod ground;
 pub mod metrics;
 pub mod mount;
@@ -27,7 +27,6 @@ pub mod portmap;
 pub mod route;
 pub mod rpc;
 pub mod server;
-pub mod status;
 pub mod v3;
 pub mod xdr;
 
@@ -37,4 +36,4 @@ pub use desk::Desk;
 pub use metrics::Snapshot;
 pub use route::Programs;
 pub use server::{LocalPorts, Ports, Server, Settings};
-pub use status::Status;
+pub use v3::Status;

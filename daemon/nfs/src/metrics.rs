@@ -6,8 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::status::Status;
-use crate::v3::Procedure;
+use crate::v3;
 
 /// How far a name may be relied on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,8 +34,8 @@ pub struct Metric {
 
 /// Every metric of this crate. All are counters.
 pub const TABLE: [Metric; 8] = [
-    CALLS,
-    ERRORS,
+    v3::metrics::CALLS,
+    v3::metrics::ERRORS,
     MOUNT_CALLS,
     PORTMAP_CALLS,
     REFUSED,
@@ -45,20 +44,6 @@ pub const TABLE: [Metric; 8] = [
     REPLAYS,
 ];
 
-const CALLS: Metric = Metric {
-    name: "towline_nfs_calls_total",
-    unit: "calls",
-    label: "proc",
-    tier: Tier::Stable,
-    help: "NFSv3 calls answered, by procedure.",
-};
-const ERRORS: Metric = Metric {
-    name: "towline_nfs_errors_total",
-    unit: "calls",
-    label: "error",
-    tier: Tier::Stable,
-    help: "NFSv3 calls answered with an error, by status.",
-};
 const MOUNT_CALLS: Metric = Metric {
     name: "towline_nfs_mount_calls_total",
     unit: "calls",
@@ -105,8 +90,7 @@ const REPLAYS: Metric = Metric {
 /// The counters of one worker.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    calls: [AtomicU64; Procedure::COUNT],
-    errors: [AtomicU64; Status::ALL.len()],
+    v3: v3::metrics::Counters,
     mount_calls: AtomicU64,
     portmap_calls: AtomicU64,
     refused: AtomicU64,
@@ -118,8 +102,8 @@ pub(crate) struct Counters {
 /// What one answered call adds to the counters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Event {
-    /// A procedure of NFSv3.
-    Nfs(Procedure, Status),
+    /// A procedure of NFS version 3.
+    V3(v3::Procedure, v3::Status),
     /// One of MOUNT.
     Mount,
     /// One of portmap.
@@ -131,8 +115,7 @@ pub(crate) enum Event {
 impl Counters {
     pub(crate) fn new() -> Self {
         Self {
-            calls: std::array::from_fn(|_| AtomicU64::new(0)),
-            errors: std::array::from_fn(|_| AtomicU64::new(0)),
+            v3: v3::metrics::Counters::new(),
             mount_calls: AtomicU64::new(0),
             portmap_calls: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -144,17 +127,7 @@ impl Counters {
 
     pub(crate) fn count(&self, event: Event) {
         match event {
-            Event::Nfs(procedure, status) => {
-                if let Some(counter) = self.calls.get(procedure as usize) {
-                    add(counter, 1);
-                }
-                if status != Status::Ok {
-                    let mut errors = Status::ALL.iter().zip(&self.errors);
-                    if let Some((_, counter)) = errors.find(|(one, _)| **one == status) {
-                        add(counter, 1);
-                    }
-                }
-            }
+            Event::V3(procedure, status) => self.v3.count(procedure, status),
             Event::Mount => add(&self.mount_calls, 1),
             Event::Portmap => add(&self.portmap_calls, 1),
             Event::Refused => add(&self.refused, 1),
@@ -174,17 +147,15 @@ impl Counters {
     }
 }
 
-fn add(counter: &AtomicU64, number: u64) {
+pub(crate) fn add(counter: &AtomicU64, number: u64) {
     counter.fetch_add(number, Ordering::Relaxed);
 }
 
 /// The counts of the whole node at about one moment.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Snapshot {
-    /// Calls by procedure; each stands at its number.
-    pub calls: [u64; Procedure::COUNT],
-    /// Errors by status, in the order of [`Status::ALL`].
-    pub errors: [u64; Status::ALL.len()],
+    /// Those of version 3.
+    pub v3: v3::Counts,
     /// Calls of MOUNT.
     pub mount_calls: u64,
     /// Calls of portmap.
@@ -202,12 +173,7 @@ pub struct Snapshot {
 impl Snapshot {
     pub(crate) fn add(&mut self, counters: &Counters) {
         let sum = |to: &mut u64, from: &AtomicU64| *to += from.load(Ordering::Relaxed);
-        for (to, from) in self.calls.iter_mut().zip(&counters.calls) {
-            sum(to, from);
-        }
-        for (to, from) in self.errors.iter_mut().zip(&counters.errors) {
-            sum(to, from);
-        }
+        self.v3.add(&counters.v3);
         sum(&mut self.mount_calls, &counters.mount_calls);
         sum(&mut self.portmap_calls, &counters.portmap_calls);
         sum(&mut self.refused, &counters.refused);
@@ -219,12 +185,7 @@ impl Snapshot {
     /// Calls `sample` for every sample: its metric, the value of the metric's label (empty if
     /// it has none), and the count. Samples of one metric come one after the other.
     pub fn visit(&self, mut sample: impl FnMut(&'static Metric, &'static str, u64)) {
-        for (procedure, count) in Procedure::ALL.iter().zip(self.calls) {
-            sample(&CALLS, procedure.label(), count);
-        }
-        for (status, count) in Status::ALL.iter().zip(self.errors).skip(1) {
-            sample(&ERRORS, status.label(), count);
-        }
+        self.v3.visit(&mut sample);
         sample(&MOUNT_CALLS, "", self.mount_calls);
         sample(&PORTMAP_CALLS, "", self.portmap_calls);
         sample(&REFUSED, "", self.refused);
@@ -254,13 +215,13 @@ mod tests {
         let workers = [Counters::new(), Counters::new()];
         let mut snapshot = Snapshot::default();
         for worker in &workers {
-            worker.count(Event::Nfs(Procedure::Remove, Status::NoEnt));
-            worker.count(Event::Nfs(Procedure::Remove, Status::Ok));
+            worker.count(Event::V3(v3::Procedure::Remove, v3::Status::NoEnt));
+            worker.count(Event::V3(v3::Procedure::Remove, v3::Status::Ok));
             worker.count_read(10);
             snapshot.add(worker);
         }
-        assert_eq!(snapshot.calls[Procedure::Remove as usize], 4);
-        assert_eq!(snapshot.errors.iter().sum::<u64>(), 2);
+        assert_eq!(snapshot.v3.calls[v3::Procedure::Remove as usize], 4);
+        assert_eq!(snapshot.v3.errors.iter().sum::<u64>(), 2);
         assert_eq!(snapshot.read_bytes, 20);
     }
 }

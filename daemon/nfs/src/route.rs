@@ -23,8 +23,8 @@ pub enum Programs {
 /// Where a call goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Route {
-    /// NFSv3.
-    Nfs(Procedure),
+    /// NFS version 3.
+    V3(Procedure),
     /// MOUNT, with its version.
     Mount(mount::Procedure, u32),
     /// Portmap or rpcbind, with its version.
@@ -38,9 +38,7 @@ pub(crate) fn route(programs: Programs, call: &Call<'_>) -> Result<Route, Accept
     match (programs, call.program) {
         (Programs::Nfs, v3::PROGRAM) => {
             check_version(call, v3::VERSION, v3::VERSION)?;
-            Procedure::from_number(number)
-                .map(Route::Nfs)
-                .ok_or(missing)
+            Procedure::from_number(number).map(Route::V3).ok_or(missing)
         }
         (Programs::Nfs | Programs::Datagram, mount::PROGRAM) => {
             check_version(call, mount::VERSION_MIN, mount::VERSION_MAX)?;

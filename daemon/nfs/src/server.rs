@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use towline_io::Peer;
 use towline_volume::{Export, Exports, Reach, VolumeId};
 
-use crate::drc::ReplyCache;
 use crate::metrics::{Counters, Snapshot};
 use crate::mounts::Mounts;
 use crate::overlap::Overlap;
+use crate::v3::drc::ReplyCache;
 
 /// The ports under which clients find this node, as portmap tells them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use towline_volume::view::Located;
 use towline_volume::{Attributes, FileHandle, Name, Node, Pace, VolumeError};
 
-use super::{Caller, Ground, Miss, Target};
+use super::{Ground, Miss, Target};
+use crate::caller::Caller;
 use crate::server::Server;
-use crate::status::Status;
 
 /// Something for the worker's view.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl<'c> Blocking<'c> {
     }
 
     /// [`Ground::open`] where nothing is cold.
-    pub(crate) fn reach(&mut self, handle: &FileHandle) -> Result<Target, Status> {
+    pub(crate) fn reach(&mut self, handle: &FileHandle) -> Result<Target, VolumeError> {
         let located = match &self.known {
             Some(known) if known.node.handle == *handle => known.clone(),
             Some(_) | None => {
@@ -79,12 +79,12 @@ impl<'c> Blocking<'c> {
 
 impl Ground for Blocking<'_> {
     fn open(&mut self, handle: &FileHandle) -> Result<Target, Miss> {
-        Ok(self.reach(handle)?)
+        self.reach(handle).map_err(settled)
     }
 
-    fn attributes(&mut self, target: &Target) -> Result<Attributes, Status> {
+    fn attributes(&mut self, target: &Target) -> Result<Attributes, VolumeError> {
         let Located { node, export } = &target.located;
-        Ok(export.volume.attributes(node)?)
+        export.volume.attributes(node)
     }
 
     fn lookup(&mut self, dir: &Target, name: &Name) -> Result<(FileHandle, Attributes), Miss> {
@@ -114,5 +114,5 @@ impl Ground for Blocking<'_> {
 
 /// A failure as a final answer: here nothing is cold.
 fn settled(error: VolumeError) -> Miss {
-    Miss::Failed(error.into())
+    Miss::Failed(error)
 }
