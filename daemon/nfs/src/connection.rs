@@ -22,11 +22,11 @@ use crate::ground::Find;
 use crate::metrics::Event;
 use crate::route::{Programs, Route, route};
 use crate::rpc::record::{Front, HEADER_BYTES, RecordDecoder};
-use crate::rpc::reply::{self, Reject};
+use crate::rpc::reply::{self, Accept, Reject};
 use crate::rpc::{Call, Credential};
 use crate::server::Door;
-use crate::v3;
 use crate::xdr::Writer;
+use crate::{v3, v4};
 
 /// Most calls of one connection on the pool at a time. Linux keeps up to 128 calls under way on
 /// a connection, most of them READ and WRITE, which are not on the pool; replies of the others
@@ -48,6 +48,8 @@ pub(crate) enum Step {
     Mount(Finished),
     /// NFS version 3.
     V3(v3::Step),
+    /// NFS version 4.
+    V4(v4::Step),
 }
 
 /// Where the connection stands with a WRITE whose data goes straight into its file.
@@ -107,6 +109,7 @@ impl Protocol for Connection {
         match done.0 {
             Step::Mount(finished) => self.finished(finished, output),
             Step::V3(step) => self.completed_v3(step, output),
+            Step::V4(step) => self.completed_v4(step, output),
         }
         self.rest()
     }
@@ -212,7 +215,8 @@ impl Connection {
             }
         };
         let xid = call.xid;
-        let route = match route(self.programs, &call) {
+        let serves_v4 = self.server().books.is_some();
+        let route = match route((self.programs, serves_v4), &call) {
             Ok(route) => route,
             Err(accept) => return self.refuse(output, |out| reply::plain(out, xid, accept)),
         };
@@ -227,6 +231,16 @@ impl Connection {
             Route::V3(procedure) => {
                 if let Some(cooler) = self.call_v3(procedure, (&call, credential), output) {
                     self.defer_v3(cooler, message, output);
+                }
+            }
+            Route::V4(v4::Procedure::Null) => {
+                let mut out = Writer::new(output.buffer());
+                reply::plain(&mut out, xid, Accept::Success);
+                self.answered(Event::V4(v4::Status::Ok), 0);
+            }
+            Route::V4(v4::Procedure::Compound) => {
+                if let Some(compound) = self.call_v4((&call, credential), &message, output) {
+                    self.defer_v4(compound, message, output);
                 }
             }
             Route::Mount(procedure, version) => {
@@ -291,6 +305,12 @@ impl Connection {
                 error = status.label(),
                 "nfs call answered"
             ),
+            Event::V4(status) => tracing::debug!(
+                peer = %self.peer.address,
+                bytes,
+                error = status.label(),
+                "nfs compound answered"
+            ),
             Event::Mount => tracing::debug!(peer = %self.peer.address, "mount call answered"),
             Event::Portmap => tracing::debug!(peer = %self.peer.address, "portmap call answered"),
             Event::Refused => tracing::debug!(peer = %self.peer.address, "call refused"),
@@ -307,6 +327,11 @@ impl Connection {
             match find {
                 Find::Node(located) => view.admit(located),
                 Find::Name { dir, name, node } => view.learn(&dir, &name, &node),
+                Find::Right {
+                    target,
+                    right,
+                    seen,
+                } => view.grant(target.located.clone(), &target.who, right, &seen),
             }
         }
     }

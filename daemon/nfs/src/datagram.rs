@@ -59,7 +59,7 @@ fn answer(server: &Arc<Server>, peer: &Peer, message: &[u8]) -> Option<(Vec<u8>,
             return Some((reply, Event::Refused));
         }
     };
-    match route(Programs::Datagram, &call) {
+    match route((Programs::Datagram, false), &call) {
         Ok(Route::Mount(procedure, version)) => {
             if !server.admits(peer) {
                 return None;
@@ -83,7 +83,7 @@ fn answer(server: &Arc<Server>, peer: &Peer, message: &[u8]) -> Option<(Vec<u8>,
             Some((reply, event))
         }
         // NFS itself is not served over UDP.
-        Ok(Route::V3(_)) => None,
+        Ok(Route::V3(_) | Route::V4(_)) => None,
         Err(accept) => {
             reply::plain(&mut out, xid, accept);
             Some((reply, Event::Refused))

@@ -9,8 +9,13 @@
 mod blocking;
 mod hot;
 
-use towline_volume::view::Located;
-use towline_volume::{Attributes, FileHandle, Identity, Name, Reach, VolumeError, WritableVolume};
+use std::sync::Arc;
+
+use towline_io::OpenFile;
+use towline_volume::view::{Located, Right};
+use towline_volume::{
+    Attributes, FileHandle, Identity, Name, Node, Reach, VolumeError, WritableVolume,
+};
 
 use crate::caller::Caller;
 use crate::server::Door;
@@ -51,6 +56,42 @@ pub(crate) trait Ground {
 
     /// The directory above.
     fn parent(&mut self, dir: &Target) -> Result<(FileHandle, Attributes), Miss>;
+
+    /// The file, open for reading or writing; `seen` are its attributes of this moment.
+    fn file(
+        &mut self,
+        target: &Target,
+        seen: &Attributes,
+        right: Right,
+        grant: Grant,
+    ) -> Result<Arc<OpenFile>, Miss>;
+
+    /// Where to note what a worker may keep; `None` where nothing may wait for storage.
+    fn notes(&mut self) -> Option<&mut Vec<Find>>;
+}
+
+/// Why a file may be opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Grant {
+    /// The kernel has to be asked for the caller.
+    Ask,
+    /// It was asked for this identity when the file was opened.
+    Given(Identity),
+}
+
+/// Notes that `name` in `dir` is `node`.
+pub(crate) fn learn(notes: &mut Vec<Find>, dir: &Target, name: &Name, node: &Arc<Node>) {
+    let export = dir.located.export.clone();
+    let node = node.clone();
+    notes.push(Find::Node(Located {
+        node: node.clone(),
+        export,
+    }));
+    notes.push(Find::Name {
+        dir: dir.located.node.clone(),
+        name: name.clone(),
+        node,
+    });
 }
 
 impl Target {

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::v3;
+use crate::{v3, v4};
 
 /// How far a name may be relied on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,11 +17,22 @@ pub enum Tier {
     Experimental,
 }
 
+/// What a number does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// It only grows while the node runs.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
 /// One line of the table.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Metric {
     /// Name in the Prometheus text.
     pub name: &'static str,
+    /// What it does.
+    pub kind: Kind,
     /// What is counted.
     pub unit: &'static str,
     /// The label that tells its samples apart; empty if there is one sample.
@@ -32,10 +43,15 @@ pub struct Metric {
     pub help: &'static str,
 }
 
-/// Every metric of this crate. All are counters.
-pub const TABLE: [Metric; 8] = [
+/// Every metric of this crate.
+pub const TABLE: [Metric; 13] = [
     v3::metrics::CALLS,
     v3::metrics::ERRORS,
+    v4::metrics::OPERATIONS,
+    v4::metrics::ERRORS,
+    v4::metrics::CLIENTS,
+    v4::metrics::SESSIONS,
+    v4::metrics::HELD,
     MOUNT_CALLS,
     PORTMAP_CALLS,
     REFUSED,
@@ -46,6 +62,7 @@ pub const TABLE: [Metric; 8] = [
 
 const MOUNT_CALLS: Metric = Metric {
     name: "towline_nfs_mount_calls_total",
+    kind: Kind::Counter,
     unit: "calls",
     label: "",
     tier: Tier::Stable,
@@ -53,6 +70,7 @@ const MOUNT_CALLS: Metric = Metric {
 };
 const PORTMAP_CALLS: Metric = Metric {
     name: "towline_nfs_portmap_calls_total",
+    kind: Kind::Counter,
     unit: "calls",
     label: "",
     tier: Tier::Stable,
@@ -60,6 +78,7 @@ const PORTMAP_CALLS: Metric = Metric {
 };
 const REFUSED: Metric = Metric {
     name: "towline_nfs_refused_total",
+    kind: Kind::Counter,
     unit: "calls",
     label: "",
     tier: Tier::Experimental,
@@ -67,6 +86,7 @@ const REFUSED: Metric = Metric {
 };
 const READ_BYTES: Metric = Metric {
     name: "towline_nfs_read_bytes_total",
+    kind: Kind::Counter,
     unit: "bytes",
     label: "",
     tier: Tier::Stable,
@@ -74,6 +94,7 @@ const READ_BYTES: Metric = Metric {
 };
 const WRITTEN_BYTES: Metric = Metric {
     name: "towline_nfs_written_bytes_total",
+    kind: Kind::Counter,
     unit: "bytes",
     label: "",
     tier: Tier::Stable,
@@ -81,6 +102,7 @@ const WRITTEN_BYTES: Metric = Metric {
 };
 const REPLAYS: Metric = Metric {
     name: "towline_nfs_replays_total",
+    kind: Kind::Counter,
     unit: "calls",
     label: "",
     tier: Tier::Stable,
@@ -91,6 +113,7 @@ const REPLAYS: Metric = Metric {
 #[derive(Debug)]
 pub(crate) struct Counters {
     v3: v3::metrics::Counters,
+    v4: v4::metrics::Counters,
     mount_calls: AtomicU64,
     portmap_calls: AtomicU64,
     refused: AtomicU64,
@@ -104,6 +127,8 @@ pub(crate) struct Counters {
 pub(crate) enum Event {
     /// A procedure of NFS version 3.
     V3(v3::Procedure, v3::Status),
+    /// A COMPOUND of NFS version 4, with its status.
+    V4(v4::Status),
     /// One of MOUNT.
     Mount,
     /// One of portmap.
@@ -116,6 +141,7 @@ impl Counters {
     pub(crate) fn new() -> Self {
         Self {
             v3: v3::metrics::Counters::new(),
+            v4: v4::metrics::Counters::new(),
             mount_calls: AtomicU64::new(0),
             portmap_calls: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -128,10 +154,17 @@ impl Counters {
     pub(crate) fn count(&self, event: Event) {
         match event {
             Event::V3(procedure, status) => self.v3.count(procedure, status),
+            // Its operations were counted one by one.
+            Event::V4(_) => {}
             Event::Mount => add(&self.mount_calls, 1),
             Event::Portmap => add(&self.portmap_calls, 1),
             Event::Refused => add(&self.refused, 1),
         }
+    }
+
+    /// Counts one operation of version 4; `None` is one that does not exist.
+    pub(crate) fn count_operation(&self, operation: Option<v4::Operation>, status: v4::Status) {
+        self.v4.count(operation, status);
     }
 
     pub(crate) fn count_read(&self, bytes: u64) {
@@ -156,6 +189,8 @@ pub(crate) fn add(counter: &AtomicU64, number: u64) {
 pub struct Snapshot {
     /// Those of version 3.
     pub v3: v3::Counts,
+    /// Those of version 4.
+    pub v4: v4::Counts,
     /// Calls of MOUNT.
     pub mount_calls: u64,
     /// Calls of portmap.
@@ -174,6 +209,7 @@ impl Snapshot {
     pub(crate) fn add(&mut self, counters: &Counters) {
         let sum = |to: &mut u64, from: &AtomicU64| *to += from.load(Ordering::Relaxed);
         self.v3.add(&counters.v3);
+        self.v4.add(&counters.v4);
         sum(&mut self.mount_calls, &counters.mount_calls);
         sum(&mut self.portmap_calls, &counters.portmap_calls);
         sum(&mut self.refused, &counters.refused);
@@ -186,6 +222,7 @@ impl Snapshot {
     /// it has none), and the count. Samples of one metric come one after the other.
     pub fn visit(&self, mut sample: impl FnMut(&'static Metric, &'static str, u64)) {
         self.v3.visit(&mut sample);
+        self.v4.visit(&mut sample);
         sample(&MOUNT_CALLS, "", self.mount_calls);
         sample(&PORTMAP_CALLS, "", self.portmap_calls);
         sample(&REFUSED, "", self.refused);

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use towline_volume::view::Located;
-use towline_volume::{Attributes, FileHandle, Name, Node, Pace, VolumeError};
+use towline_io::OpenFile;
+use towline_volume::view::{Located, Right};
+use towline_volume::{Attributes, FileHandle, Identity, Name, Node, Pace, VolumeError};
 
-use super::{Ground, Miss, Target};
+use super::{Grant, Ground, Miss, Target};
 use crate::caller::Caller;
 use crate::server::Server;
 
@@ -22,6 +23,12 @@ pub(crate) enum Find {
         dir: Arc<Node>,
         name: Name,
         node: Arc<Node>,
+    },
+    /// A right that the kernel granted; the attributes were read before it was asked.
+    Right {
+        target: Box<Target>,
+        right: Right,
+        seen: Attributes,
     },
 }
 
@@ -63,17 +70,7 @@ impl<'c> Blocking<'c> {
 
     /// Notes that `name` in `dir` is `node`.
     pub(crate) fn learn(&mut self, dir: &Target, name: &Name, node: &Arc<Node>) {
-        let export = dir.located.export.clone();
-        let node = node.clone();
-        self.finds.push(Find::Node(Located {
-            node: node.clone(),
-            export,
-        }));
-        self.finds.push(Find::Name {
-            dir: dir.located.node.clone(),
-            name: name.clone(),
-            node,
-        });
+        super::learn(&mut self.finds, dir, name, node);
     }
 }
 
@@ -96,6 +93,10 @@ impl Ground for Blocking<'_> {
         let attributes = export.volume.attributes(&found).map_err(settled)?;
         let handle = found.handle;
         self.learn(dir, name, &found);
+        self.known = Some(Located {
+            node: found,
+            export: export.clone(),
+        });
         Ok((handle, attributes))
     }
 
@@ -104,11 +105,49 @@ impl Ground for Blocking<'_> {
         let parent = export.volume.parent(node, &dir.who).map_err(settled)?;
         let attributes = export.volume.attributes(&parent).map_err(settled)?;
         let handle = parent.handle;
-        self.finds.push(Find::Node(Located {
+        let located = Located {
             node: parent,
             export: export.clone(),
-        }));
+        };
+        self.known = Some(located.clone());
+        self.finds.push(Find::Node(located));
         Ok((handle, attributes))
+    }
+
+    fn file(
+        &mut self,
+        target: &Target,
+        seen: &Attributes,
+        right: Right,
+        grant: Grant,
+    ) -> Result<Arc<OpenFile>, Miss> {
+        match grant {
+            Grant::Ask => {
+                let file = open(target, right, &target.who).map_err(settled)?;
+                self.finds.push(Find::Right {
+                    target: Box::new(target.clone()),
+                    right,
+                    seen: *seen,
+                });
+                Ok(file)
+            }
+            // The mode may have changed since; what was opened stays open.
+            Grant::Given(who) => open(target, right, &who)
+                .or_else(|_| open(target, right, &Identity::DAEMON))
+                .map_err(settled),
+        }
+    }
+
+    fn notes(&mut self) -> Option<&mut Vec<Find>> {
+        Some(&mut self.finds)
+    }
+}
+
+fn open(target: &Target, right: Right, who: &Identity) -> Result<Arc<OpenFile>, VolumeError> {
+    let Located { node, export } = &target.located;
+    match right {
+        Right::Read => export.volume.open_read(node, who),
+        Right::Write => target.writable()?.open_write(node, who),
     }
 }
 

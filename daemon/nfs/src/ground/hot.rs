@@ -3,10 +3,13 @@
 //! Invariant: no method waits for storage. What an address may do with an export is looked up
 //! once per connection. Not promised: that what was hot a moment ago still is.
 
-use towline_volume::view::{Hot as Warm, Located, View};
+use std::sync::Arc;
+
+use towline_io::OpenFile;
+use towline_volume::view::{Hot as Warm, Located, Right, View};
 use towline_volume::{Attributes, FileHandle, Name, VolumeError};
 
-use super::{Ground, Miss, Target};
+use super::{Find, Grant, Ground, Miss, Target};
 use crate::caller::Caller;
 use crate::server::{Door, Server};
 
@@ -57,5 +60,24 @@ impl Ground for Hot<'_> {
 
     fn parent(&mut self, _: &Target) -> Result<(FileHandle, Attributes), Miss> {
         Err(Miss::Cold)
+    }
+
+    fn file(
+        &mut self,
+        target: &Target,
+        seen: &Attributes,
+        right: Right,
+        grant: Grant,
+    ) -> Result<Arc<OpenFile>, Miss> {
+        let node = &target.located.node;
+        let file = match grant {
+            Grant::Ask => self.view.file(node, seen, &target.who, right),
+            Grant::Given(_) => View::opened(node, right),
+        };
+        file.ok_or(Miss::Cold)
+    }
+
+    fn notes(&mut self) -> Option<&mut Vec<Find>> {
+        None
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn create(
     let how = match mode {
         Mode::Unchecked(set) => How::Unchecked(*set),
         Mode::Guarded(set) => How::Guarded(*set),
-        Mode::Exclusive(verifier) => How::Exclusive(*verifier),
+        Mode::Exclusive(verifier) => How::Exclusive(*verifier, SetAttributes::default()),
     };
     let server = ground.server.clone();
     make(ground, place, out, |dir, volume, name| {
@@ -44,7 +44,7 @@ pub(crate) fn create(
 fn truncates(how: &How) -> bool {
     match how {
         How::Unchecked(set) => set.size.is_some(),
-        How::Guarded(_) | How::Exclusive(_) => false,
+        How::Guarded(_) | How::Exclusive(..) => false,
     }
 }
 

@@ -6,10 +6,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Procedure, Status};
-use crate::metrics::{Metric, Tier, add};
+use crate::metrics::{Kind, Metric, Tier, add};
 
 pub(crate) const CALLS: Metric = Metric {
     name: "towline_nfs_calls_total",
+    kind: Kind::Counter,
     unit: "calls",
     label: "proc",
     tier: Tier::Stable,
@@ -17,6 +18,7 @@ pub(crate) const CALLS: Metric = Metric {
 };
 pub(crate) const ERRORS: Metric = Metric {
     name: "towline_nfs_errors_total",
+    kind: Kind::Counter,
     unit: "calls",
     label: "error",
     tier: Tier::Stable,

@@ -68,6 +68,9 @@ impl Change {
         out: &mut Writer<'_>,
     ) -> Status {
         let Located { node, export } = &self.target.located;
+        if let Ok(volume) = self.target.writable() {
+            volume.written(node);
+        }
         let after = export.volume.attributes(node).ok();
         let before = self.before.filter(|_| self.guard.was_alone());
         let wcc = Wcc { before, after };
