@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attributes;
+mod change;
 pub mod error;
 pub mod evict;
 pub mod export;

@@ -83,7 +83,9 @@ impl Tree {
         writing: Writing,
         size_max: Option<u64>,
     ) -> Result<Self> {
-        let ground = Arc::new(Ground::open(root, id, keys, size_max)?);
+        // Files of a volume that is only read are published whole and never written into.
+        let by_contents = writing == Writing::ReadOnly;
+        let ground = Arc::new(Ground::open(root, id, keys, (size_max, by_contents))?);
         let changes = match writing {
             Writing::ReadOnly => None,
             Writing::Synchronous => Some(Changes::new(ground.clone(), true)),

@@ -237,6 +237,15 @@ impl View {
         file.filter(|_| granted)
     }
 
+    /// The open file of a node, for whom its right was judged elsewhere.
+    #[must_use]
+    pub fn opened(node: &Node, right: Right) -> Option<Arc<OpenFile>> {
+        match right {
+            Right::Read => node.kept(Use::Reading),
+            Right::Write => node.kept(Use::Writing),
+        }
+    }
+
     /// Keeps a node that a pool thread opened.
     pub fn admit(&mut self, located: Located) {
         if self.nodes.len() >= self.nodes_max {

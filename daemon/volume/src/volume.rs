@@ -86,8 +86,9 @@ pub enum How {
     Unchecked(SetAttributes),
     /// Fail if the name is taken.
     Guarded(SetAttributes),
-    /// Fail if the name is taken, unless by a create with this same verifier.
-    Exclusive(Exclusive),
+    /// Fail if the name is taken, unless by a create with this same verifier. Times are not set:
+    /// they hold the verifier.
+    Exclusive(Exclusive, SetAttributes),
 }
 
 /// What MKNOD makes.
@@ -208,6 +209,10 @@ pub trait WritableVolume: Send + Sync + std::fmt::Debug {
 
     /// Whether this volume promises durability (project) or not (cache).
     fn is_synchronous(&self) -> bool;
+
+    /// *Hot.* Somebody has written to `node` through [`WritableVolume::open_write`]: what is shown
+    /// of it from now on has another [`Attributes::change`].
+    fn written(&self, _node: &Node) {}
 
     /// Changes attributes if the guard holds.
     fn set_attributes(

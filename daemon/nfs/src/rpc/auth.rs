@@ -71,6 +71,12 @@ impl Credential {
 }
 
 impl UnixIds {
+    /// The uid.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
     fn parse(body: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
         let _stamp = reader.u32()?;

@@ -17,6 +17,7 @@ use towline_sys::files::{self, KernelHandle};
 use towline_sys::identity::assume_daemon;
 
 use crate::attributes::{Attributes, FileKind, Space};
+use crate::change::ChangeTable;
 use crate::error::VolumeError;
 use crate::handle::{FileHandle, FileKey, HandleKeys, KeyForm, VolumeId};
 use crate::node::{FileIdentity, Node};
@@ -53,6 +54,8 @@ pub(super) struct Ground {
     mount_id: Option<u64>,
     /// Every node that somebody keeps.
     present: Present,
+    /// What has changed.
+    pub(super) changes: Arc<ChangeTable>,
     /// Of a bounded volume: its bound, and how much of it is used.
     bound: Option<Bound>,
 }
@@ -62,7 +65,7 @@ impl Ground {
         path: &Path,
         id: VolumeId,
         keys: HandleKeys,
-        size_max: Option<u64>,
+        (size_max, by_contents): (Option<u64>, bool),
     ) -> Result<Self> {
         assume_daemon()?;
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -79,7 +82,9 @@ impl Ground {
         let mount_id = files::mount_of(fd.as_fd(), b"");
         let handle = keys.seal(id, &FileKey::root());
         let identity = FileIdentity::of(&attributes);
-        let root = Arc::new(Node::new(id, handle, FileKind::Directory, identity, fd));
+        let changes = Arc::new(ChangeTable::new(by_contents));
+        let held = (fd, changes.clone());
+        let root = Arc::new(Node::new(id, handle, FileKind::Directory, identity, held));
         Ok(Self {
             id,
             keys,
@@ -89,6 +94,7 @@ impl Ground {
             form: form.0,
             mount_id,
             present: Present::default(),
+            changes,
             bound: size_max.map(Bound::new),
         })
     }
@@ -234,7 +240,8 @@ impl Ground {
         }
         let key = self.key_of_fd(fd.as_fd(), c"")?;
         let handle = self.keys.seal(self.id, &key);
-        let node = Arc::new(Node::new(self.id, handle, attributes.kind, identity, fd));
+        let held = (fd, self.changes.clone());
+        let node = Arc::new(Node::new(self.id, handle, attributes.kind, identity, held));
         self.present.add(&node);
         Ok(node)
     }
@@ -263,6 +270,7 @@ impl Ground {
         if let Some(index) = &self.index {
             index.record(key, self.key_of(dir).ok()?, name);
         }
+        let attributes = self.changes.numbered(attributes);
         Some((self.keys.seal(self.id, &key), attributes))
     }
 
