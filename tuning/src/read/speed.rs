@@ -1,10 +1,10 @@
 //! Where the speed of a link comes from: its driver, whoever asks, or nowhere.
 //!
 //! veth, tun, tap and the bridges over them say 10 Gbit/s, which nobody measured. Invariant: a
-//! speed counts as the driver's only where hardware is below the link, at whatever depth; any other is
-//! marked as invented, and rules that need a speed say that there is none. Who knows better says
-//! so ([`ToldSpeeds`]), and the report shows it. Not promised: that hardware behind a guest's card
-//! is as fast as it says.
+//! speed counts as the driver's only where hardware is below the link, at whatever depth; any
+//! other is marked as invented, and rules that need a speed say that there is none. Who knows
+//! better says so ([`ToldSpeeds`]), and the report shows it. Not promised: that hardware behind a
+//! guest's card is as fast as it says.
 
 use std::collections::{BTreeMap, BTreeSet};
 
