@@ -196,8 +196,14 @@ fn unreachable_node(base: &str, error: &ureq::Error) -> Failure {
              FILE or TOWLINE_CA_FILE, and the node as its certificate does"
         ));
     }
+    if said.contains("InvalidContentType") {
+        return Failure::Unreachable(format!(
+            "{base} does not speak TLS there: write http://, or the port of [tls] in the node's \
+             configuration (8443)"
+        ));
+    }
     Failure::Unreachable(format!(
         "{base} does not answer: {said}. Start a node there with 'towline up', or name another \
-         with --node URL or TOWLINE_URL"
+         with --node URL or TOWLINE_URL (its HTTP port is 8420 unless it says otherwise)"
     ))
 }

@@ -29,9 +29,10 @@ mod tune;
 mod up;
 mod verify;
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::options::{NodeOptions, NodeUrl};
@@ -121,8 +122,24 @@ enum ConfigVerb {
     Show(NodeOptions),
 }
 
+/// What was asked for. A variable of the environment that is set to nothing says nothing.
+fn arguments() -> Result<Arguments, clap::Error> {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = without_variables(Arguments::command(), &is_empty);
+    Arguments::from_arg_matches(&command.try_get_matches()?)
+}
+
+/// The same command, deaf for some variables.
+fn without_variables(command: Command, is_deaf: &dyn Fn(&OsStr) -> bool) -> Command {
+    let command = command.mut_args(|argument| match argument.get_env().is_some_and(is_deaf) {
+        true => argument.env(None::<&str>),
+        false => argument,
+    });
+    command.mut_subcommands(|verb| without_variables(verb, is_deaf))
+}
+
 fn main() -> ExitCode {
-    let done = match Arguments::try_parse() {
+    let done = match arguments() {
         Ok(arguments) => run(arguments.verb),
         Err(error) if error.use_stderr() => {
             let text = error.render().to_string();
@@ -170,12 +187,32 @@ fn run(verb: Verb) -> Result<ExitCode, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_arguments_are_declared_soundly() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn variables_that_say_nothing_are_not_heard_at_any_depth() {
+        fn heard(command: &Command) -> usize {
+            let own = command
+                .get_arguments()
+                .filter(|one| one.get_env().is_some());
+            own.count() + command.get_subcommands().map(heard).sum::<usize>()
+        }
+        let all = heard(&Arguments::command());
+        assert!(all > 10, "{all}");
+        let deaf = |wanted: &'static str| {
+            let command = without_variables(Arguments::command(), &|name| name == wanted);
+            all - heard(&command)
+        };
+        assert!(deaf("TOWLINE_URL") > 3 && deaf("TOWLINE_TOKEN") > 1);
+        assert_eq!(deaf("TOWLINE"), 0);
+        assert_eq!(
+            heard(&without_variables(Arguments::command(), &|_| true)),
+            0
+        );
     }
 }

@@ -173,6 +173,9 @@ fn base_url(written: &str) -> Result<String, String> {
     })
 }
 
+/// The environment variable with a token.
+const TOKEN_VARIABLE: &str = "TOWLINE_TOKEN";
+
 /// A token of the node's `[[models.tokens]]`, for whoever is not its owner.
 #[derive(Args)]
 pub(crate) struct NodeToken {
@@ -181,13 +184,13 @@ pub(crate) struct NodeToken {
     #[arg(
         long,
         value_name = "TOKEN",
-        env = "TOWLINE_TOKEN",
+        env = TOKEN_VARIABLE,
         hide_env_values = true,
         global = true
     )]
     token: Option<String>,
-    /// File with the token.
-    #[arg(long, value_name = "FILE", conflicts_with = "token", global = true)]
+    /// File with the token; goes before TOWLINE_TOKEN.
+    #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
 }
 
@@ -200,16 +203,15 @@ impl std::fmt::Debug for NodeToken {
 impl NodeToken {
     fn read(&self) -> Result<Option<Secret>, Failure> {
         let text = match (&self.token, &self.token_file) {
-            (Some(token), _) => token.clone(),
-            (None, Some(path)) => std::fs::read_to_string(path)
+            (Some(token), Some(_)) if std::env::var(TOKEN_VARIABLE).as_ref() != Ok(token) => {
+                return Err(Failure::usage("--token and --token-file: give one of them"));
+            }
+            (_, Some(path)) => std::fs::read_to_string(path)
                 .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?,
+            (Some(token), None) => token.clone(),
             (None, None) => return Ok(None),
         };
         let token = text.trim();
-        if token.is_empty() && self.token_file.is_none() {
-            // A variable that is set to nothing says nothing.
-            return Ok(None);
-        }
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             let why = "a token is one line of visible characters, and not empty";
             return Err(Failure::usage(why));

@@ -52,8 +52,13 @@ pub(crate) fn run(pull: &Pull) -> Result<(), Failure> {
     let source = if pull.source.contains("://") {
         pull.source.clone()
     } else {
-        let path = std::fs::canonicalize(&pull.source)
-            .map_err(|error| Failure::usage(format!("{}: {error}", pull.source)))?;
+        let path = std::fs::canonicalize(&pull.source).map_err(|error| {
+            Failure::usage(format!(
+                "{0}: {error}. A folder of this machine is named by its path; a model of the hub \
+                 is hf://{0}",
+                pull.source
+            ))
+        })?;
         path.display().to_string()
     };
     let is_hub = source.starts_with("hf://");

@@ -66,7 +66,12 @@ pub(crate) fn run(push: &Push) -> Result<(), Failure> {
     let node = push.node.with(&push.token)?;
     let directory = std::path::absolute(&push.directory)
         .and_then(std::fs::canonicalize)
-        .map_err(|error| Failure::usage(format!("{}: {error}", push.directory.display())))?;
+        .map_err(|error| {
+            let folder = push.directory.display();
+            Failure::usage(format!(
+                "{folder}: {error}. Name the folder with the model's files"
+            ))
+        })?;
     if !directory.is_dir() {
         return Err(Failure::usage(format!(
             "{}: not a folder",

@@ -260,6 +260,10 @@ async fn upload(request: Request<Incoming>, peer: &Peer, facts: Arc<Facts>) -> R
         let code = HeaderValue::from_static(code);
         reply.headers_mut().insert("x-error-code", code);
     }
+    let etag = answer.etag.and_then(|etag| etag.try_into().ok());
+    if let Some(etag) = etag {
+        reply.headers_mut().insert(header::ETAG, etag);
+    }
     reply
 }
 

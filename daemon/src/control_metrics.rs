@@ -329,6 +329,16 @@ fn uploads(page: &mut String, facts: &Facts) {
             &tally.bytes,
         ),
         (
+            "towline_models_uploaded_parts_total",
+            "Parts of large files that were uploaded to be published.",
+            &tally.parts,
+        ),
+        (
+            "towline_models_uploads_slow_total",
+            "Uploads that were cut because nothing came, or next to nothing.",
+            &tally.slow,
+        ),
+        (
             "towline_models_uploads_refused_total",
             "Requests to publish without a token or address that was good for it.",
             &tally.refused,

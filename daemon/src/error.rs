@@ -23,7 +23,7 @@ pub enum NodeError {
         hint: &'static str,
     },
     /// A port is taken or not allowed.
-    #[error("cannot listen on {address} for {what}: {error}. {hint}")]
+    #[error("cannot listen on {address} for {what}: {error}. {}", advice(*error, hint))]
     Bind {
         /// What it was for.
         what: &'static str,
@@ -31,7 +31,7 @@ pub enum NodeError {
         address: SocketAddr,
         /// The system's error.
         error: Errno,
-        /// What to do.
+        /// What to do where another program has the port.
         hint: String,
     },
     /// The engine that the configuration demands does not work here.
@@ -79,6 +79,20 @@ pub enum NodeError {
     },
 }
 
+/// What to do about a port that cannot be had.
+fn advice(error: Errno, taken: &str) -> &str {
+    match error {
+        Errno::ADDRNOTAVAIL => {
+            "This host has no such address: 'ip address' shows those it has, and 0.0.0.0 means \
+             every one"
+        }
+        Errno::ACCESS | Errno::PERM => {
+            "Ports below 1024 are for root: choose a higher one, or start the node with systemd"
+        }
+        _ => taken,
+    }
+}
+
 impl NodeError {
     /// The exit code: 64 configuration, 69 cannot listen, 74 a file, 71 the system.
     #[must_use]
@@ -93,5 +107,29 @@ impl NodeError {
             Self::System { .. } => 71,
             Self::File { .. } => 74,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_fits_what_the_system_said() {
+        let told = |error| {
+            let hint = "Stop the other program".to_owned();
+            let address = SocketAddr::from(([10, 9, 9, 9], 2049));
+            let what = "NFS";
+            let error = NodeError::Bind {
+                what,
+                address,
+                error,
+                hint,
+            };
+            error.to_string()
+        };
+        assert!(told(Errno::ADDRINUSE).contains("Stop the other program"));
+        assert!(told(Errno::ADDRNOTAVAIL).contains("no such address"));
+        assert!(told(Errno::ACCESS).contains("below 1024"));
     }
 }

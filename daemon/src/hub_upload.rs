@@ -18,8 +18,7 @@ mod repos;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
+use bytes::{Bytes, BytesMut};
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode, Uri, header};
 use serde_json::json;
@@ -27,7 +26,7 @@ use towline_http::hub::route;
 use towline_http::{Keyring, Sight};
 use towline_store::{RepoKind, RepoName};
 
-use crate::uploads::{PutFault, Tally, Uploads};
+use crate::uploads::{COMPLETION_BYTES_MAX, Ended, PutFault, Tally, Uploads};
 pub(crate) use answer::Answer;
 use answer::{Outcome, bad, good};
 use asked::{Asked, Shown};
@@ -85,7 +84,7 @@ impl UploadDesk {
         }
         if path == "/api/validate-yaml" && *request.method() == Method::POST {
             // It changes nothing, so anybody may ask; cards are read when they are shown.
-            read(request, QUESTION_BYTES_MAX).await?;
+            self.read(request, QUESTION_BYTES_MAX).await?;
             return Ok(good(json!({ "errors": [], "warnings": [] })));
         }
         let sight = self.sight(&request)?;
@@ -103,7 +102,7 @@ impl UploadDesk {
             true => BODY_BYTES_MAX,
             false => QUESTION_BYTES_MAX,
         };
-        let body = read(request, limit).await?;
+        let body = self.read(request, limit).await?;
         // The store reads and syncs files, so a thread that may block does it.
         let done = tokio::task::spawn_blocking(move || self.change(&asked, body));
         let died = |error: tokio::task::JoinError| {
@@ -162,16 +161,25 @@ impl UploadDesk {
         }
     }
 
-    /// Takes the bytes of a large file where a batch has sent them.
+    /// Takes the bytes of a large file, or of a part of one, where a batch has sent them; or the
+    /// word that all parts are here.
     async fn put(self: Arc<Self>, request: Request<Incoming>, place: &str) -> Outcome {
-        if *request.method() != Method::PUT {
-            return Err(bad(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "files are sent with PUT",
-            ));
-        }
-        match self.uploads.put(request, place).await {
-            Ok(()) => Ok(good(json!({}))),
+        let taken = match *request.method() {
+            Method::PUT => self.uploads.put(request, place).await,
+            Method::POST => {
+                let body = self.read(request, COMPLETION_BYTES_MAX).await?;
+                self.uploads.complete(place, &body).await.map(|()| None)
+            }
+            _ => {
+                let why = "files are sent with PUT, and completed with POST";
+                return Err(bad(StatusCode::METHOD_NOT_ALLOWED, why));
+            }
+        };
+        match taken {
+            Ok(etag) => Ok(Answer {
+                etag,
+                ..good(json!({}))
+            }),
             Err(PutFault::Place) => Err(bad(
                 StatusCode::FORBIDDEN,
                 "the address of the upload is not of this node, or too old: begin again",
@@ -179,7 +187,31 @@ impl UploadDesk {
             Err(PutFault::Bytes(why)) => Err(bad(StatusCode::BAD_REQUEST, why)),
             Err(PutFault::Full(why)) => Err(bad(StatusCode::INSUFFICIENT_STORAGE, why)),
             Err(PutFault::Idle(why)) => Err(bad(StatusCode::REQUEST_TIMEOUT, why)),
+            Err(PutFault::Busy(why)) => Err(bad(StatusCode::SERVICE_UNAVAILABLE, why)),
             Err(PutFault::Thread(why)) => Err(bad(StatusCode::INTERNAL_SERVER_ERROR, why)),
+        }
+    }
+
+    /// The whole body of a request.
+    async fn read(&self, request: Request<Incoming>, limit: usize) -> Result<Bytes, Answer> {
+        let (mut body, mut pace) = (request.into_body(), self.uploads.pace());
+        let mut bytes = BytesMut::new();
+        loop {
+            match pace.next(&mut body).await {
+                Ok(None) => return Ok(bytes.freeze()),
+                Ok(Some(piece)) if bytes.len() + piece.len() <= limit => {
+                    bytes.extend_from_slice(&piece);
+                }
+                Ok(Some(_)) => {
+                    let why = format!("the body is longer than {limit} bytes: ask in parts");
+                    return Err(bad(StatusCode::PAYLOAD_TOO_LARGE, why));
+                }
+                Err(Ended::Broken(why)) => return Err(bad(StatusCode::BAD_REQUEST, why)),
+                Err(Ended::Slow(why)) => {
+                    self.tally().slow.fetch_add(1, Ordering::Relaxed);
+                    return Err(bad(StatusCode::REQUEST_TIMEOUT, why));
+                }
+            }
         }
     }
 
@@ -219,13 +251,6 @@ pub(crate) fn below_prefix(mut request: Request<Incoming>) -> Request<Incoming> 
         *request.uri_mut() = uri;
     }
     request
-}
-
-/// The whole body of a request.
-async fn read(request: Request<Incoming>, limit: usize) -> Result<Bytes, Answer> {
-    let body = Limited::new(request.into_body(), limit).collect().await;
-    let body = body.map_err(|error| bad(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()))?;
-    Ok(body.to_bytes())
 }
 
 /// Whether the client is huggingface_hub before 1.0, which takes the path of an endpoint for a type

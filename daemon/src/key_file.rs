@@ -1,8 +1,10 @@
-//! The key under which this node signs file handles, kept so that mounts survive a restart.
+//! The keys under which this node signs file handles and the places of uploads, kept so that mounts
+//! and uploads survive a restart.
 //!
-//! It lies in the data directory as `.towline/handle.key`, 32 random bytes, mode 0600. Invariant:
-//! a key that was used once is on stable storage before the first handle leaves. Not promised:
-//! that handles survive the loss of that file; clients then get BADHANDLE and mount again.
+//! They lie in the data directory as `.towline/handle.key` and `upload.key`, 32 random bytes each,
+//! mode 0600. Invariant: a key that was used once is on stable storage before the first thing that
+//! it signs leaves. Not promised: that handles or places survive the loss of their file; clients
+//! then get BADHANDLE and mount again, or begin an upload again.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
@@ -17,10 +19,31 @@ use crate::error::NodeError;
 const HINT: &str = "Give the user that runs the node write access, or choose another directory \
                     with --data";
 
-/// Reads the key, or makes one.
-pub(crate) fn load_or_make(data: &Path) -> Result<MacKey, NodeError> {
+/// What a key signs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Signs {
+    /// File handles of NFS.
+    Handles,
+    /// Places that uploads go to.
+    Uploads,
+}
+
+/// Reads a key, or makes one.
+pub(crate) fn load_or_make(data: &Path, signs: Signs) -> Result<MacKey, NodeError> {
     let dir = data.join(".towline");
-    let path = dir.join("handle.key");
+    let (name, damaged, hint) = match signs {
+        Signs::Handles => (
+            "handle.key",
+            "the handle key is damaged:",
+            "Restore it from a backup, or delete it and let the clients mount again",
+        ),
+        Signs::Uploads => (
+            "upload.key",
+            "the key of uploads is damaged:",
+            "Delete it; uploads that are under way begin again then",
+        ),
+    };
+    let path = dir.join(name);
     let failed = |what: &'static str, error: &std::io::Error| NodeError::File {
         what,
         path: path.clone(),
@@ -31,10 +54,10 @@ pub(crate) fn load_or_make(data: &Path) -> Result<MacKey, NodeError> {
         Ok(Some(key)) => return Ok(key),
         Ok(None) => {
             return Err(NodeError::File {
-                what: "the handle key is damaged:",
+                what: damaged,
                 path,
                 error: format!("it does not have {MAC_KEY_BYTES} bytes"),
-                hint: "Restore it from a backup, or delete it and let the clients mount again",
+                hint,
             });
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -85,10 +108,13 @@ mod tests {
     #[test]
     fn a_key_is_made_once_and_found_again() {
         let data = std::env::temp_dir().join(format!("towline-key-{}", std::process::id()));
-        let first = load_or_make(&data).unwrap();
-        assert_eq!(first.expose(), load_or_make(&data).unwrap().expose());
+        let load = |signs| load_or_make(&data, signs);
+        let first = load(Signs::Handles).unwrap();
+        assert_eq!(first.expose(), load(Signs::Handles).unwrap().expose());
+        assert_ne!(first.expose(), load(Signs::Uploads).unwrap().expose());
         std::fs::write(data.join(".towline/handle.key"), b"short").unwrap();
-        assert!(load_or_make(&data).is_err());
+        assert!(load(Signs::Handles).is_err());
+        assert!(load(Signs::Uploads).is_ok());
         std::fs::remove_dir_all(&data).unwrap();
     }
 }

@@ -14,6 +14,7 @@ mod control_metrics;
 mod data_lock;
 mod datagrams;
 mod description;
+mod desks;
 mod error;
 mod eviction;
 mod face;

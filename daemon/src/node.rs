@@ -18,6 +18,7 @@ use towline_volume::{Exports, Reach};
 
 use crate::budget::Budget;
 use crate::description::{listeners, status};
+use crate::desks::desks;
 use crate::error::NodeError;
 use crate::eviction::Evicted;
 use crate::face::Speaks;
@@ -29,7 +30,6 @@ use crate::sockets::{self, PortmapState, Sockets};
 
 use crate::standing::Standing;
 use crate::tuning_peer::TuningPeer;
-use crate::uploads::{Staging, Uploads};
 use crate::volumes::Volumes;
 use crate::workers::{Plant, Workers};
 use crate::{
@@ -135,7 +135,7 @@ impl Node {
         let congestion = congestion(&effective.io.congestion_control.value)?;
         let data: &Path = &effective.node.data.value;
         let lock = data_lock::take(data)?;
-        let key = key_file::load_or_make(data)?;
+        let key = key_file::load_or_make(data, key_file::Signs::Handles)?;
         let mut effective = effective.clone();
         let volumes = volumes::open(&mut effective, key, &mut notes)?;
         let (effective, exports) = (&effective, volumes.exports.clone());
@@ -301,23 +301,6 @@ fn plant(
         handed_off,
         ended,
     })
-}
-
-/// The desks for models, where there is a store.
-type Desks = (Option<Arc<UploadDesk>>, Option<ModelDesk>);
-
-fn desks(effective: &Effective, volumes: Volumes) -> Result<Desks, NodeError> {
-    let Some(models) = volumes.models else {
-        return Ok((None, None));
-    };
-    let staging = Staging::new(&effective.node.data.value)
-        .map_err(|error| system("no randomness for uploads", error))?;
-    let size_max = effective.limits.upload_size.value;
-    let (signing, keyring) = (volumes.signing, volumes.keyring);
-    let uploads = Arc::new(Uploads::new(models, staging, size_max, signing.signer));
-    let desk = UploadDesk::new(uploads.clone(), keyring.clone());
-    let models = ModelDesk::new(uploads, keyring, signing.trusted, volumes.arriving);
-    Ok((Some(Arc::new(desk)), Some(models)))
 }
 
 /// Which names and pages the node answers to.

@@ -1,11 +1,13 @@
 //! What comes in over the network to be published, whichever protocol brings it.
 //!
-//! Files come by PUT under their SHA-256, to places that were signed for whoever asked; a revision
-//! is put together from them and from files that the store has. Invariant: nobody publishes a file
-//! by its hash alone unless it was uploaded by the same holder or lies in a model that the holder
-//! may read, so a hash is no key to bytes. A sender that is slow holds a connection and a little
-//! memory and no thread. Not promised: uploads of one file in parallel parts.
+//! Files come by PUT under their SHA-256, whole or in parts, to places that were signed for whoever
+//! asked; a revision is put together from them and from files that the store has. Invariant: nobody
+//! publishes a file by its hash alone unless it was uploaded by the same holder or lies in a model
+//! that the holder may read, so a hash is no key to bytes. A sender that is slow holds a connection
+//! and a little memory and no thread. Not promised: that parts need fewer reads of the disk.
 
+mod pace;
+mod parts;
 mod receiving;
 mod source;
 mod staging;
@@ -19,15 +21,28 @@ use tokio::sync::Semaphore;
 use towline_http::{Models, Sight};
 use towline_store::{CatalogFile, CatalogRevision, Sha256, Signer, Store, layout};
 
+pub(crate) use pace::{Bounds as PaceBounds, Ended, Pace};
+pub(crate) use parts::COMPLETION_BYTES_MAX;
 pub(crate) use receiving::PutFault;
 pub(crate) use source::{CommitSource, Operation};
-pub(crate) use staging::{Expected, KEPT, Staged, Staging};
+pub(crate) use staging::{Expected, KEPT, Place, Plan, Staged, Staging};
+
+/// What uploads are held to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Largest file that is taken, in bytes.
+    pub(crate) size_max: u64,
+    /// Bytes of a part of a file that comes in parts; one that is no larger comes whole.
+    pub(crate) part_bytes: u64,
+    /// How fast bytes must come.
+    pub(crate) pace: PaceBounds,
+}
 
 /// What uploads need.
 pub(crate) struct Uploads {
     models: Models,
     staging: Staging,
-    size_max: u64,
+    bounds: Bounds,
     signer: Option<Arc<Signer>>,
     tally: Tally,
     /// Threads that uploads may hold while their bytes are written.
@@ -45,27 +60,31 @@ pub(crate) struct Tally {
     pub(crate) refused: AtomicU64,
     /// Uploads that there was no room for.
     pub(crate) full: AtomicU64,
+    /// Parts of files that were taken in.
+    pub(crate) parts: AtomicU64,
+    /// Uploads that were cut because they were too slow.
+    pub(crate) slow: AtomicU64,
 }
 
 /// Where a file is that is named by its hash.
 pub(crate) enum Known {
     /// In the store, and there.
     Stored(CatalogFile, PathBuf),
-    /// Among the uploads.
-    Uploaded(PathBuf),
+    /// Among the uploads: the files that make it, all but the last of one size.
+    Uploaded(Vec<PathBuf>),
 }
 
 impl Uploads {
     pub(crate) fn new(
         models: Models,
         staging: Staging,
-        size_max: u64,
+        bounds: Bounds,
         signer: Option<Arc<Signer>>,
     ) -> Self {
         Self {
             models,
             staging,
-            size_max,
+            bounds,
             signer,
             tally: Tally::default(),
             writers: Arc::new(Semaphore::new(receiving::WRITERS_MAX)),
@@ -91,7 +110,12 @@ impl Uploads {
 
     /// Largest file that is taken, in bytes.
     pub(crate) fn size_max(&self) -> u64 {
-        self.size_max
+        self.bounds.size_max
+    }
+
+    /// How fast bytes must come.
+    pub(crate) fn pace(&self) -> Pace {
+        Pace::new(self.bounds.pace)
     }
 
     /// A file by its hash, among those that this sight may use.
@@ -116,16 +140,42 @@ impl Uploads {
         let held = self.staging.held(&holder, oid);
         let oid = *oid;
         let expected = Expected { holder, oid, size };
-        (self.staging.place(&expected), held)
+        (self.staging.place(&Place::Whole(expected)), held)
     }
 
-    /// Whether a file could come in now: told before its sender begins.
+    /// The places of the parts of a file, in order, and that of the word that all are here.
+    pub(crate) fn places(&self, oid: &Sha256, plan: &Plan, sight: &Sight) -> (Vec<String>, String) {
+        let expected = Expected {
+            holder: sight.holder(),
+            oid: *oid,
+            size: plan.size(),
+        };
+        let part = |number| Place::Part(expected.clone(), *plan, number);
+        let parts = (1..=plan.count()).map(|number| self.staging.place(&part(number)));
+        let parts = parts.collect();
+        let complete = Place::Complete(expected, *plan);
+        (parts, self.staging.place(&complete))
+    }
+
+    /// Whether a file could come in now, in parts or whole: told before its sender begins.
     ///
     /// # Errors
     /// Why not, in words.
-    pub(crate) fn judge_room(&self, oid: &Sha256, size: u64, sight: &Sight) -> Result<(), String> {
-        let held = self.staging.held(&sight.holder(), oid).min(size);
-        let judged = self.staging.judge_room(size, held);
+    pub(crate) fn judge_room(
+        &self,
+        (oid, size): (&Sha256, u64),
+        plan: Option<&Plan>,
+        sight: &Sight,
+    ) -> Result<(), String> {
+        let (holder, oid) = (sight.holder(), *oid);
+        let held = match plan {
+            None => self.staging.held(&holder, &oid),
+            Some(plan) => {
+                let expected = Expected { holder, oid, size };
+                self.staging.held_in_parts(&expected, plan)
+            }
+        };
+        let judged = self.staging.judge_room(size, held.min(size));
         let judged = judged.map_err(|error| error.to_string());
         let judged = judged.and_then(|()| {
             let room = self.store().judge_room(size);

@@ -4,10 +4,11 @@
 //! connection, which would be a test of its own. Every process is killed by its pid when dropped.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::paths;
@@ -15,6 +16,8 @@ use crate::process::{Finished, Running, command, run};
 
 /// How long a server may take until it listens.
 const READY_LIMIT: Duration = Duration::from_secs(10);
+/// How long an interrupted client may take to end.
+const INTERRUPTED_LIMIT: Duration = Duration::from_secs(5);
 /// Longest test.
 const TEST_LIMIT: Duration = Duration::from_secs(40);
 
@@ -74,6 +77,19 @@ impl Listening {
     pub fn descriptors(&self) -> Result<usize> {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.process.pid()))?.count())
     }
+
+    /// Waits until the server holds no more descriptors than when it was idle.
+    ///
+    /// # Errors
+    /// Fails when it goes on holding some.
+    pub fn falls_back_to(&self, idle: usize) -> Result<()> {
+        let begun = Instant::now();
+        while self.descriptors()? > idle {
+            ensure!(begun.elapsed() < Duration::from_secs(5), "descriptors left");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
 }
 
 /// A port that nobody has now.
@@ -100,16 +116,65 @@ fn listens(port: u16) -> Result<bool> {
     Ok(false)
 }
 
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub enum Client {
+    /// `towline bench link`.
+    Towline,
+    /// `iperf3 -c`.
+    Iperf3,
+}
+
+impl Client {
+    fn command(self, port: u16, options: &[&str]) -> Result<Command> {
+        let mut command = match self {
+            Self::Towline => command(paths::program("towline")?, &["bench", "link", "127.0.0.1"]),
+            Self::Iperf3 => command("iperf3", &["-c", "127.0.0.1"]),
+        };
+        command.args(["-p", &port.to_string()]).args(options);
+        command.stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Starts a test against a port of this host; what it prints is thrown away.
+    ///
+    /// # Errors
+    /// Fails when it cannot be started.
+    pub fn start(self, port: u16, options: &[&str]) -> Result<Running> {
+        let mut command = self.command(port, options)?;
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Running::start(command)
+    }
+}
+
+/// A test that is interrupted after `delay`: its exit code and what it printed.
+///
+/// # Errors
+/// Fails when it cannot be started or does not end.
+pub fn interrupted(
+    client: Client,
+    port: u16,
+    options: &[&str],
+    delay: Duration,
+) -> Result<(Option<i32>, String)> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("out");
+    let mut command = client.command(port, options)?;
+    command.stdout(fs::File::create(&path)?);
+    command.stderr(Stdio::null());
+    let mut running = Running::start(command)?;
+    std::thread::sleep(delay);
+    running.signal(Signal::INT);
+    let code = running.wait(INTERRUPTED_LIMIT)?.code();
+    Ok((code, fs::read_to_string(&path)?))
+}
+
 /// `towline bench link` against a port of this host.
 ///
 /// # Errors
 /// Fails when it cannot be started or hangs.
 pub fn towline_client(port: u16, options: &[&str]) -> Result<Finished> {
-    let program = paths::program("towline")?;
-    let port = port.to_string();
-    let mut command = command(program, &["bench", "link", "127.0.0.1", "-p", &port]);
-    command.args(options);
-    run(command, TEST_LIMIT)
+    run(Client::Towline.command(port, options)?, TEST_LIMIT)
 }
 
 /// `iperf3 -c` against a port of this host.
@@ -117,9 +182,7 @@ pub fn towline_client(port: u16, options: &[&str]) -> Result<Finished> {
 /// # Errors
 /// Fails when it cannot be started or hangs.
 pub fn iperf3_client(port: u16, options: &[&str]) -> Result<Finished> {
-    let mut command = command("iperf3", &["-c", "127.0.0.1", "-p", &port.to_string()]);
-    command.args(options);
-    run(command, TEST_LIMIT)
+    run(Client::Iperf3.command(port, options)?, TEST_LIMIT)
 }
 
 /// The JSON of a client that ended well. The C program of 3.12 exits with 0 even on failure, so

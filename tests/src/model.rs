@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -208,4 +209,34 @@ fn weights() -> Result<Vec<u8>> {
     file.append(&mut header);
     file.extend(content::bytes(SEED, 0, usize::try_from(WEIGHTS_BYTES)?));
     Ok(file)
+}
+
+/// A small model: configuration, a file in a folder, one of 9 MB.
+///
+/// # Errors
+/// Fails when it cannot be written.
+pub fn small(at: &Path, seed: u64) -> Result<()> {
+    fs::create_dir_all(at.join("sub"))?;
+    fs::write(at.join("config.json"), "{\"a\":1}\n")?;
+    fs::write(at.join("sub/a.txt"), "hi\n")?;
+    content::write(&at.join("model.bin"), seed, 9_000_001)
+}
+
+/// Compares two folders with `diff`.
+///
+/// # Errors
+/// Fails when they differ.
+pub fn same(one: &Path, other: &Path) -> Result<()> {
+    let status = Command::new("diff")
+        .arg("-r")
+        .arg(one)
+        .arg(other)
+        .status()?;
+    ensure!(
+        status.success(),
+        "{} differs from {}",
+        one.display(),
+        other.display()
+    );
+    Ok(())
 }

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use nfs3_client::tokio::{TokioConnector, TokioIo};
 use nfs3_client::{Nfs3Connection, Nfs3ConnectionBuilder};
-use nfs3_types::nfs3::{diropargs3, filename3, nfs_fh3};
+use nfs3_types::nfs3::{Nfs3Result, diropargs3, filename3, nfs_fh3, nfsstat3};
 use nfs3_types::rpc::{auth_unix, opaque_auth};
 use tokio::net::TcpStream;
 
@@ -40,6 +40,42 @@ pub async fn mount_as(node: &Node, export: &str, (uid, gid): (u32, u32)) -> Resu
         .mount()
         .await
         .with_context(|| format!("mount of {export}"))
+}
+
+/// Mounts an export as an ordinary user.
+///
+/// # Errors
+/// The node's refusal.
+pub async fn mount(node: &Node, export: &str) -> Result<Connection> {
+    mount_as(node, export, (1000, 1000)).await
+}
+
+/// What a procedure gives back.
+///
+/// # Errors
+/// Its refusal.
+pub fn ok<T, E: std::fmt::Debug>(what: &str, result: Nfs3Result<T, E>) -> Result<T> {
+    match result {
+        Nfs3Result::Ok(value) => Ok(value),
+        Nfs3Result::Err((status, detail)) => bail!("{what}: {status:?} {detail:?}"),
+    }
+}
+
+/// Demands that a procedure refuses.
+///
+/// # Errors
+/// Fails when it does not, or with another status.
+pub fn refused<T, E>(what: &str, result: Nfs3Result<T, E>, wanted: nfsstat3) -> Result<()> {
+    match result {
+        Nfs3Result::Ok(_) => bail!("{what} succeeded, wanted {wanted:?}"),
+        Nfs3Result::Err((status, _)) => {
+            ensure!(
+                status as u32 == wanted as u32,
+                "{what}: {status:?}, wanted {wanted:?}"
+            );
+            Ok(())
+        }
+    }
 }
 
 /// A name in a directory.

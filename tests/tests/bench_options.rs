@@ -3,15 +3,15 @@
 //!
 //! Functional only: every test is held to a low rate or a small amount.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::Signal;
 use serde_json::Value;
 use towline_tests::bench::{bench, parsed, towline};
-use towline_tests::iperf3::{Listening, document, iperf3_client, number, towline_client};
-use towline_tests::process::{Running, command, must_run, run};
+use towline_tests::iperf3::{
+    Client, Listening, document, interrupted, iperf3_client, number, towline_client,
+};
+use towline_tests::process::{command, must_run, run};
 use towline_tests::skip::unless_installed;
 
 /// Longest command.
@@ -58,20 +58,6 @@ fn every_failure_is_one_document_with_an_error() -> Result<()> {
     Ok(())
 }
 
-/// The program until it is interrupted after `delay`: its exit code and what it printed.
-fn interrupted(program: &str, words: &[&str], delay: Duration) -> Result<(Option<i32>, String)> {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("out");
-    let mut started = command(program, words);
-    started.stdin(Stdio::null()).stderr(Stdio::null());
-    started.stdout(std::fs::File::create(&path)?);
-    let mut running = Running::start(started)?;
-    std::thread::sleep(delay);
-    running.signal(Signal::INT);
-    let code = running.wait(Duration::from_secs(5))?.code();
-    Ok((code, std::fs::read_to_string(&path)?))
-}
-
 #[test]
 fn an_interrupt_is_told_to_both_ends_and_keeps_what_was_measured() -> Result<()> {
     if !unless_installed("iperf3", "iperf3")? {
@@ -80,25 +66,11 @@ fn an_interrupt_is_told_to_both_ends_and_keeps_what_was_measured() -> Result<()>
     let folder = tempfile::tempdir()?;
     let log = folder.path().join("server");
     let server = Listening::iperf3(&["--logfile", &log.to_string_lossy(), "--forceflush"])?;
-    let port = server.port.to_string();
-    let delay = Duration::from_millis(2500);
-    let ours = [
-        "bench",
-        "link",
-        "127.0.0.1",
-        "-p",
-        &port,
-        "-t",
-        "0",
-        "-b",
-        "20M",
-        "-J",
-    ];
-    let (code, text) = interrupted(&towline()?, &ours, delay)?;
+    let (delay, options) = (Duration::from_millis(2500), ["-t", "0", "-b", "20M", "-J"]);
+    let (code, text) = interrupted(Client::Towline, server.port, &options, delay)?;
     ensure!(code == Some(130), "{code:?}");
     let told: Value = serde_json::from_str(&text)?;
-    let theirs = ["-c", "127.0.0.1", "-p", &port, "-t", "0", "-b", "20M", "-J"];
-    let (_, text) = interrupted("iperf3", &theirs, delay)?;
+    let (_, text) = interrupted(Client::Iperf3, server.port, &options, delay)?;
     let wanted: Value = serde_json::from_str(&text)?;
     ensure!(
         told["error"] == wanted["error"],

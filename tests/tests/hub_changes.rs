@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use towline_tests::cli::{answer, run_well, towline};
+use towline_tests::cli::{answer, metric, run_well, towline};
 use towline_tests::model::{self, Shelf};
 use towline_tests::process::must_run;
 use towline_tests::python::Python;
@@ -23,9 +23,10 @@ const TOKEN: &str = "hf_0123456789abcdef0123456789abcdef01";
 const READER: &str = "fedcba9876543210fedcba9876543210";
 
 /// A node on which one token publishes everything, and what begins with `acme/secret` is private.
+/// Weights come to it in parts.
 fn shelf() -> Result<Shelf> {
     Shelf::with_configuration(&format!(
-        "[listen]\nhub_port = 0\n\
+        "[listen]\nhub_port = 0\n[limits]\nupload_part = \"2MiB\"\n\
          [[models.tokens]]\ntoken = \"{TOKEN}\"\nprefix = \"\"\nrights = \"publish\"\n\
          [[models.tokens]]\ntoken = \"{READER}\"\nprefix = \"acme/secret\"\nrights = \"read\"\n"
     ))
@@ -355,6 +356,9 @@ fn the_javascript_client_reads_and_writes_everything() -> Result<()> {
         client.arg(&endpoint).arg(TOKEN).arg(&shelf.source);
         must_run(client, CLIENT_LIMIT).with_context(|| endpoint)?;
     }
+    // It sends parts side by side: four of a model and four of a dataset, twice.
+    let parts = metric(&shelf.node, "towline_models_uploaded_parts_total")?;
+    ensure!(parts == 16, "{parts} parts came");
     Ok(())
 }
 

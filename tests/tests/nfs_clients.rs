@@ -3,48 +3,24 @@
 //!
 //! Invariant: each procedure is called at least once for success and, where it has one, for its
 //! typical refusal. Not promised: caching and retransmission; the kernel's client covers those in
-//! `kernel_nfs`, `hostile` covers duplicates.
+//! `kernel_nfs`, `hostile` covers duplicates, `nfs_handles` what becomes of handles.
 
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use nfs3_types::nfs3::{
     self, COMMIT3args, CREATE3args, LINK3args, LOOKUP3args, MKDIR3args, MKNOD3args, Nfs3Option,
-    Nfs3Result, READ3args, READDIR3args, READDIRPLUS3args, REMOVE3args, RENAME3args, RMDIR3args,
-    SETATTR3args, SYMLINK3args, WRITE3args, cookieverf3, createhow3, mknoddata3, nfs_fh3, nfsstat3,
-    sattr3, stable_how, symlinkdata3,
+    READ3args, READDIR3args, READDIRPLUS3args, REMOVE3args, RENAME3args, RMDIR3args, SETATTR3args,
+    SYMLINK3args, WRITE3args, cookieverf3, createhow3, mknoddata3, nfs_fh3, nfsstat3, sattr3,
+    stable_how, symlinkdata3,
 };
 use nfs3_types::xdr_codec::Opaque;
 use towline_tests::content;
-use towline_tests::nfs::{Connection, at, block_on, mount_as};
+use towline_tests::nfs::{Connection, at, block_on, mount, ok, refused};
 use towline_tests::node::Node;
 use towline_tests::process::{command, must_run};
 use towline_tests::skip::unless_installed;
-
-async fn mount(node: &Node, export: &str) -> Result<Connection> {
-    mount_as(node, export, (1000, 1000)).await
-}
-
-fn ok<T, E: std::fmt::Debug>(what: &str, result: Nfs3Result<T, E>) -> Result<T> {
-    match result {
-        Nfs3Result::Ok(value) => Ok(value),
-        Nfs3Result::Err((status, detail)) => bail!("{what}: {status:?} {detail:?}"),
-    }
-}
-
-fn refused<T, E>(what: &str, result: Nfs3Result<T, E>, wanted: nfsstat3) -> Result<()> {
-    match result {
-        Nfs3Result::Ok(_) => bail!("{what} succeeded, wanted {wanted:?}"),
-        Nfs3Result::Err((status, _)) => {
-            ensure!(
-                status as u32 == wanted as u32,
-                "{what}: {status:?}, wanted {wanted:?}"
-            );
-            Ok(())
-        }
-    }
-}
 
 fn mode(value: u32) -> sattr3 {
     sattr3 {
@@ -514,65 +490,6 @@ fn the_read_only_volume_refuses_every_change() -> Result<()> {
         let granted = ok("ACCESS", client.access(&access).await?)?.access;
         assert_eq!(granted & (4 | 8 | 16), 0, "ACCESS promises changes");
         Ok(())
-    })
-}
-
-#[test]
-fn handles_outlive_a_restart_and_die_with_their_file() -> Result<()> {
-    let mut node = Node::start()?;
-    fs::write(node.volume("models").join("file"), "before")?;
-    let find = |node: &Node| {
-        block_on(async {
-            let mut client = mount(node, "/models").await?;
-            let root = client.root_nfs_fh3();
-            let found = client
-                .lookup(&LOOKUP3args {
-                    what: at(&root, "file"),
-                })
-                .await?;
-            Ok(ok("LOOKUP", found)?.object)
-        })
-    };
-    let file = find(&node)?;
-    node.kill();
-    node.restart()?;
-    assert_eq!(find(&node)?, file, "another handle after the restart");
-    fs::remove_file(node.volume("models").join("file"))?;
-    fs::write(node.volume("models").join("file"), "after")?;
-    block_on(async {
-        let mut client = mount(&node, "/models").await?;
-        let old = client.getattr(&nfs3::GETATTR3args { object: file }).await?;
-        refused("the removed file's handle", old, nfsstat3::NFS3ERR_STALE)
-    })
-}
-
-/// A handle from before a model became private is no way around that.
-#[test]
-fn handles_die_when_what_is_private_changes() -> Result<()> {
-    let mut node = Node::start()?;
-    fs::create_dir_all(node.volume("models").join("acme/secret"))?;
-    fs::write(node.volume("models").join("acme/secret/file"), "bytes")?;
-    let file = block_on(async {
-        let mut client = mount(&node, "/models").await?;
-        let mut found = client.root_nfs_fh3();
-        for name in ["acme", "secret", "file"] {
-            let what = at(&found, name);
-            found = ok("LOOKUP", client.lookup(&LOOKUP3args { what }).await?)?.object;
-        }
-        Ok(found)
-    })?;
-    let token = "[[models.tokens]]\ntoken = \"0123456789abcdef\"\nprefix = \"acme/secret\"\n\
-                 rights = \"read\"\n";
-    node.reconfigure(token)?;
-    block_on(async {
-        let mut client = mount(&node, "/models").await?;
-        let old = client.getattr(&nfs3::GETATTR3args { object: file }).await?;
-        refused("a private file's old handle", old, nfsstat3::NFS3ERR_STALE)?;
-        let what = at(&client.root_nfs_fh3(), "acme");
-        let open = ok("LOOKUP", client.lookup(&LOOKUP3args { what }).await?)?.object;
-        let what = at(&open, "secret");
-        let hidden = client.lookup(&LOOKUP3args { what }).await?;
-        refused("a private name", hidden, nfsstat3::NFS3ERR_NOENT)
     })
 }
 

@@ -51,9 +51,9 @@ impl Case<'_> {
             .subjects
             .iter()
             .filter_map(|link| link.speed_mbit().ok());
-        speeds
-            .max()
-            .ok_or_else(|| not_here("no link in question reports its speed"))
+        speeds.max().ok_or_else(|| {
+            not_here("speed unknown: no link in question reports one; --link-speed 10G tells it")
+        })
     }
 
     /// Round trip to count with, in milliseconds: measured, else that of a local network.

@@ -17,7 +17,7 @@ use crate::reading::Reading;
 pub use cpu::{CpuFacts, SoftnetFacts};
 pub use link::{
     Channels, Coalesce, Eee, Feature, Fec, Irq, LinkFacts, LinkModes, Module, Pause, PciePort,
-    QueueMasks, Rings,
+    QueueMasks, Rings, SpeedSource,
 };
 pub use mount::{DiskFacts, NfsMount};
 pub use socket::SocketFacts;

@@ -9,6 +9,7 @@ mod host;
 mod meter;
 mod mounts;
 mod pci;
+mod speed;
 mod sysctl;
 
 use std::thread;
@@ -25,17 +26,20 @@ use crate::{error::TuneError, rtnl, sock_diag};
 
 pub(crate) use host::owners;
 pub use meter::Meter;
+pub use speed::{SPEEDS_VARIABLE, ToldSpeeds};
 pub(crate) use sysctl::{key_of_link, path_of as sysctl_path};
 
 /// Interfaces of one host that are looked at; a container host has some hundreds.
 const LINKS_MAX: usize = 1024;
 
-/// Reads the host below `root`; counters twice, `window` apart, or once where that is zero.
+/// Reads the host below `root`, with the speeds that its user tells; counters twice, `window`
+/// apart, or once where that is zero.
 ///
 /// # Errors
 /// When the interfaces cannot be listed, without which nothing can be judged.
-pub fn host(root: &Root, window: Duration) -> Result<HostFacts, TuneError> {
+pub fn host(root: &Root, told: &ToldSpeeds, window: Duration) -> Result<HostFacts, TuneError> {
     let mut facts = still(root)?;
+    speed::judge(&mut facts, told);
     let before = counters::sample(root, &facts);
     if !window.is_zero() {
         thread::sleep(window);

@@ -14,6 +14,7 @@ use towline_base::clock;
 use crate::case::{Case, Profile};
 use crate::catalogue::Catalogue;
 use crate::error::TuneError;
+use crate::read::ToldSpeeds;
 use crate::report::Report;
 use crate::root::Root;
 use crate::values::Values;
@@ -131,7 +132,7 @@ fn head(page: &mut String, (name, kind, tier, help): (&str, &str, &str, &str)) {
 }
 
 fn make() -> Result<Report, TuneError> {
-    let facts = read::host(&Root::default(), WINDOW)?;
+    let facts = read::host(&Root::default(), &ToldSpeeds::of_environment()?, WINDOW)?;
     let values = Values::load()?;
     let subjects = choose::usual(&facts);
     let case = Case {

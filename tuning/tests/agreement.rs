@@ -15,7 +15,12 @@ use towline_tuning::facts::LinkFacts;
 use towline_tuning::{HostFacts, Root, read};
 
 fn facts() -> HostFacts {
-    read::host(&Root::default(), Duration::ZERO).unwrap()
+    read::host(
+        &Root::default(),
+        &read::ToldSpeeds::default(),
+        Duration::ZERO,
+    )
+    .unwrap()
 }
 
 /// The output of a program; nothing where it is not installed or the driver cannot answer.

@@ -14,7 +14,7 @@ use towline_tuning::pair::{self, Advice};
 use towline_tuning::persist::{Outcome, Place};
 use towline_tuning::plan::{Choice, Plan};
 use towline_tuning::snapshot::Snapshot;
-use towline_tuning::{Root, TuneError, apply, read};
+use towline_tuning::{Root, TuneError, apply};
 
 use super::{FINDINGS, check, kept, plan, state};
 use crate::failure::Failure;
@@ -85,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         return Err(Failure::usage(why));
     }
     let (store, lock, mut machine) = options.state.open()?;
-    let facts = read::host(&Root::default(), Duration::ZERO)?;
+    let facts = options.question.read(Duration::ZERO)?;
     let judged = check::judge(&options.question, &facts)?;
     let choice = Choice {
         ids: &options.ids,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use towline_tuning::{Root, TuneError, bundle, read};
+use towline_tuning::{TuneError, bundle};
 
 use super::check;
 use crate::failure::Failure;
@@ -35,7 +35,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let facts = read::host(&Root::default(), check::WINDOW)?;
+    let facts = options.question.read(check::WINDOW)?;
     let report = check::judge(&options.question, &facts)?.report;
     let text = bundle::text(&facts, &report, options.raw);
     let path = &options.output;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use towline_tuning::peer::{PeerFacts, ask};
+use towline_tuning::read::{SPEEDS_VARIABLE, ToldSpeeds};
 use towline_tuning::{
     Case, Catalogue, HostFacts, Report, Root, TuneError, Values, choose, facts, read,
 };
@@ -20,6 +21,7 @@ Examples:
   towline tune check                         the links that are up
   towline tune check --interface enp3s0      one link with all below it
   towline tune check --peer 10.0.0.2         the way to a host that runs `towline tune answer`
+  towline tune check --link-speed tap0=10G   a link whose driver does not know its speed
   towline tune check --json | jq '.checks[] | select(.state == \"fail\") | .id'
 
 Exit codes: 0 clean, 1 something that costs speed or data, 2 could not run.";
@@ -58,13 +60,31 @@ pub(crate) struct Question {
     /// A host that answers (`towline tune answer`, or a node): HOST or HOST:PORT.
     #[arg(long, value_name = "HOST")]
     peer: Option<String>,
+    /// Speeds of links whose driver has none, such as those of virtual machines and tunnels: 10G
+    /// for all of them, or LINK=SPEED, separated by commas.
+    #[arg(long, value_name = "SPEEDS", env = SPEEDS_VARIABLE, value_parser = speeds,
+          default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    link_speed: ToldSpeeds,
     /// With a peer: paths and round trips only, no transfers.
     #[arg(long, requires = "peer")]
     quick: bool,
 }
 
+/// Reads what is told of speeds.
+fn speeds(text: &str) -> Result<ToldSpeeds, String> {
+    ToldSpeeds::parse(text).map_err(|error| error.to_string())
+}
+
+impl Question {
+    /// Reads this host.
+    pub(crate) fn read(&self, window: Duration) -> Result<HostFacts, Failure> {
+        let facts = read::host(&Root::default(), &self.link_speed, window);
+        facts.map_err(Failure::from)
+    }
+}
+
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let facts = read::host(&Root::default(), WINDOW)?;
+    let facts = options.question.read(WINDOW)?;
     let Judgement { report, peer } = judge(&options.question, &facts)?;
     if options.json {
         let sheet = Sheet {

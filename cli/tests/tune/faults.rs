@@ -206,6 +206,54 @@ fn a_killed_apply_is_put_back_at_the_next_call() {
     assert!(interrupted > 0, "no kill hit the middle of an apply");
 }
 
+/// What a veth says of its speed is made up: nothing is found by it, and whoever knows tells it.
+#[test]
+fn an_invented_speed_is_no_speed_until_somebody_tells_one() {
+    let Some(lab) = Lab::pair() else { return };
+    let judged = |variable: &str, line: &str| {
+        let mut command = lab.command(0, line);
+        let output = command
+            .env("TOWLINE_LINK_SPEED", variable)
+            .output()
+            .unwrap();
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let seen = |sheet: &serde_json::Value, id: &str| {
+        let checks = sheet["checks"].as_array().unwrap();
+        let found = checks.iter().find(|check| check["id"] == id).unwrap();
+        (found["state"].clone(), found.to_string())
+    };
+    let source = |sheet: &serde_json::Value| {
+        let links = sheet["facts"]["links"].as_array().unwrap();
+        let link = links.iter().find(|link| link["name"] == "va").unwrap();
+        link["modes"].to_string()
+    };
+    let sheet = judged("", "check --json --interface va");
+    for id in ["link.speed", "link.mtu", "sys.tcp_rmem"] {
+        let (state, told) = seen(&sheet, id);
+        assert!(
+            state == "unknown" && told.contains("speed unknown"),
+            "{told}"
+        );
+    }
+    assert!(
+        source(&sheet).contains("\"speed_source\":\"invented\""),
+        "{}",
+        source(&sheet)
+    );
+    for (variable, option) in [("va=10G", ""), ("", " --link-speed 10G")] {
+        let sheet = judged(variable, &format!("check --json --interface va{option}"));
+        assert_eq!(seen(&sheet, "link.mtu").0, "fail");
+        assert!(
+            source(&sheet).contains("\"speed_source\":\"told\""),
+            "{}",
+            source(&sheet)
+        );
+    }
+    let told = lab.expect(0, "check --link-speed va=fast", 64);
+    assert!(told.contains("tap0=10G"), "{told}");
+}
+
 #[test]
 fn an_mtu_mismatch_is_found_and_repaired() {
     let Some(mut lab) = Lab::pair() else { return };

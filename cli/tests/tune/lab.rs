@@ -67,6 +67,8 @@ impl Lab {
 
     fn inside(&self, host: usize, program: &str) -> Command {
         let mut command = Command::new("ip");
+        // A veth has no speed of its own: these pretend to be cables of 10 Gbit/s.
+        command.env("TOWLINE_LINK_SPEED", "10G");
         command.args(["netns", "exec", &self.hosts[host], program]);
         command
     }

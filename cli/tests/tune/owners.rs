@@ -19,6 +19,7 @@ fn script(lab: &Lab, text: &str) -> String {
     let output = std::process::Command::new("ip")
         .args(["netns", "exec", &lab.hosts[0], "sh"])
         .arg(&path)
+        .env("TOWLINE_LINK_SPEED", "10G")
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -87,6 +87,7 @@ pub(crate) struct Limits {
     pub(crate) stall_timeout: At<String>,
     pub(crate) progress_per_s: At<toml::Value>,
     pub(crate) upload_size: At<toml::Value>,
+    pub(crate) upload_part: At<toml::Value>,
     pub(crate) upload_age: At<String>,
     pub(crate) drain_timeout: At<String>,
 }

@@ -15,6 +15,7 @@ pub mod effective;
 pub mod error;
 mod file;
 pub mod limits;
+mod limits_check;
 mod listen_check;
 mod models_check;
 mod nearest;

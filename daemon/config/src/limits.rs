@@ -46,6 +46,10 @@ pub const PROGRESS_BYTES_PER_S_DEFAULT: u64 = 1_024;
 /// Largest file that an HTTP upload may make, in bytes; by default the disk decides.
 pub const UPLOAD_BYTES_DEFAULT: u64 = i64::MAX as u64;
 
+/// Bytes of a part of a large file that a hub client uploads; files that are no larger come in one
+/// piece. A part that is lost is sent again whole: 64 MiB take half a second on a line of 1 Gbit/s.
+pub const UPLOAD_PART_BYTES_DEFAULT: u64 = 64 << 20;
+
 /// Time after which a resumable upload that nobody goes on with is removed: over a night and a day
 /// of work.
 pub const UPLOAD_AGE_DEFAULT: Duration = Duration::from_secs(86_400);
@@ -76,6 +80,8 @@ pub struct Limits {
     pub progress_per_s: Setting<u64>,
     /// See [`UPLOAD_BYTES_DEFAULT`]; bytes, 1 to 2^63-1.
     pub upload_size: Setting<u64>,
+    /// See [`UPLOAD_PART_BYTES_DEFAULT`]; bytes, 1 MiB to 1 TiB.
+    pub upload_part: Setting<u64>,
     /// See [`UPLOAD_AGE_DEFAULT`]; 1 min to 365 d.
     pub upload_age: Setting<Duration>,
     /// See [`DRAIN_TIMEOUT_DEFAULT`]; 0 s to 1 h.
@@ -95,6 +101,7 @@ impl Default for Limits {
             stall_timeout: Setting::default_of(STALL_TIMEOUT_DEFAULT),
             progress_per_s: Setting::default_of(PROGRESS_BYTES_PER_S_DEFAULT),
             upload_size: Setting::default_of(UPLOAD_BYTES_DEFAULT),
+            upload_part: Setting::default_of(UPLOAD_PART_BYTES_DEFAULT),
             upload_age: Setting::default_of(UPLOAD_AGE_DEFAULT),
             drain_timeout: Setting::default_of(DRAIN_TIMEOUT_DEFAULT),
         }

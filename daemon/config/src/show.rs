@@ -194,6 +194,7 @@ fn limits(table: &mut Table, effective: &Effective) {
     table.period("limits.stall_timeout", &limits.stall_timeout);
     table.bytes("limits.progress_per_s", &limits.progress_per_s);
     table.bytes("limits.upload_size", &limits.upload_size);
+    table.bytes("limits.upload_part", &limits.upload_part);
     table.period("limits.upload_age", &limits.upload_age);
     table.period("limits.drain_timeout", &limits.drain_timeout);
 }

@@ -17,6 +17,8 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
     /// For `X-Error-Code`.
     pub(crate) code: Option<&'static str>,
+    /// For `ETag`: of a part that was uploaded.
+    pub(crate) etag: Option<String>,
 }
 
 pub(super) type Outcome = Result<Answer, Answer>;
@@ -27,6 +29,7 @@ pub(super) fn good(body: Value) -> Answer {
         status,
         body,
         code: None,
+        etag: None,
     }
 }
 
@@ -35,6 +38,7 @@ pub(super) fn bad(status: StatusCode, why: impl Into<String>) -> Answer {
         status,
         body: json!({ "error": why.into() }),
         code: None,
+        etag: None,
     }
 }
 

@@ -9,18 +9,23 @@ use std::path::Path;
 
 use hyper::StatusCode;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use towline_store::{CatalogRevision, RepoName, RepoPath, Sha256, layout};
 
 use super::UploadDesk;
 use super::answer::{Answer, Outcome, bad, good};
 use super::asked::{Asked, object, text};
+use crate::uploads::Plan;
 
 /// Longest `.gitignore` that is followed, in bytes; a longer one refuses the call.
 const IGNORE_BYTES_MAX: u64 = 64 << 10;
 
 /// Most lines of one that are followed.
 const IGNORE_LINES_MAX: usize = 2_000;
+
+/// Most parts that one answer has places for, so that it stays below 4 MiB; files behind them come
+/// in one piece.
+const ANSWERED_PARTS_MAX: u32 = 16_384;
 
 fn wrong(why: impl Into<String>) -> Answer {
     bad(StatusCode::BAD_REQUEST, why)
@@ -102,6 +107,12 @@ impl UploadDesk {
         if text(&body, "hash_algo").is_some_and(|name| !is_known(name)) {
             return Err(wrong("large files are named by their sha256"));
         }
+        let transfers = body.get("transfers").and_then(Value::as_array);
+        let mut transfers = transfers.into_iter().flatten();
+        let mut parts_left = match transfers.any(|name| name == "multipart") {
+            true => ANSWERED_PARTS_MAX,
+            false => 0,
+        };
         let objects = body.get("objects").and_then(Value::as_array);
         let mut answers = Vec::new();
         for object in objects.into_iter().flatten() {
@@ -110,26 +121,61 @@ impl UploadDesk {
                 .parse()
                 .map_err(|fault: towline_store::NameFault| wrong(fault.to_string()))?;
             let size = object.get("size").and_then(Value::as_u64).unwrap_or(0);
+            let plan = self.uploads.plan(size);
+            let plan = plan.filter(|plan| plan.count() <= parts_left);
             let mut answer = json!({ "oid": oid.to_string(), "size": size });
-            let is_here = self.uploads.known(&oid, &asked.sight).is_some();
-            let added = if size > self.uploads.size_max() {
-                let message = "larger than limits.upload_size of the node";
-                Some(("error", json!({ "code": 413, "message": message })))
-            } else if is_here {
-                None
-            } else if let Err(message) = self.uploads.judge_room(&oid, size, &asked.sight) {
-                Some(("error", json!({ "code": 507, "message": message })))
-            } else {
-                let (place, _) = self.uploads.place(&oid, size, &asked.sight);
-                let href = format!("{}{place}", asked.base);
-                Some(("actions", json!({ "upload": { "href": href } })))
-            };
-            if let (Some((key, value)), Some(object)) = (added, answer.as_object_mut()) {
+            if let Some((key, value)) = self.sent_to(asked, (&oid, size), plan.as_ref())
+                && let Some(object) = answer.as_object_mut()
+            {
                 object.insert(key.to_owned(), value);
+                parts_left -= plan.map_or(0, |plan| plan.count());
             }
             answers.push(answer);
         }
-        Ok(good(json!({ "transfer": "basic", "objects": answers })))
+        let has_parts = |answer: &Value| answer.pointer("/actions/upload/header").is_some();
+        let transfer = match answers.iter().any(has_parts) {
+            true => "multipart",
+            false => "basic",
+        };
+        Ok(good(json!({ "transfer": transfer, "objects": answers })))
+    }
+
+    /// What is said of one file: where it goes, why not, or nothing where it is here.
+    fn sent_to(
+        &self,
+        asked: &Asked,
+        (oid, size): (&Sha256, u64),
+        plan: Option<&Plan>,
+    ) -> Option<(&'static str, Value)> {
+        let error = |code: u16, message: String| {
+            Some(("error", json!({ "code": code, "message": message })))
+        };
+        if size > self.uploads.size_max() {
+            return error(413, "larger than limits.upload_size of the node".to_owned());
+        }
+        if self.uploads.known(oid, &asked.sight).is_some() {
+            return None;
+        }
+        if let Err(message) = self.uploads.judge_room((oid, size), plan, &asked.sight) {
+            return error(507, message);
+        }
+        let Some(plan) = plan else {
+            let (place, _) = self.uploads.place(oid, size, &asked.sight);
+            let href = format!("{}{place}", asked.base);
+            return Some(("actions", json!({ "upload": { "href": href } })));
+        };
+        let (parts, complete) = self.uploads.places(oid, plan, &asked.sight);
+        let parts = (1..).zip(parts).map(|(number, place): (u32, String)| {
+            let href = format!("{}{place}", asked.base);
+            (format!("{number:05}"), Value::String(href))
+        });
+        let mut header: Map<String, Value> = parts.collect();
+        // Clients read a text, as header fields are.
+        let part_bytes = plan.part_bytes().to_string();
+        header.insert("chunk_size".to_owned(), Value::String(part_bytes));
+        let href = format!("{}{complete}", asked.base);
+        let upload = json!({ "href": href, "header": header });
+        Some(("actions", json!({ "upload": upload })))
     }
 }
 

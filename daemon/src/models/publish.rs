@@ -72,7 +72,8 @@ impl ModelDesk {
             if self.uploads.known(&oid, &caller.sight).is_some() {
                 continue;
             }
-            let room = self.uploads.judge_room(&oid, file.size, &caller.sight);
+            let wanted = (&oid, file.size);
+            let room = self.uploads.judge_room(wanted, None, &caller.sight);
             room.map_err(|why| refuse(507, "storage", &why))?;
             let (place, held) = self.uploads.place(&oid, file.size, &caller.sight);
             files.push(wire::MissingFile {

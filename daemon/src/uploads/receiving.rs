@@ -17,8 +17,9 @@ use hyper::{Request, header};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::Uploads;
-use super::staging::Arriving;
+use super::pace::{Ended, Pace};
+use super::staging::{Arriving, Place, Sink};
+use super::{Expected, Uploads};
 
 /// Most threads that write for uploads at once: a quarter of those of the control plane, so that
 /// the rest answer; hashing needs no more than there are cores.
@@ -27,9 +28,6 @@ pub(super) const WRITERS_MAX: usize = 4;
 /// Bytes of one upload that are gathered in memory before they are written: 64 MiB for as many
 /// uploads as there may be, and few enough turns of a thread for a fast one.
 const GATHERED_BYTES: usize = 256 << 10;
-
-/// How long a sender may stand still: a pause of a minute is none, an hour is.
-const IDLE_MAX: Duration = Duration::from_secs(120);
 
 /// Most bytes that are thrown away of a body that is refused, so that its sender reads why.
 const DRAINED_BYTES: usize = 16 << 20;
@@ -46,8 +44,10 @@ pub(crate) enum PutFault {
     Bytes(String),
     /// There is no room for them.
     Full(String),
-    /// The sender stood still.
+    /// The sender stood still, or sent next to nothing.
     Idle(String),
+    /// Others send too much at once.
+    Busy(String),
     /// A thread died.
     Thread(String),
 }
@@ -61,17 +61,49 @@ enum End {
 }
 
 impl Uploads {
-    /// Takes the bytes of a file where its sender was told to put them. With `Content-Range` it
-    /// goes on behind what is here.
+    /// Takes the bytes of a file, or of a part, where its sender was told to put them; the ETag of
+    /// a part. With `Content-Range` a file goes on behind what is here.
     pub(crate) async fn put(
         self: &Arc<Self>,
         request: Request<Incoming>,
         place: &str,
+    ) -> Result<Option<String>, PutFault> {
+        let range = request.headers().get(header::CONTENT_RANGE).cloned();
+        let range = range.as_ref().map(header::HeaderValue::as_bytes);
+        let mut body = request.into_body();
+        let taken = match self.staging.judge(place) {
+            Some(Place::Whole(expected)) => {
+                let taken = self.take(expected, range, &mut body).await;
+                taken.map(|()| None)
+            }
+            Some(Place::Part(expected, plan, number)) => {
+                let part = (&expected, &plan, number);
+                self.take_part(part, &mut body).await.map(Some)
+            }
+            Some(Place::Complete(..)) | None => return Err(PutFault::Place),
+        };
+        match &taken {
+            Err(PutFault::Full(_)) => {
+                self.tally.full.fetch_add(1, Ordering::Relaxed);
+                drain(&mut body).await;
+            }
+            Err(PutFault::Busy(_)) => drain(&mut body).await,
+            Err(PutFault::Idle(_)) => {
+                self.tally.slow.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+        taken
+    }
+
+    async fn take(
+        self: &Arc<Self>,
+        expected: Expected,
+        range: Option<&[u8]>,
+        body: &mut Incoming,
     ) -> Result<(), PutFault> {
-        let expected = self.staging.judge(place).ok_or(PutFault::Place)?;
         let size = expected.size;
-        let range = request.headers().get(header::CONTENT_RANGE);
-        let from = match range.map(|range| begins_at(range.as_bytes(), size)) {
+        let from = match range.map(|range| begins_at(range, size)) {
             None => 0,
             Some(Some(from)) => from,
             Some(None) => {
@@ -79,30 +111,26 @@ impl Uploads {
                 return Err(PutFault::Bytes(why.to_owned()));
             }
         };
-        let mut body = request.into_body();
-        let taken = self.take(expected, from, &mut body).await;
-        if let Err(PutFault::Full(_)) = &taken {
-            self.tally.full.fetch_add(1, Ordering::Relaxed);
-            drain(&mut body).await;
-        }
-        taken?;
-        self.tally.bytes.fetch_add(size - from, Ordering::Relaxed);
-        Ok(())
-    }
-
-    async fn take(
-        self: &Arc<Self>,
-        expected: super::Expected,
-        from: u64,
-        body: &mut Incoming,
-    ) -> Result<(), PutFault> {
         let uploads = self.clone();
         let begun = self.work(move || uploads.staging.begin(expected, from));
-        let mut held = Held(Some(begun.await?));
+        let mut held = Held::new(begun.await?);
         let mut more = from > 0;
         while more {
             more = self.with(&mut held, Arriving::hash_again).await?;
         }
+        self.pour(&mut held, body).await?;
+        self.finish(held, Arriving::finish).await?;
+        self.tally.bytes.fetch_add(size - from, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Pours a whole body into what takes it.
+    pub(super) async fn pour<S: Sink>(
+        &self,
+        held: &mut Held<S>,
+        body: &mut Incoming,
+    ) -> Result<(), PutFault> {
+        let mut pace = Pace::new(self.bounds.pace);
         let mut pieces = Vec::new();
         loop {
             // The next piece comes while this one is written.
@@ -110,39 +138,44 @@ impl Uploads {
                 match pieces.is_empty() {
                     true => Ok(()),
                     false => {
-                        let write = move |file: &mut Arriving| file.write(&pieces);
-                        self.with(&mut held, write).await
+                        let write = move |file: &mut S| file.write(&pieces);
+                        self.with(held, write).await
                     }
                 }
             };
-            let (written, (gathered, end)) = tokio::join!(written, gather(body));
+            let (written, (gathered, end)) = tokio::join!(written, gather(body, &mut pace));
             written?;
             match end {
                 End::Open => pieces = gathered,
                 End::Whole | End::Broken(_) => {
-                    let write = move |file: &mut Arriving| file.write(&gathered);
-                    self.with(&mut held, write).await?;
+                    let write = move |file: &mut S| file.write(&gathered);
+                    self.with(held, write).await?;
                     return match end {
                         End::Broken(fault) => Err(fault),
-                        End::Open | End::Whole => self.finish(held).await,
+                        End::Open | End::Whole => Ok(()),
                     };
                 }
             }
         }
     }
 
-    async fn finish(&self, mut held: Held) -> Result<(), PutFault> {
+    /// Does the last thing with what took the bytes.
+    pub(super) async fn finish<S: Sink, T: Send + 'static>(
+        &self,
+        mut held: Held<S>,
+        last: impl FnOnce(S) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, PutFault> {
         match held.0.take() {
-            Some(file) => self.work(move || file.finish()).await,
-            None => Ok(()),
+            Some(sink) => self.work(move || last(sink)).await,
+            None => Err(PutFault::Thread("an upload lost its file".to_owned())),
         }
     }
 
     /// Does something with the file on a thread that may block.
-    async fn with<T: Send + 'static>(
+    async fn with<S: Sink, T: Send + 'static>(
         &self,
-        held: &mut Held,
-        act: impl FnOnce(&mut Arriving) -> io::Result<T> + Send + 'static,
+        held: &mut Held<S>,
+        act: impl FnOnce(&mut S) -> io::Result<T> + Send + 'static,
     ) -> Result<T, PutFault> {
         let Some(mut file) = held.0.take() else {
             return Err(PutFault::Thread("an upload lost its file".to_owned()));
@@ -158,7 +191,7 @@ impl Uploads {
     }
 
     /// Waits for one of the threads that uploads may hold, and for its work.
-    async fn work<T: Send + 'static>(
+    pub(super) async fn work<T: Send + 'static>(
         &self,
         act: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Result<T, PutFault> {
@@ -175,15 +208,22 @@ impl Uploads {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 PutFault::Full(error.to_string())
             }
+            io::ErrorKind::ResourceBusy => PutFault::Busy(error.to_string()),
             _ => PutFault::Bytes(error.to_string()),
         })
     }
 }
 
-/// A file that is let go of by a thread that may block, whatever becomes of its request.
-struct Held(Option<Arriving>);
+/// What takes the bytes; let go of by a thread that may block, whatever becomes of the request.
+pub(super) struct Held<S: Sink>(Option<S>);
 
-impl Drop for Held {
+impl<S: Sink> Held<S> {
+    pub(super) fn new(sink: S) -> Self {
+        Self(Some(sink))
+    }
+}
+
+impl<S: Sink> Drop for Held<S> {
     fn drop(&mut self) {
         if let (Some(file), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
             runtime.spawn_blocking(move || drop(file));
@@ -192,26 +232,17 @@ impl Drop for Held {
 }
 
 /// The next bytes of a body, as many as are written at once.
-async fn gather(body: &mut Incoming) -> (Vec<Bytes>, End) {
+async fn gather(body: &mut Incoming, pace: &mut Pace) -> (Vec<Bytes>, End) {
     let (mut pieces, mut bytes) = (Vec::new(), 0);
     while bytes < GATHERED_BYTES {
-        let frame = match timeout(IDLE_MAX, body.frame()).await {
-            Ok(Some(Ok(frame))) => frame,
+        match pace.next(body).await {
+            Ok(Some(piece)) => {
+                bytes += piece.len();
+                pieces.push(piece);
+            }
             Ok(None) => return (pieces, End::Whole),
-            Ok(Some(Err(error))) => {
-                return (pieces, End::Broken(PutFault::Bytes(error.to_string())));
-            }
-            Err(_) => {
-                let what = format!(
-                    "nothing came for {} s: go on from where it broke off",
-                    IDLE_MAX.as_secs()
-                );
-                return (pieces, End::Broken(PutFault::Idle(what)));
-            }
-        };
-        if let Ok(piece) = frame.into_data() {
-            bytes += piece.len();
-            pieces.push(piece);
+            Err(Ended::Broken(why)) => return (pieces, End::Broken(PutFault::Bytes(why))),
+            Err(Ended::Slow(why)) => return (pieces, End::Broken(PutFault::Idle(why))),
         }
     }
     (pieces, End::Open)

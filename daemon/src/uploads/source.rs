@@ -5,8 +5,10 @@
 //! in the store or among the uploads before anything is published. Not promised: an order.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use towline_store::git::is_lfs;
 use towline_store::{
@@ -45,6 +47,9 @@ enum Content {
     Bytes(Vec<u8>),
     /// In a file: one that was uploaded, or the store's own.
     Opened(File),
+    /// In parts, all but the last with so many bytes. They are opened when they are read: a commit
+    /// may name more of them than a process may hold open.
+    Parts(Vec<PathBuf>, u64),
 }
 
 struct Entry {
@@ -115,11 +120,20 @@ impl CommitSource {
 /// that of a pointer; else its bytes are read for it.
 fn large(path: &RepoPath, oid: Sha256, known: Known) -> Option<Entry> {
     let (content, size, git_oid) = match known {
-        Known::Uploaded(place) => {
-            let file = File::open(place).ok()?;
-            let size = file.metadata().ok()?.len();
-            (Content::Opened(file), size, None)
-        }
+        Known::Uploaded(places) => match places.as_slice() {
+            [place] => {
+                let file = File::open(place).ok()?;
+                let size = file.metadata().ok()?.len();
+                (Content::Opened(file), size, None)
+            }
+            places => {
+                let bytes = |at: Option<&PathBuf>| Some(fs::metadata(at?).ok()?.len());
+                let part_bytes = bytes(places.first())?.max(1);
+                let before = part_bytes.checked_mul(places.len() as u64 - 1)?;
+                let size = before + bytes(places.last())?;
+                (Content::Parts(places.to_vec(), part_bytes), size, None)
+            }
+        },
         Known::Stored(file, _) if is_lfs(path, file.size) => (Content::Stored, file.size, None),
         Known::Stored(file, _) if !file.lfs => (Content::Stored, file.size, Some(file.git_oid)),
         Known::Stored(file, place) => (Content::Opened(File::open(place).ok()?), file.size, None),
@@ -130,6 +144,25 @@ fn large(path: &RepoPath, oid: Sha256, known: Known) -> Option<Entry> {
         sha256: Some(oid),
         git_oid,
     })
+}
+
+/// Reads bytes of a file that lies in parts.
+fn read_parts(
+    (places, part_bytes): (&[PathBuf], u64),
+    mut offset: u64,
+    mut buffer: &mut [u8],
+) -> io::Result<()> {
+    while !buffer.is_empty() {
+        let (number, from) = (offset / part_bytes, offset % part_bytes);
+        let place = usize::try_from(number).ok().and_then(|at| places.get(at));
+        let place = place.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let left = usize::try_from(part_bytes - from).unwrap_or(usize::MAX);
+        let here;
+        (here, buffer) = buffer.split_at_mut(left.min(buffer.len()));
+        File::open(place)?.read_exact_at(here, from)?;
+        offset += here.len() as u64;
+    }
+    Ok(())
 }
 
 impl Source for CommitSource {
@@ -159,6 +192,9 @@ impl Source for CommitSource {
                 Ok(())
             }
             Content::Opened(file) => file.read_exact_at(buffer, offset).map_err(|_| changed()),
+            Content::Parts(places, part_bytes) => {
+                read_parts((places, *part_bytes), offset, buffer).map_err(|_| changed())
+            }
         }
     }
 }

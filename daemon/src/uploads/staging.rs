@@ -1,16 +1,19 @@
 //! Files that were uploaded, or are being, and are not part of a revision yet.
 //!
 //! They lie below `.towline/uploads` of the data directory, in a folder for each holder of a
-//! token, each under its SHA-256; `.part` behind it says that its end is missing. Invariant: a file
-//! has its name only after its bytes were hashed and synced; where a PUT may go is signed with a
-//! key of this process, bound to holder, hash, size and an hour; nobody finds what another has
+//! token, each under its SHA-256; `.part` behind it says that its end is missing, and one that came
+//! in parts is a folder of them ([`parted`]). Invariant: a file has its name only after its bytes
+//! were hashed and synced; where a PUT may go is signed ([`place`]); nobody finds what another has
 //! uploaded; no byte is written that there is no room for ([`room`]). Not promised: that a file is
 //! kept longer than a day, or than somebody else needs its room after an hour.
 
 mod arriving;
+mod parted;
+mod place;
+mod plan;
 mod room;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,15 +21,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use towline_base::{MacKey, clock};
+use bytes::Bytes;
+use towline_base::MacKey;
 use towline_store::Sha256;
 
 pub(crate) use arriving::Arriving;
+pub(crate) use parted::{ArrivingPart, Parted};
+use place::Places;
+pub(crate) use place::{Expected, Place};
+pub(crate) use plan::{PARTS_MAX, Plan};
 use room::Room;
 pub(crate) use room::Staged;
-
-/// How long a signed place is good for, in seconds: an upload may begin that late.
-const SIGNED_SECONDS: u64 = 3_600;
 
 /// How long a file that nobody commits is kept: a commit follows its uploads at once, and an upload
 /// that broke off goes on within a day or not at all.
@@ -35,89 +40,72 @@ pub(crate) const KEPT: Duration = Duration::from_secs(86_400);
 /// How long it is kept where somebody else needs its room.
 const KEPT_IN_NEED: Duration = Duration::from_secs(3_600);
 
+/// Most files that come in parts at once: four for each upload that is taken at a time. Each takes
+/// some hundred bytes of memory while it waits for its next part.
+const PARTED_MAX: usize = 1_024;
+
 /// The uploaded files.
 #[derive(Debug)]
 pub(crate) struct Staging {
     directory: PathBuf,
-    key: MacKey,
+    places: Places,
     number: AtomicU64,
     /// Unfinished files that somebody writes to.
     busy: Busy,
+    /// Files that come in parts, by their folders.
+    parted: Mutex<HashMap<PathBuf, Arc<Parted>>>,
     room: Arc<Room>,
+}
+
+/// What takes the bytes of a body.
+pub(crate) trait Sink: Send + 'static {
+    /// Takes some bytes. Blocks for a moment.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`] if others have filled the disk meanwhile, that there are too
+    /// many, or those of the file system.
+    fn write(&mut self, pieces: &[Bytes]) -> io::Result<()>;
 }
 
 type Busy = Arc<Mutex<HashSet<PathBuf>>>;
 
-/// What a signed place is for.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Expected {
-    /// Who was sent there.
-    pub(crate) holder: String,
-    /// What the bytes must hash to.
-    pub(crate) oid: Sha256,
-    /// How many there are.
-    pub(crate) size: u64,
-}
-
 impl Staging {
     /// Below the data directory; made when it is first needed. What an earlier process has left
     /// and cannot be gone on with is removed.
-    ///
-    /// # Errors
-    /// Where there is no randomness.
-    pub(crate) fn new(data: &Path) -> io::Result<Self> {
+    pub(crate) fn new(data: &Path, key: MacKey) -> Self {
         let staging = Self {
             directory: data.join(".towline/uploads"),
-            key: MacKey::random()?,
+            places: Places::new(key),
             number: AtomicU64::new(0),
             busy: Arc::default(),
+            parted: Mutex::default(),
             room: Arc::new(Room::new(data)),
         };
-        staging.each(|path, _| {
+        staging.each(|path, data| {
             // Beside the one that is gone on with: `HASH.NUMBER.part`.
             let name = path.file_name().and_then(|name| name.to_str());
-            if name.is_some_and(|name| name.matches('.').count() > 1) {
+            if data.is_file() && name.is_some_and(|name| name.matches('.').count() > 1) {
                 let _gone = fs::remove_file(path);
+            }
+            for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+                // A part that was under way.
+                if entry.path().extension().is_some_and(|end| end == "new") {
+                    let _gone = fs::remove_file(entry.path());
+                }
             }
         });
         staging.sweep(KEPT);
-        Ok(staging)
+        staging
     }
 
-    /// Where the bytes of a file go, behind the hub's prefix.
-    pub(crate) fn place(&self, expected: &Expected) -> String {
-        let until = clock::since_epoch().as_secs() + SIGNED_SECONDS;
-        let Expected { holder, oid, size } = expected;
-        let text = format!("{holder}/{oid}/{size}/{until}");
-        let mac: String = self.sign(&text);
-        format!("/lfs/{text}/{mac}")
-    }
-
-    fn sign(&self, text: &str) -> String {
-        let mac = self.key.sign(text.as_bytes());
-        mac.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    /// The path of a place behind the hub's prefix.
+    pub(crate) fn place(&self, place: &Place) -> String {
+        self.places.path(place)
     }
 
     /// What a signed place is for, if it is one of ours and still good.
-    pub(crate) fn judge(&self, place: &str) -> Option<Expected> {
-        let (text, mac) = place.rsplit_once('/')?;
-        let mut digits = [0; 16];
-        let pairs = mac.as_bytes().chunks_exact(2);
-        if mac.len() != 32 {
-            return None;
-        }
-        for (to, pair) in digits.iter_mut().zip(pairs) {
-            *to = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        if !self.key.sign(text.as_bytes()).matches(&digits) {
-            return None;
-        }
-        let mut parts = text.split('/');
-        let (holder, oid) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
-        let (size, until) = (parts.next()?.parse().ok()?, parts.next()?);
-        let until: u64 = until.parse().ok()?;
-        let good = clock::since_epoch().as_secs() <= until;
-        good.then_some(Expected { holder, oid, size })
+    pub(crate) fn judge(&self, place: &str) -> Option<Place> {
+        self.places.judge(place)
     }
 
     fn whole(&self, holder: &str, oid: &Sha256) -> PathBuf {
@@ -128,15 +116,81 @@ impl Staging {
         self.directory.join(holder).join(format!("{oid}.part"))
     }
 
-    /// Where a file that this holder has uploaded lies, if it is here.
-    pub(crate) fn find(&self, holder: &str, oid: &Sha256) -> Option<PathBuf> {
+    /// The folder of a file that came in parts and is whole.
+    fn whole_parts(&self, holder: &str, oid: &Sha256) -> PathBuf {
+        self.directory.join(holder).join(format!("{oid}.whole"))
+    }
+
+    /// The folder of a file whose parts still come.
+    fn parts(&self, expected: &Expected, plan: &Plan) -> PathBuf {
+        let name = format!("{}.{}.parts", expected.oid, plan.part_bytes());
+        self.directory.join(&expected.holder).join(name)
+    }
+
+    /// Where a file that this holder has uploaded lies, if it is here: the files that make it, in
+    /// order, all but the last of one size.
+    pub(crate) fn find(&self, holder: &str, oid: &Sha256) -> Option<Vec<PathBuf>> {
         let path = self.whole(holder, oid);
-        path.is_file().then_some(path)
+        if path.is_file() {
+            return Some(vec![path]);
+        }
+        let folder = self.whole_parts(holder, oid);
+        let parts = parted::parts(&folder);
+        let paths = parts.iter().map(|part| folder.join(part.name()));
+        (!parts.is_empty()).then(|| paths.collect())
     }
 
     /// How many bytes of a file are here that broke off on its way.
     pub(crate) fn held(&self, holder: &str, oid: &Sha256) -> u64 {
         fs::metadata(self.part(holder, oid)).map_or(0, |data| data.len())
+    }
+
+    /// How many bytes of a file are here in parts, or are promised to them.
+    pub(crate) fn held_in_parts(&self, expected: &Expected, plan: &Plan) -> u64 {
+        let folder = self.parts(expected, plan);
+        let promised = lock(&self.parted).get(&folder).map(|file| file.promised());
+        parted::bytes(&folder).saturating_add(promised.unwrap_or(0))
+    }
+
+    /// A file that comes in parts.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::ResourceBusy`] where there are too many.
+    pub(crate) fn parted(&self, expected: &Expected, plan: &Plan) -> io::Result<Arc<Parted>> {
+        let folder = self.parts(expected, plan);
+        let mut files = lock(&self.parted);
+        if let Some(file) = files.get(&folder) {
+            return Ok(file.clone());
+        }
+        files.retain(|_, file| !is_over(file, parted::RESERVED));
+        if files.len() >= PARTED_MAX {
+            let what = "too many files come in parts at once: try again later";
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
+        }
+        let file = Parted::new(folder.clone(), expected.oid, *plan, self.room.clone());
+        let file = Arc::new(file);
+        files.insert(folder, file.clone());
+        Ok(file)
+    }
+
+    /// Makes the file of the parts that were hashed, if they are these.
+    ///
+    /// # Errors
+    /// See [`Parted`]; parts that give another hash are thrown away.
+    pub(crate) fn settle(
+        &self,
+        (expected, plan): (&Expected, &Plan),
+        file: &Parted,
+        etags: &[String],
+    ) -> io::Result<()> {
+        if self.find(&expected.holder, &expected.oid).is_some() {
+            // Somebody else has completed the same.
+            return Ok(());
+        }
+        let whole = self.whole_parts(&expected.holder, &expected.oid);
+        let settled = file.settle(etags, &whole);
+        lock(&self.parted).remove(&self.parts(expected, plan));
+        settled
     }
 
     /// Forgets files that a commit has taken over.
@@ -147,6 +201,8 @@ impl Staging {
             if fs::remove_file(path).is_ok() {
                 self.room.remove_staged(bytes);
             }
+            let parts = self.whole_parts(holder, &oid);
+            self.room.remove_staged(parted::forget(&parts));
         }
     }
 
@@ -208,11 +264,19 @@ impl Staging {
     /// Removes what nobody has committed or gone on with for so long; bytes that came free.
     pub(crate) fn sweep(&self, kept: Duration) -> u64 {
         let (mut staged, mut freed) = (0, 0);
+        let idle = kept.min(parted::RESERVED);
+        lock(&self.parted).retain(|_, file| !is_over(file, idle));
         self.each(|path, data| {
             let age = data.modified().ok().and_then(|at| at.elapsed().ok());
             let is_old = age.is_some_and(|age| age >= kept);
-            let is_busy = is_old && lock(&self.busy).contains(path);
-            if is_old && !is_busy && fs::remove_file(path).is_ok() {
+            let is_gone = match data.is_dir() {
+                true => is_old && !lock(&self.parted).contains_key(path),
+                false => is_old && !lock(&self.busy).contains(path),
+            };
+            if data.is_dir() {
+                freed += if is_gone { parted::forget(path) } else { 0 };
+                staged += parted::bytes(path);
+            } else if is_gone && fs::remove_file(path).is_ok() {
                 freed += data.len();
             } else {
                 staged += data.len();
@@ -225,6 +289,7 @@ impl Staging {
         freed
     }
 
+    /// Does something with every file, and every folder of parts.
     fn each(&self, mut act: impl FnMut(&Path, &fs::Metadata)) {
         let Ok(holders) = fs::read_dir(&self.directory) else {
             return;
@@ -233,23 +298,24 @@ impl Staging {
             .flatten()
             .filter_map(|at| fs::read_dir(at.path()).ok());
         for entry in folders.flatten().flatten() {
-            if let Ok(data) = entry.metadata()
-                && data.is_file()
-            {
+            if let Ok(data) = entry.metadata() {
                 act(&entry.path(), &data);
             }
         }
     }
 }
 
-fn lock(busy: &Mutex<HashSet<PathBuf>>) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
-    busy.lock().unwrap_or_else(PoisonError::into_inner)
+/// Whether nobody sends parts of a file, and has not for so long.
+fn is_over(file: &Arc<Parted>, long: Duration) -> bool {
+    Arc::strong_count(file) == 1 && file.is_idle(long)
+}
+
+fn lock<T>(what: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     const OID: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
@@ -271,7 +337,7 @@ mod tests {
 
     fn staging() -> (tempfile::TempDir, Staging) {
         let folder = tempfile::tempdir().unwrap();
-        let staging = Staging::new(folder.path()).unwrap();
+        let staging = Staging::new(folder.path(), MacKey::random().unwrap());
         (folder, staging)
     }
 
@@ -317,23 +383,6 @@ mod tests {
         send(&staging, 5, 0, b"hello").unwrap();
         first.write(&[Bytes::from_static(b"llo")]).unwrap();
         first.finish().unwrap();
-    }
-
-    #[test]
-    fn a_place_is_good_as_it_was_signed_and_not_otherwise() {
-        let (folder, staging) = staging();
-        let wanted = expected("h", 77);
-        let place = staging.place(&wanted);
-        let place = place.strip_prefix("/lfs/").unwrap();
-        assert_eq!(staging.judge(place), Some(wanted));
-        assert_eq!(staging.judge(&place.replace("/77/", "/78/")), None);
-        assert_eq!(staging.judge(&place.replace("h/", "i/")), None);
-        assert_eq!(staging.judge(place.split_at(place.len() - 1).0), None);
-        let other = Staging::new(folder.path()).unwrap();
-        assert_eq!(other.judge(place), None);
-        for broken in ["", "/", "a/b/c/d", "é/é"] {
-            assert_eq!(staging.judge(broken), None, "{broken}");
-        }
     }
 
     /// The first upload of more than there is room for is refused before a byte is written.

@@ -1,6 +1,7 @@
 // @huggingface/hub, as web pages and JavaScript programs use it: reads every file of a repository,
-// the empty one too, and writes one. Arguments: endpoint, token, folder that acme/tiny-llama is of.
+// the empty one too, writes one, and sends a large file. Arguments: endpoint, token, folder that acme/tiny-llama is of.
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, relative } from "node:path";
@@ -66,4 +67,16 @@ for (const type of ["model", "dataset"]) {
   assert.deepEqual(names, ["acme/by-npm"]);
   await hub.deleteRepo({ repo: made, accessToken, hubUrl });
   assert.equal(await hub.repoExists({ repo: made, hubUrl }), false);
+}
+
+// A large file, which goes in parts side by side where the node says so.
+for (const type of ["model", "dataset"]) {
+  const made = { type, name: "acme/by-npm-parts" };
+  await hub.createRepo({ repo: made, accessToken, hubUrl });
+  const large = randomBytes((7 << 20) + 1);
+  const file = { path: "large.bin", content: new Blob([large]) };
+  await hub.uploadFile({ repo: made, file, accessToken, hubUrl, useXet: false });
+  const blob = await hub.downloadFile({ repo: made, path: file.path, hubUrl, xet: false });
+  assert.ok(Buffer.from(await blob.arrayBuffer()).equals(large), "large.bin");
+  await hub.deleteRepo({ repo: made, accessToken, hubUrl });
 }

@@ -1,6 +1,8 @@
 # Links that only a whole kernel makes: a VLAN over a bond, a bridge with a port that is too small,
 # fq under bbr. TOWLINE is the program; what it prints goes between lines of @@ to the test.
 ip=/usr/bin/ip
+# A veth has no speed of its own: these pretend to be cables.
+export TOWLINE_LINK_SPEED=10G
 for module in bonding 8021q bridge veth sch_fq tcp_bbr; do modprobe "$module" || true; done
 mount -t tmpfs tmpfs /var/lib 2>/dev/null || mkdir -p /var/lib
 

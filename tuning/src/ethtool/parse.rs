@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use crate::facts::{Channels, Coalesce, Eee, Feature, Fec, LinkModes, Module, Pause, Rings};
+use crate::facts::{
+    Channels, Coalesce, Eee, Feature, Fec, LinkModes, Module, Pause, Rings, SpeedSource,
+};
 use crate::netlink::{attributes, find, find_string, find_u8, find_u32, u32_of, u64_of};
 use crate::reading::Reading;
 
@@ -57,6 +59,7 @@ pub(super) fn modes(answer: &[u8]) -> LinkModes {
     };
     LinkModes {
         speed_mbit: Reading::from_option(speed, "the driver reports no speed"),
+        speed_source: SpeedSource::default(),
         duplex: Reading::from_option(duplex, "the driver reports no duplex"),
         autoneg: find_u8(answer, AUTONEG) == Some(1),
         supported: ours.iter().map(|(name, _)| name.clone()).collect(),

@@ -104,8 +104,10 @@ pub struct LinkFacts {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LinkModes {
-    /// Negotiated speed in Mbit/s.
+    /// Speed in Mbit/s, as `speed_source` tells it. Use [`LinkFacts::speed_mbit`].
     pub speed_mbit: Reading<u32>,
+    /// Who says so.
+    pub speed_source: SpeedSource,
     /// `full` or `half`.
     pub duplex: Reading<String>,
     /// Whether the speed is negotiated.
@@ -116,6 +118,19 @@ pub struct LinkModes {
     pub advertised: Vec<String>,
     /// What the other end offers.
     pub peer: Vec<String>,
+}
+
+/// Who tells the speed of a link.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SpeedSource {
+    /// The driver of a card, which has negotiated it.
+    #[default]
+    Driver,
+    /// The driver of a link without hardware, which made it up: no speed.
+    Invented,
+    /// The user (`--link-speed`, `TOWLINE_LINK_SPEED`).
+    Told,
 }
 
 /// Forward error correction.
@@ -259,7 +274,7 @@ pub struct PciePort {
 }
 
 impl LinkFacts {
-    /// The negotiated speed in Mbit/s.
+    /// The speed in Mbit/s: the negotiated one, or what the user told.
     ///
     /// # Errors
     /// The state of a check that needs it and cannot have it.
@@ -267,7 +282,15 @@ impl LinkFacts {
         if self.is_loopback() {
             return Err(crate::verdict::not_here("loopback has no speed"));
         }
-        self.modes.need()?.speed_mbit.need().copied()
+        let modes = self.modes.need()?;
+        if modes.speed_source == SpeedSource::Invented {
+            return Err(crate::verdict::not_here(format!(
+                "speed unknown: a link of kind {} has none of its own; --link-speed {}=10G \
+                 tells it",
+                self.kind, self.name
+            )));
+        }
+        modes.speed_mbit.need().copied()
     }
 
     /// Whether it is the loopback interface.

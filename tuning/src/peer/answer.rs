@@ -189,7 +189,8 @@ fn serve(mut stream: TcpStream, peer: IpAddr, tally: &Tally) -> io::Result<()> {
     let root = Root::default();
     match (words.next(), words.next()) {
         (Some("FACTS"), None) => {
-            let facts = read::host(&root, Duration::ZERO).map_err(io::Error::other)?;
+            let told = read::ToldSpeeds::of_environment().map_err(io::Error::other)?;
+            let facts = read::host(&root, &told, Duration::ZERO).map_err(io::Error::other)?;
             let link = choose::towards(&facts, peer.to_canonical());
             let name = link.map(|link| link.name.clone()).ok();
             let text = serde_json::to_vec(&(name, facts)).map_err(io::Error::other)?;

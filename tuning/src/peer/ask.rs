@@ -62,7 +62,12 @@ pub fn resolve(peer: &str) -> Result<SocketAddr, TuneError> {
         None if peer.contains(':') => first(peer),
         None => first(&format!("{peer}:{PORT}")),
     };
-    found.ok_or_else(|| TuneError::usage(format!("{peer} has no address")))
+    found.ok_or_else(|| {
+        TuneError::usage(format!(
+            "no address is known for {peer}: write one as in 10.0.0.2 or 10.0.0.2:8421, or a name \
+             that this host can look up"
+        ))
+    })
 }
 
 fn first(text: &str) -> Option<SocketAddr> {

@@ -52,7 +52,7 @@ fn fastest(modes: &[String]) -> Option<u32> {
 
 fn speed(_: &Case<'_>, link: &LinkFacts) -> Judged {
     let modes = link.modes.need()?;
-    let now = *modes.speed_mbit.need()?;
+    let now = link.speed_mbit()?;
     let Some(can) = fastest(&modes.supported) else {
         return Ok(Verdict::new(
             true,

@@ -13,7 +13,7 @@ use ring::digest;
 use towline_store::Sha256;
 
 use super::room::Promise;
-use super::{Busy, lock};
+use super::{Busy, Sink, lock};
 
 /// Bytes that are read at once when an upload goes on.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -100,27 +100,6 @@ impl Arriving {
         Ok(self.unhashed > 0)
     }
 
-    /// Writes some bytes.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::StorageFull`] if others have filled the disk meanwhile: what has come is
-    /// thrown away then, so that its room is free again. That there are too many, or those of the
-    /// file system.
-    pub(crate) fn write(&mut self, pieces: &[Bytes]) -> io::Result<()> {
-        let written = self.write_pieces(pieces);
-        let is_full = |error: &io::Error| {
-            let kind = error.kind();
-            matches!(
-                kind,
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-            )
-        };
-        if written.as_ref().is_err_and(is_full) {
-            self.is_kept = false;
-        }
-        written
-    }
-
     fn write_pieces(&mut self, pieces: &[Bytes]) -> io::Result<()> {
         let bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
         let Some(left) = self.left.checked_sub(bytes) else {
@@ -172,6 +151,25 @@ impl Arriving {
             Some(directory) => File::open(directory)?.sync_all(),
             None => Ok(()),
         }
+    }
+}
+
+impl Sink for Arriving {
+    /// Writes some bytes. Where the disk is full, what has come is thrown away, so that its room is
+    /// free again.
+    fn write(&mut self, pieces: &[Bytes]) -> io::Result<()> {
+        let written = self.write_pieces(pieces);
+        let is_full = |error: &io::Error| {
+            let kind = error.kind();
+            matches!(
+                kind,
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            )
+        };
+        if written.as_ref().is_err_and(is_full) {
+            self.is_kept = false;
+        }
+        written
     }
 }
 

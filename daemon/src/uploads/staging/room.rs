@@ -110,6 +110,34 @@ fn full(what: String) -> io::Error {
 }
 
 impl Promise {
+    /// Bytes that are promised and not written.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Some of it as a promise of its own; at most all of it.
+    pub(super) fn split(&mut self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self {
+            room: Arc::clone(&self.room),
+            bytes,
+        }
+    }
+
+    /// Takes another one in.
+    pub(super) fn join(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// So many of the bytes that were written are off the disk again, and promised as before.
+    pub(super) fn untake(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        let mut staged = self.room.lock();
+        staged.bytes = staged.bytes.saturating_sub(bytes);
+        staged.promised += bytes;
+    }
+
     /// Whether others have left the room that was promised.
     pub(super) fn check(&self) -> io::Result<()> {
         let (free, _) = self.room.space()?;
