@@ -10,15 +10,16 @@ use towline_config::{self as config, Effective};
 use crate::face::Speaks;
 use crate::workers::Workers;
 use crate::{process, sockets};
+use towline_http::Port;
 
 /// What listens where.
 pub(crate) fn listeners(doors: &[sockets::Door], tls_port: Option<u16>) -> Vec<status::Listener> {
     let mut listeners = Vec::new();
     for door in doors {
         let protocol = match door.speaks {
-            Speaks::Http => ListenerProtocol::Http,
-            Speaks::S3 => ListenerProtocol::S3,
-            Speaks::Hub => ListenerProtocol::Hub,
+            Speaks::Http(Port::Http) => ListenerProtocol::Http,
+            Speaks::Http(Port::S3) => ListenerProtocol::S3,
+            Speaks::Http(Port::Hub) => ListenerProtocol::Hub,
             Speaks::Nfs => ListenerProtocol::Nfs,
             Speaks::Portmap => ListenerProtocol::Portmap,
         };
@@ -26,7 +27,7 @@ pub(crate) fn listeners(doors: &[sockets::Door], tls_port: Option<u16>) -> Vec<s
             protocol,
             address: door.address,
         });
-        if let (Speaks::Http, Some(port)) = (door.speaks, tls_port) {
+        if let (Speaks::Http(Port::Http), Some(port)) = (door.speaks, tls_port) {
             let address = std::net::SocketAddr::new(door.address.ip(), port);
             listeners.push(status::Listener {
                 protocol: ListenerProtocol::Https,

@@ -15,11 +15,7 @@ use towline_volume::{Exports, View};
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Speaks {
-    Http,
-    /// Read-only, over HTTP.
-    S3,
-    /// The hub's clients, over HTTP, without a prefix.
-    Hub,
+    Http(http::Port),
     Nfs,
     Portmap,
 }
@@ -177,9 +173,7 @@ impl Service for Faces {
 
     fn accept(&mut self, listener: usize, peer: Peer) -> Option<Connection> {
         let core = match self.speaks.get(listener)? {
-            Speaks::Http => Core::Http(self.http.accept(peer)),
-            Speaks::S3 => Core::Http(self.http.accept_s3(peer)),
-            Speaks::Hub => Core::Http(self.http.accept_hub(peer)),
+            Speaks::Http(port) => Core::Http(self.http.accept(peer, *port)),
             Speaks::Nfs => Core::Nfs(self.nfs.connection(nfs::Programs::Nfs, peer)?),
             Speaks::Portmap => Core::Nfs(self.nfs.connection(nfs::Programs::Portmap, peer)?),
         };

@@ -27,6 +27,7 @@ use crate::measuring::Measuring;
 use crate::models::ModelDesk;
 use crate::registration::Registration;
 use crate::sockets::{self, PortmapState, Sockets};
+use towline_http::Port;
 
 use crate::standing::Standing;
 use crate::tuning_peer::TuningPeer;
@@ -155,7 +156,9 @@ impl Node {
         let measuring = Measuring::open(effective)?;
         let mut listeners = listeners(&doors, ports.tls);
         listeners.extend(measuring.listeners());
-        let http_listener = doors.iter().position(|door| door.speaks == Speaks::Http);
+        let http_listener = doors
+            .iter()
+            .position(|door| door.speaks == Speaks::Http(Port::Http));
         let workers = Workers::start(&plant, spread(doors, workers, &congestion, limits))?;
         let target = (workers.handles(), http_listener.unwrap_or(0));
         let tls = match terms {
@@ -470,7 +473,7 @@ fn spread(
     let mut spread: Vec<Vec<(Speaks, Listening)>> = (0..workers).map(|_| Vec::new()).collect();
     for door in doors {
         let patience = match door.speaks {
-            Speaks::Http | Speaks::S3 | Speaks::Hub => Patience {
+            Speaks::Http(_) => Patience {
                 idle_max: limits.idle_timeout.value,
                 head_max: Some(limits.head_timeout.value),
             },

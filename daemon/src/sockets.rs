@@ -15,6 +15,7 @@ use towline_io::listen_all;
 
 use crate::error::NodeError;
 use crate::face::Speaks;
+use towline_http::Port;
 
 /// How long a port may take to come free after its last owner was killed.
 const RELEASE_MAX: Duration = Duration::from_millis(1_000);
@@ -84,7 +85,7 @@ pub(crate) fn open(effective: &Effective, workers: usize) -> Result<Sockets, Nod
     let mut doors = Vec::new();
     open_port(
         &mut doors,
-        Speaks::Http,
+        Speaks::Http(Port::Http),
         addresses,
         listen.http_port.value,
         workers,
@@ -93,13 +94,27 @@ pub(crate) fn open(effective: &Effective, workers: usize) -> Result<Sockets, Nod
     let nfs_port = open_nfs(&mut doors, effective, workers)?;
     if let Some(port) = listen.s3_port.value {
         let hint = "Stop the other program, or choose another port with listen.s3_port";
-        open_port(&mut doors, Speaks::S3, addresses, port, workers, hint)?;
+        open_port(
+            &mut doors,
+            Speaks::Http(Port::S3),
+            addresses,
+            port,
+            workers,
+            hint,
+        )?;
     }
     let hub_port = match listen.hub_port.value {
         None => None,
         Some(port) => {
             let hint = "Stop the other program, or choose another port with listen.hub_port";
-            let opened = open_port(&mut doors, Speaks::Hub, addresses, port, workers, hint)?;
+            let opened = open_port(
+                &mut doors,
+                Speaks::Http(Port::Hub),
+                addresses,
+                port,
+                workers,
+                hint,
+            )?;
             Some(opened)
         }
     };
@@ -129,9 +144,9 @@ fn open_port(
     hint: &str,
 ) -> Result<u16, NodeError> {
     let what = match speaks {
-        Speaks::Http => "HTTP",
-        Speaks::S3 => "S3",
-        Speaks::Hub => "the hub",
+        Speaks::Http(Port::Http) => "HTTP",
+        Speaks::Http(Port::S3) => "S3",
+        Speaks::Http(Port::Hub) => "the hub",
         Speaks::Nfs => "NFS",
         Speaks::Portmap => "the portmapper",
     };
@@ -148,9 +163,7 @@ fn open_port(
         let sockets = match speaks {
             // Taken for good by rpcbind wherever that runs: no reason to wait.
             Speaks::Portmap => listen_all(address, workers),
-            Speaks::Http | Speaks::S3 | Speaks::Hub | Speaks::Nfs => {
-                listen_patiently(address, workers)
-            }
+            Speaks::Http(_) | Speaks::Nfs => listen_patiently(address, workers),
         };
         let sockets = sockets.map_err(failed)?;
         // A free port that the system chose for the first address serves the others too.

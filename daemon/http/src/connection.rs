@@ -4,11 +4,10 @@
 //! other a job goes to a pool thread and the head *stays unread* in front of the input; when the
 //! job is done the head is read again and answered with its result. So nothing of a head is
 //! copied, and a reply can never overtake another. Invariant: at most one job of a connection
-//! runs. What is not below `/files/` is handed to the control plane with its bytes unread.
+//! runs. What no face takes is handed to the control plane with its bytes unread.
 
 use std::cell::RefCell;
 use std::mem;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,22 +15,16 @@ use std::time::Instant;
 use towline_base::clock;
 use towline_io::{Demand, Output, Payload, PayloadFault, Peer, Protocol};
 
-use crate::change;
-use crate::done::{Done, Stored};
-use crate::doors::{CORS_FIELDS, CORS_METHODS, CORS_SECONDS, Visit};
-use crate::get;
+use crate::done::Done;
+use crate::exchange::{Exchange, Flow};
+use crate::faces::Asked;
 use crate::head::{self, Body, Head, HeadFault, Method};
-use crate::hub;
+use crate::incoming::{Incoming, Progress};
 use crate::metrics::add;
-use crate::models::Dress;
-use crate::path::PREFIX;
-use crate::registry;
-use crate::reply::{self, ReplyHead, Tone};
-use crate::s3;
-use crate::server::Server;
-use crate::status::{Extra, Refusal, Status};
-use crate::upload::{Incoming, Progress};
-use crate::validator::EntityTag;
+use crate::reply::Tone;
+use crate::route;
+use crate::server::{Port, Server};
+use crate::status::{Refusal, Status};
 use crate::worker::Worker;
 
 /// Longest unwanted body that is read and thrown away, in bytes, so that the connection can go
@@ -42,30 +35,13 @@ pub const DRAIN_BYTES_MAX: u64 = 8 << 20;
 /// request: a flood of small requests must not become a flood of memory. Two hundred replies.
 pub const REPLIES_BYTES_MAX: usize = 64 << 10;
 
-/// Methods of a file or directory (RFC 9110 section 10.2.1).
-pub(crate) const METHODS: &str = "GET, HEAD, PUT, DELETE, MKCOL, OPTIONS";
-
 /// The state of one connection.
 pub struct Connection {
-    pub(crate) server: Arc<Server>,
-    pub(crate) worker: Rc<RefCell<Worker>>,
-    pub(crate) peer: Peer,
-    pub(crate) face: Face,
+    exchange: Exchange,
     scanned: usize,
     phase: Phase,
     /// When the request under way began, if anybody wants to know.
     started: Option<Instant>,
-}
-
-/// What a connection is about.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Face {
-    /// `/files/`, `/hf/` and, handed off, the control plane.
-    Files,
-    /// Read-only S3 and nothing else.
-    S3,
-    /// What is below `/hf/`, without that prefix, and nothing else.
-    Hub,
 }
 
 /// Where the connection stands.
@@ -84,194 +60,25 @@ enum Phase {
     Ending(Tone),
 }
 
-/// What is to be done behind a head.
-pub(crate) enum Flow {
-    /// The reply is out.
-    Replied,
-    /// A job was deferred; the head is read again when it is done.
-    Wait,
-    /// The control plane answers.
-    HandOff,
-    /// The body goes into a file.
-    Receive(Box<Incoming>),
-}
-
-/// The request under way, as its handlers see it.
-pub(crate) struct Request<'a, 'b> {
-    pub(crate) head: &'b Head<'a>,
-    /// The path behind [`PREFIX`], as sent.
-    pub(crate) below: &'a [u8],
-    pub(crate) tone: Tone,
-    /// For a file that goes out under another name than its own.
-    pub(crate) dress: Option<&'b Dress>,
-}
-
 impl Connection {
     pub(crate) fn new(
         server: Arc<Server>,
         worker: Rc<RefCell<Worker>>,
         peer: Peer,
-        face: Face,
+        port: Port,
     ) -> Self {
-        Self {
+        let exchange = Exchange {
             server,
             worker,
             peer,
-            face,
+            port,
+        };
+        Self {
+            exchange,
             scanned: 0,
             phase: Phase::Head,
             started: None,
         }
-    }
-
-    pub(crate) fn address(&self) -> IpAddr {
-        self.peer.address.ip()
-    }
-
-    /// Answers the head in front of the input, or begins to.
-    fn request(
-        &mut self,
-        head: &Head<'_>,
-        body: &[u8],
-        answer: Option<Done>,
-        output: &mut Output<Done>,
-    ) -> Flow {
-        let mut tone = Tone::of(head, drained(head).is_some());
-        tone.is_s3 = self.face == Face::S3;
-        match self.server.doors().judge(head) {
-            Ok(Visit::Own) => {}
-            Ok(Visit::Page(origin)) => tone.page = Some(origin),
-            Ok(Visit::Preflight(origin)) => {
-                tone.page = Some(origin);
-                self.reply_preflight(tone, output);
-                return Flow::Replied;
-            }
-            Err(refusal) => return self.refuse(&refusal, tone, output),
-        }
-        if self.face == Face::S3 {
-            return s3::answer(self, head, tone, answer, output);
-        }
-        if hub::below(self.face, head.path).is_some() {
-            let (below, dress) = (&[][..], None);
-            let request = Request {
-                head,
-                below,
-                tone,
-                dress,
-            };
-            return hub::answer(self, &request, body, answer, output);
-        }
-        if registry::is_ours(head.path) {
-            return registry::answer(self, head, tone, answer, output);
-        }
-        let Some(below) = head.path.strip_prefix(PREFIX) else {
-            if Some(head.path) == PREFIX.strip_suffix(b"/") {
-                return self.redirect(PREFIX, tone, output);
-            }
-            return Flow::HandOff;
-        };
-        let request = Request {
-            head,
-            below,
-            tone,
-            dress: None,
-        };
-        match head.method {
-            Method::Get | Method::Head => get::answer(self, &request, answer, output),
-            Method::Put | Method::Delete | Method::Mkcol => {
-                change::answer(self, &request, answer, output)
-            }
-            Method::Options => {
-                self.reply_options(tone, output);
-                Flow::Replied
-            }
-            Method::Post | Method::Other => {
-                let refusal = Refusal::new(
-                    Status::NOT_ALLOWED,
-                    "files know GET, HEAD, PUT, DELETE and MKCOL; use one of them",
-                );
-                self.refuse(&refusal.with(Extra::Allow(METHODS)), tone, output)
-            }
-        }
-    }
-
-    /// Puts out a whole reply that says no.
-    pub(crate) fn refuse(
-        &mut self,
-        refusal: &Refusal,
-        tone: Tone,
-        output: &mut Output<Done>,
-    ) -> Flow {
-        let mut worker = self.worker.borrow_mut();
-        let (_, date) = worker.date();
-        worker.counters.replied(refusal.status);
-        reply::refuse(output.buffer(), refusal, &date, tone);
-        Flow::Replied
-    }
-
-    /// Puts out a redirect to a place that is already encoded.
-    pub(crate) fn redirect(&mut self, to: &[u8], tone: Tone, output: &mut Output<Done>) -> Flow {
-        let mut worker = self.worker.borrow_mut();
-        let (_, date) = worker.date();
-        worker.counters.replied(Status::MOVED);
-        let mut head = ReplyHead::begin(output.buffer(), Status::MOVED, &date, tone);
-        head.text("Location", to);
-        head.number("Content-Length", 0);
-        head.end();
-        Flow::Replied
-    }
-
-    /// Puts out a reply without a body.
-    pub(crate) fn reply_empty(&mut self, status: Status, tone: Tone, output: &mut Output<Done>) {
-        self.begin(status, tone, output, |_| {});
-    }
-
-    /// Tells that a file was stored, and what it is now.
-    pub(crate) fn reply_stored(&mut self, stored: &Stored, tone: Tone, output: &mut Output<Done>) {
-        let status = if stored.has_replaced {
-            Status::NO_CONTENT
-        } else {
-            Status::CREATED
-        };
-        add(&self.worker.borrow().counters.published, 1);
-        let tag = EntityTag::of(&stored.attributes);
-        self.begin(status, tone, output, |head| {
-            head.text("ETag", tag.as_bytes());
-        });
-    }
-
-    /// Tells a browser what a page may ask (the Fetch standard, section 3.3.3).
-    fn reply_preflight(&mut self, tone: Tone, output: &mut Output<Done>) {
-        self.begin(Status::NO_CONTENT, tone, output, |head| {
-            head.text("Access-Control-Allow-Methods", CORS_METHODS.as_bytes());
-            head.text("Access-Control-Allow-Headers", CORS_FIELDS.as_bytes());
-            head.text("Access-Control-Max-Age", CORS_SECONDS.as_bytes());
-        });
-    }
-
-    fn reply_options(&mut self, tone: Tone, output: &mut Output<Done>) {
-        self.begin(Status::NO_CONTENT, tone, output, |head| {
-            head.text("Allow", METHODS.as_bytes());
-        });
-    }
-
-    /// A whole reply without a body; 204 has no Content-Length (RFC 9110 section 8.6).
-    fn begin(
-        &mut self,
-        status: Status,
-        tone: Tone,
-        output: &mut Output<Done>,
-        fields: impl FnOnce(&mut ReplyHead<'_>),
-    ) {
-        let mut worker = self.worker.borrow_mut();
-        let (_, date) = worker.date();
-        worker.counters.replied(status);
-        let mut head = ReplyHead::begin(output.buffer(), status, &date, tone);
-        fields(&mut head);
-        if status != Status::NO_CONTENT {
-            head.number("Content-Length", 0);
-        }
-        head.end();
     }
 
     /// Goes on with an upload. `None`: it has ended, and the next head may come.
@@ -286,12 +93,12 @@ impl Connection {
                 Some(Demand::Pause)
             }
             Progress::Ended(refusal, tone) => {
-                self.refuse(&refusal, tone, output);
+                self.exchange.refuse(&refusal, tone, output);
                 self.log(Method::Put);
                 (!tone.keep_alive).then_some(Demand::Close)
             }
             Progress::Broken(refusal) => {
-                self.refuse(&refusal, Tone::UNREADABLE, output);
+                self.exchange.refuse(&refusal, Tone::UNREADABLE, output);
                 Some(Demand::Close)
             }
         }
@@ -300,7 +107,8 @@ impl Connection {
     /// Refuses what could not be read; HTTP/2 gets no answer in a language it does not speak.
     fn refuse_head(&mut self, fault: HeadFault, output: &mut Output<Done>) -> Demand {
         if fault != HeadFault::Http2 {
-            self.refuse(&Refusal::from(fault), Tone::UNREADABLE, output);
+            self.exchange
+                .refuse(&Refusal::from(fault), Tone::UNREADABLE, output);
         }
         Demand::Close
     }
@@ -326,7 +134,7 @@ impl Connection {
         if let Some(started) = self.started.take() {
             let elapsed_us = clock::now().duration_since(started).as_micros() as u64;
             tracing::debug!(
-                peer = %self.peer.address,
+                peer = %self.exchange.peer.address,
                 proc = method.as_str(),
                 elapsed_us,
                 "http request"
@@ -384,7 +192,7 @@ impl Protocol for Connection {
                 self.started = Some(clock::now());
             }
             let behind = text.get(length..).unwrap_or(&[]);
-            if let Some(needed) = hub::body_needed(self.face, &head)
+            if let Some(needed) = route::body_needed(self.exchange.port, &head)
                 && (behind.len() as u64) < needed
             {
                 // Few and short: the question waits unread until its body is here.
@@ -393,7 +201,13 @@ impl Protocol for Connection {
                 }
                 return Demand::Input;
             }
-            match self.request(&head, behind, answer, output) {
+            let asked = Asked {
+                head: &head,
+                body: behind,
+                tone: Tone::of(&head, drained(&head).is_some()),
+                done: answer,
+            };
+            match route::answer(&mut self.exchange, asked, output) {
                 Flow::HandOff => return Demand::HandOff,
                 Flow::Wait => {
                     self.phase = Phase::Waiting;
@@ -423,7 +237,7 @@ impl Protocol for Connection {
             return Demand::Input;
         };
         add(
-            &self.worker.borrow().counters.bytes_received,
+            &self.exchange.worker.borrow().counters.bytes_received,
             incoming.arriving,
         );
         let progress = if incoming.stored(outcome) {
@@ -438,9 +252,9 @@ impl Protocol for Connection {
         match (mem::replace(&mut self.phase, Phase::Head), done) {
             (Phase::Ending(tone), Done::Stored(stored)) => {
                 match stored {
-                    Ok(stored) => self.reply_stored(&stored, tone, output),
+                    Ok(stored) => self.exchange.reply_stored(&stored, tone, output),
                     Err(refusal) => {
-                        self.refuse(&refusal, tone, output);
+                        self.exchange.refuse(&refusal, tone, output);
                     }
                 }
                 self.log(Method::Put);
@@ -467,7 +281,7 @@ impl Protocol for Connection {
             "the upload stood still for too long; with Content-Range it can go on where it ended, \
              and limits.stall_timeout on the node allows longer pauses",
         );
-        self.refuse(&refusal, Tone::UNREADABLE, output);
+        self.exchange.refuse(&refusal, Tone::UNREADABLE, output);
         true
     }
 

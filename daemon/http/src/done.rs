@@ -9,8 +9,8 @@ use towline_io::OpenFile;
 use towline_volume::view::Located;
 use towline_volume::{Attributes, Name, Upload, VolumeError};
 
-use crate::listing::Page;
-use crate::registry::Heads;
+use crate::faces::files::entries::Page;
+use crate::faces::registry::gguf::Heads;
 use crate::status::{Refusal, Status};
 
 /// The result of a job.

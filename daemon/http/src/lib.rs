@@ -17,45 +17,41 @@
 #![deny(clippy::indexing_slicing)]
 
 mod access;
-mod change;
 pub mod chunked;
 pub mod connection;
 pub mod date;
 pub mod done;
 pub mod doors;
-mod get;
+mod exchange;
+pub mod faces;
+mod factory;
 pub mod head;
-pub mod hub;
-mod index;
+mod incoming;
 pub mod keyring;
-pub mod listing;
-mod listing_json;
 pub mod media;
 pub mod metrics;
 pub mod models;
-mod order;
-mod page;
 pub mod path;
 pub mod piece;
 mod query;
 pub mod range;
-pub mod registry;
 mod reply;
-pub mod s3;
-mod send;
+mod route;
 pub mod server;
 pub mod status;
-mod upload;
+mod target;
 pub mod validator;
 pub mod worker;
 
 pub use connection::Connection;
 pub use done::Done;
 pub use doors::Doors;
+pub use faces::files::listing;
+pub use faces::{hub, registry, s3};
+pub use factory::Factory;
 pub use keyring::{Keyring, ModelToken, Seen, Sight};
 pub use models::Models;
-pub use server::{Limits, Server};
-pub use worker::Factory;
+pub use server::{Limits, Port, Server};
 
 #[cfg(test)]
 mod tests;

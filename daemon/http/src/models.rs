@@ -5,14 +5,17 @@
 //! `/files/`, and the same code sends it that sends every other file. Invariant: a face serves
 //! nothing that `/files/` would not serve to the same address and token.
 
+pub(crate) mod card;
+pub(crate) mod cards;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use towline_store::{Catalog, CatalogFile, CatalogRevision, CatalogTag, Store, TagName};
 use towline_volume::Export;
 
-use crate::hub::Cards;
 use crate::keyring::{Seen, Sight};
+use crate::models::cards::Cards;
 use crate::path;
 use crate::validator::EntityTag;
 

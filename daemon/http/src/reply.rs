@@ -7,8 +7,8 @@
 
 use crate::date::DATE_BYTES;
 use crate::doors::CORS_SHOWN;
+use crate::faces::s3::fault;
 use crate::head::{Head, Method};
-use crate::s3;
 use crate::status::{Extra, Refusal, Status};
 
 /// What of the request decides how any reply to it looks.
@@ -144,7 +144,7 @@ pub(crate) fn push_number(buffer: &mut Vec<u8>, value: u64) {
 /// Writes a whole reply that says no and why.
 pub(crate) fn refuse(buffer: &mut Vec<u8>, refusal: &Refusal, date: &[u8; DATE_BYTES], tone: Tone) {
     let (media, body) = if tone.is_s3 {
-        let body = s3::error(s3::code(refusal.status), refusal.why);
+        let body = fault::error(fault::code(refusal.status), refusal.why);
         ("application/xml", body)
     } else if tone.wants_json {
         let Refusal { status, why, .. } = refusal;

@@ -9,10 +9,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use towline_volume::Exports;
 
 use crate::doors::Doors;
+use crate::faces::s3::sign::Key;
 use crate::keyring::Keyring;
 use crate::metrics::{Counters, METRICS, Metric};
 use crate::models::Models;
-use crate::s3::Key;
+
+/// Where a client came in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Port {
+    /// The port of HTTP and that of HTTPS: every face that has a prefix, and the control plane.
+    Http,
+    /// Read-only S3 and nothing else.
+    S3,
+    /// The hub without its prefix, and nothing else.
+    Hub,
+}
 
 /// What an operator may change.
 #[derive(Clone, Copy, Debug)]

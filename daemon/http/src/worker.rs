@@ -11,12 +11,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use towline_base::clock;
-use towline_io::{OpenFile, Peer};
+use towline_io::OpenFile;
 use towline_volume::node::FileIdentity;
 use towline_volume::view::{Hot, Right};
 use towline_volume::{Attributes, Export, FileHandle, FileKind, Name, View};
 
-use crate::connection::{Connection, Face};
 use crate::date::{self, DATE_BYTES};
 use crate::metrics::Counters;
 use crate::server::Server;
@@ -26,56 +25,6 @@ pub const PATHS_MAX: usize = 4096;
 
 /// Longest path that is remembered, in bytes as sent; with [`PATHS_MAX`] at most 4 MiB of keys.
 pub const PATH_KEY_BYTES_MAX: usize = 1024;
-
-/// Makes the connections of one worker.
-#[derive(Clone)]
-pub struct Factory {
-    server: Arc<Server>,
-    worker: Rc<RefCell<Worker>>,
-}
-
-impl Factory {
-    /// A factory for the worker that owns `view`.
-    #[must_use]
-    pub fn new(server: Arc<Server>, view: Rc<RefCell<View>>) -> Self {
-        let worker = Worker {
-            view,
-            counters: server.enlist(),
-            paths: HashMap::new(),
-            dated: (i64::MIN, [0; DATE_BYTES]),
-            scratch: Vec::new(),
-            boundary: towline_base::rand::bits().unwrap_or_default(),
-        };
-        Self {
-            server,
-            worker: Rc::new(RefCell::new(worker)),
-        }
-    }
-
-    /// The core for a new connection.
-    #[must_use]
-    pub fn accept(&self, peer: Peer) -> Connection {
-        Connection::new(self.server.clone(), self.worker.clone(), peer, Face::Files)
-    }
-
-    /// The core for a new connection to the port of S3.
-    #[must_use]
-    pub fn accept_s3(&self, peer: Peer) -> Connection {
-        Connection::new(self.server.clone(), self.worker.clone(), peer, Face::S3)
-    }
-
-    /// The core for a new connection to the port of the hub.
-    #[must_use]
-    pub fn accept_hub(&self, peer: Peer) -> Connection {
-        Connection::new(self.server.clone(), self.worker.clone(), peer, Face::Hub)
-    }
-
-    /// How many paths are remembered.
-    #[cfg(test)]
-    pub(crate) fn paths_known(&self) -> usize {
-        self.worker.borrow().paths.len()
-    }
-}
 
 /// The state that connections of one worker share.
 pub(crate) struct Worker {
@@ -104,6 +53,24 @@ pub(crate) struct Ready {
 }
 
 impl Worker {
+    /// The state of one more worker, the one that owns `view`.
+    pub(crate) fn new(server: &Server, view: Rc<RefCell<View>>) -> Self {
+        Self {
+            view,
+            counters: server.enlist(),
+            paths: HashMap::new(),
+            dated: (i64::MIN, [0; DATE_BYTES]),
+            scratch: Vec::new(),
+            boundary: towline_base::rand::bits().unwrap_or_default(),
+        }
+    }
+
+    /// How many paths are remembered.
+    #[cfg(test)]
+    pub(crate) fn paths_known(&self) -> usize {
+        self.paths.len()
+    }
+
     /// The time in seconds since 1970 and as a Date field, written once a second.
     pub(crate) fn date(&mut self) -> (i64, [u8; DATE_BYTES]) {
         let now = clock::since_epoch().as_secs() as i64;

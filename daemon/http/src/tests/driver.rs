@@ -140,7 +140,7 @@ impl Node {
             local: address,
         };
         Client {
-            connection: self.factory.accept(peer),
+            connection: self.factory.accept(peer, crate::Port::Http),
             output: Output::default(),
             input: Vec::new(),
             payload: None,

@@ -12,13 +12,11 @@ use std::sync::Arc;
 use towline_store::{CatalogFile, CatalogRepo, CatalogRevision, RevisionId};
 
 use super::NAMESPACE;
+use super::fault::DECLARATION;
 use crate::date;
 use crate::keyring::Seen;
 use crate::path::encode;
 use crate::query::Query;
-
-/// Begins every document.
-pub(super) const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
 /// Most entries of a page: the limit of S3.
 const KEYS_MAX: usize = 1000;

@@ -5,6 +5,8 @@
 //! no more. Invariant: a length is checked against the bytes at hand before it is used, and what
 //! comes out is short printable ASCII. Not promised: that what follows is a sound file.
 
+use towline_store::FileId;
+
 /// How much of a file is read, in bytes: `general.*` takes some kilobytes, model cards included.
 pub const HEAD_BYTES_MAX: usize = 256 << 10;
 
@@ -50,6 +52,9 @@ const FILE_TYPES: [(u32, &str); 33] = [
     (37, "TQ2_0"),
     (38, "MXFP4"),
 ];
+
+/// What the heads of files say, by file.
+pub type Heads = Vec<(FileId, Option<About>)>;
 
 /// What is known of a model.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -7,19 +7,18 @@
 use towline_io::Output;
 use towline_volume::{Reach, VolumeKind};
 
-use crate::connection::{Connection, Flow, Request};
 use crate::done::Done;
-use crate::listing;
-use crate::{listing_json, page};
+use crate::exchange::{Exchange, Flow, Request};
+use crate::faces::files::{listing, listing_json, page};
 
 /// Answers `GET /files/`.
 pub(crate) fn answer(
-    connection: &mut Connection,
+    exchange: &mut Exchange,
     request: &Request<'_, '_>,
     output: &mut Output<Done>,
 ) -> Flow {
-    let server = connection.server.clone();
-    let address = connection.address();
+    let server = exchange.server.clone();
+    let address = exchange.address();
     let list = server.exports().all().iter().filter_map(|export| {
         let reach = export.reach(address);
         let kind = match export.kind {
@@ -35,5 +34,5 @@ pub(crate) fn answer(
     } else {
         page::volumes(list)
     };
-    listing::reply(connection, request, page, output)
+    listing::reply(exchange, request, page, output)
 }

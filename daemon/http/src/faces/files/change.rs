@@ -5,62 +5,42 @@
 //! preconditions of a request are judged on the same thread right before the change. Not
 //! promised: that nobody else changes the name between the two.
 
-use std::sync::Arc;
-
-use towline_base::clock;
 use towline_io::Output;
-use towline_volume::volume::Pace;
-use towline_volume::{
-    Attributes, Export, FileKind, Name, Node, Reach, SetAttributes, VolumeError, WritableVolume,
-};
+use towline_volume::{FileKind, Reach, SetAttributes, VolumeError};
 
 use crate::access;
-use crate::connection::{Connection, Flow, METHODS, Request};
 use crate::done::Done;
+use crate::exchange::{Exchange, Flow, METHODS, Request};
+use crate::faces::files::upload;
 use crate::head::{Body, Method};
 use crate::path::Place;
 use crate::status::{Extra, Refusal, Status};
-use crate::upload;
-use crate::validator::{Conditions, Validator, Verdict};
+use crate::target::{Ground, Target};
+use crate::validator::Conditions;
 
 /// Permission bits of a directory that MKCOL makes.
 const DIRECTORY_MODE: u32 = 0o755;
 
-/// The place of a change: a name in a directory of a volume.
-pub(crate) struct Target {
-    pub(crate) export: Arc<Export>,
-    pub(crate) above: Vec<Name>,
-    pub(crate) name: Name,
-    pub(crate) conditions: Conditions<'static>,
-}
-
-/// A target whose directory is open and whose preconditions hold.
-pub(crate) struct Ground<'t> {
-    pub(crate) writable: &'t dyn WritableVolume,
-    pub(crate) dir: Arc<Node>,
-    pub(crate) current: Option<Attributes>,
-}
-
 /// Answers DELETE, MKCOL or PUT, or begins to.
 pub(crate) fn answer(
-    connection: &mut Connection,
+    exchange: &mut Exchange,
     request: &Request<'_, '_>,
     answer: Option<Done>,
     output: &mut Output<Done>,
 ) -> Flow {
-    match change(connection, request, answer, output) {
+    match change(exchange, request, answer, output) {
         Ok(flow) => flow,
-        Err(refusal) => connection.refuse(&refusal, request.tone, output),
+        Err(refusal) => exchange.refuse(&refusal, request.tone, output),
     }
 }
 
 fn change(
-    connection: &mut Connection,
+    exchange: &mut Exchange,
     request: &Request<'_, '_>,
     answer: Option<Done>,
     output: &mut Output<Done>,
 ) -> Result<Flow, Refusal> {
-    let (target, is_directory) = target(connection, request)?;
+    let (target, is_directory) = target(exchange, request)?;
     match (request.head.method, answer) {
         (Method::Put, answer) => {
             if is_directory {
@@ -70,10 +50,10 @@ fn change(
                 )
                 .with(Extra::Allow("GET, HEAD, MKCOL, DELETE, OPTIONS")));
             }
-            upload::answer(connection, request, target, answer, output)
+            upload::answer(exchange, request, target, answer, output)
         }
         (_, Some(Done::Changed(status))) => {
-            connection.reply_empty(status?, request.tone, output);
+            exchange.reply_empty(status?, request.tone, output);
             Ok(Flow::Replied)
         }
         (_, Some(_)) => Err(Refusal::MISPLACED),
@@ -95,17 +75,17 @@ fn change(
 }
 
 /// What the request names, if the peer may write there.
-fn target(connection: &Connection, request: &Request<'_, '_>) -> Result<(Target, bool), Refusal> {
+fn target(exchange: &Exchange, request: &Request<'_, '_>) -> Result<(Target, bool), Refusal> {
     let place = Place::parse(request.below)?;
     let volume = place.volume.as_deref().unwrap_or(&[]);
-    let export = connection.server.exports().by_name(volume);
+    let export = exchange.server.exports().by_name(volume);
     let export = match (export, &place.volume) {
         (Some(export), _) => export.clone(),
         (None, Some(_)) => return Err(Refusal::NOT_FOUND),
         (None, None) => return Err(not_allowed()),
     };
     let authorization = request.head.authorization;
-    access::judge(&export, connection.address(), authorization, Reach::Write)?;
+    access::judge(&export, exchange.address(), authorization, Reach::Write)?;
     let mut above = place.names;
     let name = above.pop().ok_or(not_allowed())?;
     let target = Target {
@@ -123,54 +103,6 @@ fn not_allowed() -> Refusal {
         "volumes are made and removed in the node's configuration, not over HTTP",
     )
     .with(Extra::Allow("GET, HEAD, OPTIONS"))
-}
-
-impl Target {
-    /// Opens the directory and judges the preconditions. Runs on a pool thread.
-    pub(crate) fn open(&self) -> Result<Ground<'_>, Refusal> {
-        let (volume, who) = (&self.export.volume, &self.export.anonymous);
-        let writable = volume.writable().ok_or(VolumeError::ReadOnly)?;
-        let dir = match volume.walk(&self.above, who, Pace::Blocking) {
-            Ok(dir) if dir.kind == FileKind::Directory => dir,
-            Ok(_) | Err(VolumeError::NotFound | VolumeError::NotDirectory) => {
-                return Err(Refusal::new(
-                    Status::CONFLICT,
-                    "the folder above does not exist; make it first, with MKCOL",
-                ));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let ground = Ground {
-            writable,
-            current: self.current(&dir)?,
-            dir,
-        };
-        self.judge(ground.current.as_ref())?;
-        Ok(ground)
-    }
-
-    /// What has the name now.
-    pub(crate) fn current(&self, dir: &Node) -> Result<Option<Attributes>, Refusal> {
-        let export = &self.export;
-        match export.volume.peek(dir, &self.name, &export.anonymous) {
-            Ok(attributes) => Ok(Some(attributes)),
-            Err(VolumeError::NotFound) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Judges the preconditions on what has the name now.
-    pub(crate) fn judge(&self, current: Option<&Attributes>) -> Result<(), Refusal> {
-        let now = clock::since_epoch().as_secs() as i64;
-        let validator = current.map(|attributes| Validator::of(attributes, now));
-        match self.conditions.judge(validator.as_ref(), false, now) {
-            Verdict::Proceed => Ok(()),
-            Verdict::NotModified | Verdict::Failed => Err(Refusal::new(
-                Status::PRECONDITION_FAILED,
-                "what stands there is not what the request expects; look at it again first",
-            )),
-        }
-    }
 }
 
 fn delete(target: &Target, is_directory: bool) -> Result<Status, Refusal> {

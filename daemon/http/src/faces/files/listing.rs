@@ -19,22 +19,18 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use towline_io::{FileSpan, OpenFile, Output};
 use towline_volume::volume::{Detail, Pace};
-use towline_volume::{Export, FileKind, Name, VolumeError};
+use towline_volume::{Export, Name, VolumeError};
 
-use crate::connection::{Connection, Flow, Request};
 use crate::done::Done;
+use crate::exchange::{Exchange, Flow, Request};
+pub use crate::faces::files::entries::{Body, ENTRIES_MAX, Page};
+use crate::faces::files::entries::{Entry, Listing, Question};
+use crate::faces::files::listing_json;
+use crate::faces::files::page;
 use crate::keyring::Sight;
-use crate::listing_json;
-use crate::order::Order;
-use crate::page;
-use crate::path::{self, Place};
-use crate::query::Query;
+use crate::path::Place;
 use crate::reply::ReplyHead;
 use crate::status::{Refusal, Status};
-
-/// Most entries of one listing: each costs about 100 bytes and a statx(2), a million one or two
-/// seconds of a pool thread.
-pub const ENTRIES_MAX: usize = 1_000_000;
 
 /// A listing that looks at more entries than this is a large one: 5 MB while it is made.
 const LARGE_ENTRIES: usize = 50_000;
@@ -44,89 +40,6 @@ const LARGE_MAX: usize = 4;
 
 /// Longest listing that is sent from memory, in bytes; a longer one from a file.
 const HELD_BYTES_MAX: usize = 256 << 10;
-
-/// Media type of a page.
-pub(crate) const HTML: &str = "text/html; charset=utf-8";
-
-/// Media type of the JSON form.
-pub(crate) const JSON: &str = "application/json";
-
-/// A finished page.
-#[derive(Debug)]
-pub struct Page {
-    /// Its media type.
-    pub media: &'static str,
-    /// Its bytes.
-    pub body: Body,
-}
-
-/// Where the bytes of a page are.
-#[derive(Debug)]
-pub enum Body {
-    /// In memory.
-    Held(Vec<u8>),
-    /// In a file without a name, so long.
-    Spooled(Arc<OpenFile>, u64),
-}
-
-/// What is shown of an entry.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) name: Name,
-    pub(crate) kind: FileKind,
-    /// In bytes.
-    pub(crate) size: u64,
-    /// In seconds since 1970-01-01 UTC.
-    pub(crate) modified: i64,
-}
-
-/// A directory's entries.
-pub(crate) struct Listing {
-    /// The entries of this page.
-    pub(crate) entries: Vec<Entry>,
-    /// Where a listing goes on: behind this name.
-    pub(crate) next: Option<Name>,
-    /// How it was asked for.
-    pub(crate) question: Question,
-}
-
-/// What of a directory is asked for.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Question {
-    /// Only names behind this one, in the order of their bytes; empty for all.
-    after: Vec<u8>,
-    /// Only so many of them.
-    pub(crate) limit: Option<usize>,
-    /// How a page for people is sorted.
-    pub(crate) order: Order,
-}
-
-impl Question {
-    fn parse(query: &[u8]) -> Result<Self, Refusal> {
-        let wrong = Refusal::new(
-            Status::BAD_REQUEST,
-            "limit must be a number from 1 to 1000000, and after a name",
-        );
-        let mut pairs = query.split(|byte| *byte == b'&');
-        let after = pairs.find_map(|pair| pair.strip_prefix(b"after="));
-        let limit = match Query(query).all("limit").next() {
-            None => None,
-            Some(text) => {
-                let number = text.and_then(|text| text.parse().ok());
-                Some(
-                    number
-                        .filter(|it| (1..=ENTRIES_MAX).contains(it))
-                        .ok_or(wrong)?,
-                )
-            }
-        };
-        Ok(Self {
-            after: path::decode(after.unwrap_or(&[]))?,
-            limit,
-            order: Order::parse(Query(query).text("sort").as_deref()),
-        })
-    }
-}
 
 /// Large listings that are being made, over the whole process.
 static LARGE: AtomicUsize = AtomicUsize::new(0);
@@ -152,7 +65,7 @@ impl Drop for Large {
 
 /// Starts reading a directory.
 pub(crate) fn defer(
-    connection: &Connection,
+    exchange: &Exchange,
     request: &Request<'_, '_>,
     export: Arc<Export>,
     (place, sight): (Place, Sight),
@@ -160,7 +73,7 @@ pub(crate) fn defer(
 ) -> Result<Flow, Refusal> {
     let question = Question::parse(request.head.query)?;
     let wants_json = request.head.wants_json;
-    let server = connection.server.clone();
+    let server = exchange.server.clone();
     output.defer(move || {
         let listed = read(&export, &place.names, (question, &sight)).map(|mut listing| {
             let page = if wants_json {
@@ -222,12 +135,12 @@ fn spool(folder: &Path, bytes: &[u8]) -> io::Result<File> {
 
 /// Puts a page out.
 pub(crate) fn reply(
-    connection: &mut Connection,
+    exchange: &mut Exchange,
     request: &Request<'_, '_>,
     page: Page,
     output: &mut Output<Done>,
 ) -> Flow {
-    let mut worker = connection.worker.borrow_mut();
+    let mut worker = exchange.worker.borrow_mut();
     let (_, date) = worker.date();
     worker.counters.replied(Status::OK);
     let length = match &page.body {
@@ -342,6 +255,7 @@ fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::faces::files::entries::HTML;
 
     #[test]
     fn a_page_of_some_names_is_for_those_who_ask() {

@@ -18,19 +18,21 @@ use towline_store::{CatalogRepo, FileId, RepoName, Sha256};
 use towline_volume::volume::Pace;
 use towline_volume::{Export, Name, Reach};
 
+use super::{Asked, Face};
 use crate::access;
-use crate::connection::{Connection, Flow, Request};
 use crate::done::Done;
-use crate::get;
+use crate::exchange::{Exchange, Flow, Request};
+use crate::faces::files::get;
 use crate::head::{Head, Method};
 use crate::keyring::{Seen, Sight};
 use crate::models::{Dress, Models};
 use crate::path::{Place, decode};
 use crate::reply::{ReplyHead, Tone};
+use crate::server::Port;
 use crate::status::{Refusal, Status};
 use crate::validator::EntityTag;
 
-use gguf::About;
+use gguf::{About, Heads};
 use layers::Choice;
 
 /// Where the registry begins.
@@ -38,9 +40,6 @@ const PREFIX: &[u8] = b"/v2/";
 
 /// Most GGUF files of a repository whose configurations are made to find one by its digest.
 const CHOICES_MAX: usize = 64;
-
-/// What the heads of files say, by file.
-pub type Heads = Vec<(FileId, Option<About>)>;
 
 /// What a question gives.
 enum Answer {
@@ -82,27 +81,41 @@ const NO_BLOB: Fault = (
     "the model has no such blob",
 );
 
-/// Whether a path is the registry's.
-pub(crate) fn is_ours(path: &[u8]) -> bool {
-    path.starts_with(PREFIX)
+/// The face.
+pub(crate) struct Registry;
+
+impl Face for Registry {
+    fn takes(&self, port: Port, path: &[u8]) -> bool {
+        port == Port::Http && path.starts_with(PREFIX)
+    }
+
+    fn answer(
+        &self,
+        exchange: &mut Exchange,
+        asked: Asked<'_, '_>,
+        output: &mut Output<Done>,
+    ) -> Flow {
+        let Asked {
+            head, tone, done, ..
+        } = asked;
+        answer(exchange, (head, tone), done, output)
+    }
 }
 
-/// Answers a request below [`PREFIX`].
-pub(crate) fn answer(
-    connection: &mut Connection,
-    head: &Head<'_>,
-    tone: Tone,
+fn answer(
+    exchange: &mut Exchange,
+    (head, tone): (&Head<'_>, Tone),
     done: Option<Done>,
     output: &mut Output<Done>,
 ) -> Flow {
-    let Some(models) = connection.server.models().cloned() else {
+    let Some(models) = exchange.server.models().cloned() else {
         return Flow::HandOff;
     };
     let heads = match &done {
         Some(Done::Heads(heads)) => heads.as_slice(),
         Some(_) | None => &[],
     };
-    let (status, kind, body) = match judge(connection, &models, head, heads) {
+    let (status, kind, body) = match judge(exchange, &models, head, heads) {
         Ok(Answer::Layer(below, dress)) => {
             let request = Request {
                 head,
@@ -110,7 +123,7 @@ pub(crate) fn answer(
                 tone,
                 dress: Some(&dress),
             };
-            return get::answer(connection, &request, done, output);
+            return get::answer(exchange, &request, done, output);
         }
         Ok(Answer::Read(choices)) => {
             output.defer(move || Done::Heads(read_all(&models, &choices)));
@@ -122,7 +135,7 @@ pub(crate) fn answer(
             (status, "application/json", body.to_string())
         }
     };
-    let mut worker = connection.worker.borrow_mut();
+    let mut worker = exchange.worker.borrow_mut();
     let (_, date) = worker.date();
     worker.counters.replied(status);
     let mut reply = ReplyHead::begin(output.buffer(), status, &date, tone);
@@ -146,12 +159,12 @@ pub(crate) fn answer(
 }
 
 fn judge(
-    connection: &Connection,
+    exchange: &Exchange,
     models: &Models,
     head: &Head<'_>,
     heads: &[(FileId, Option<About>)],
 ) -> Result<Answer, Fault> {
-    let (address, sent) = (connection.address(), head.authorization);
+    let (address, sent) = (exchange.address(), head.authorization);
     if let Err(refusal) = access::judge(models.export(), address, sent, Reach::Read) {
         return Err(match refusal.status {
             Status::UNAUTHORIZED => (refusal.status, "UNAUTHORIZED", refusal.why),
@@ -169,7 +182,7 @@ fn judge(
     let path = path.and_then(|path| String::from_utf8(path).ok());
     let path = path.ok_or(NO_NAME)?;
     let parts: Vec<&str> = path.split('/').collect();
-    let catalog = models.seen(connection.server.keyring().sight(sent));
+    let catalog = models.seen(exchange.server.keyring().sight(sent));
     let unknown = || unknown(catalog.sight());
     let repo = |one: &str, other: &str| {
         let name: RepoName = format!("{one}/{other}").parse().ok()?;

@@ -6,9 +6,9 @@
 
 use towline_io::{FileSpan, Output};
 
-use crate::connection::{Connection, Flow, Request};
 use crate::date;
 use crate::done::Done;
+use crate::exchange::{Exchange, Flow, Request};
 use crate::head::Method;
 use crate::media;
 use crate::metrics::add;
@@ -23,12 +23,12 @@ const BOUNDARY_BYTES: usize = 24;
 
 /// Answers a GET or HEAD of a regular file.
 pub(crate) fn file(
-    connection: &mut Connection,
+    exchange: &mut Exchange,
     request: &Request<'_, '_>,
     ready: &Ready,
     output: &mut Output<Done>,
 ) -> Flow {
-    let shared = connection.worker.clone();
+    let shared = exchange.worker.clone();
     let mut worker = shared.borrow_mut();
     let worker = &mut *worker;
     let (now, _) = worker.date();

@@ -14,36 +14,36 @@ use towline_volume::volume::Pace;
 use towline_volume::{Export, FileKind, Identity, Name, Reach, VolumeError};
 
 use crate::access;
-use crate::connection::{Connection, Flow, Request};
 use crate::done::{Done, Found, Opened};
-use crate::index;
+use crate::exchange::{Exchange, Flow, Request};
+use crate::faces::files::index;
+use crate::faces::files::listing;
+use crate::faces::files::send;
 use crate::keyring::Keyring;
-use crate::listing;
 use crate::media;
 use crate::metrics::add;
 use crate::path::Place;
-use crate::send;
 use crate::status::Refusal;
 use crate::worker::{Known, Ready};
 
 /// Answers GET or HEAD below `/files/`.
 pub(crate) fn answer(
-    connection: &mut Connection,
+    exchange: &mut Exchange,
     request: &Request<'_, '_>,
     answer: Option<Done>,
     output: &mut Output<Done>,
 ) -> Flow {
     if answer.is_none()
-        && let Some(outcome) = hot(connection, request)
+        && let Some(outcome) = hot(exchange, request)
     {
         return match outcome {
-            Ok(ready) => send::file(connection, request, &ready, output),
-            Err(refusal) => connection.refuse(&refusal, request.tone, output),
+            Ok(ready) => send::file(exchange, request, &ready, output),
+            Err(refusal) => exchange.refuse(&refusal, request.tone, output),
         };
     }
-    match cold(connection, request, answer, output) {
+    match cold(exchange, request, answer, output) {
         Ok(flow) => flow,
-        Err(refusal) => connection.refuse(&refusal, request.tone, output),
+        Err(refusal) => exchange.refuse(&refusal, request.tone, output),
     }
 }
 
@@ -63,11 +63,11 @@ fn judge(
 }
 
 /// The file, if the path is remembered and everything still holds.
-fn hot(connection: &Connection, request: &Request<'_, '_>) -> Option<Result<Ready, Refusal>> {
-    let worker = connection.worker.borrow();
+fn hot(exchange: &Exchange, request: &Request<'_, '_>) -> Option<Result<Ready, Refusal>> {
+    let worker = exchange.worker.borrow();
     let known = worker.known(request.below)?;
-    let address = connection.address();
-    let keyring = connection.server.keyring();
+    let address = exchange.address();
+    let keyring = exchange.server.keyring();
     if let Err(refusal) = judge(&known.export, (address, keyring), &known.names, request) {
         return Some(Err(refusal));
     }
@@ -77,37 +77,34 @@ fn hot(connection: &Connection, request: &Request<'_, '_>) -> Option<Result<Read
 }
 
 fn cold(
-    connection: &mut Connection,
+    exchange: &mut Exchange,
     request: &Request<'_, '_>,
     answer: Option<Done>,
     output: &mut Output<Done>,
 ) -> Result<Flow, Refusal> {
     let place = Place::parse(request.below)?;
     let Some(volume) = &place.volume else {
-        return Ok(index::answer(connection, request, output));
+        return Ok(index::answer(exchange, request, output));
     };
-    let export = connection.server.exports().by_name(volume);
+    let export = exchange.server.exports().by_name(volume);
     let export = export.ok_or(Refusal::NOT_FOUND)?.clone();
-    let peer = (connection.address(), connection.server.keyring());
+    let peer = (exchange.address(), exchange.server.keyring());
     judge(&export, peer, &place.names, request)?;
     match answer {
         None if place.is_directory => {
-            let sight = connection
-                .server
-                .keyring()
-                .sight(request.head.authorization);
-            listing::defer(connection, request, export, (place, sight), output)
+            let sight = exchange.server.keyring().sight(request.head.authorization);
+            listing::defer(exchange, request, export, (place, sight), output)
         }
         None => {
             output.defer(move || Done::Opened(open(&export, place.names)));
             Ok(Flow::Wait)
         }
         Some(Done::Listed(page)) => {
-            let page = page.map_err(|error| explain(connection, &place, error))?;
-            Ok(listing::reply(connection, request, page, output))
+            let page = page.map_err(|error| explain(exchange, &place, error))?;
+            Ok(listing::reply(exchange, request, page, output))
         }
         Some(Done::Opened(found)) => {
-            match found.map_err(|error| explain(connection, &place, error))? {
+            match found.map_err(|error| explain(exchange, &place, error))? {
                 // The name of a revision may have moved while the file of the old one was opened.
                 Found::File(opened) if opened.names != place.names => {
                     output.defer(move || Done::Opened(open(&export, place.names)));
@@ -115,11 +112,11 @@ fn cold(
                 }
                 Found::Directory => {
                     let url = place.directory_url();
-                    Ok(connection.redirect(&url, request.tone, output))
+                    Ok(exchange.redirect(&url, request.tone, output))
                 }
                 Found::File(opened) => {
-                    let ready = admit(connection, request, export, opened);
-                    Ok(send::file(connection, request, &ready, output))
+                    let ready = admit(exchange, request, export, opened);
+                    Ok(send::file(exchange, request, &ready, output))
                 }
             }
         }
@@ -131,10 +128,10 @@ fn cold(
 }
 
 /// Why there is nothing at a path: one that is a model's may be refused for want of a signature.
-fn explain(connection: &Connection, place: &Place, error: VolumeError) -> Refusal {
-    let models = connection.server.models();
+fn explain(exchange: &Exchange, place: &Place, error: VolumeError) -> Refusal {
+    let models = exchange.server.models();
     let unsigned = models.is_some_and(|models| {
-        let sight = connection.server.keyring().sight_of_owner();
+        let sight = exchange.server.keyring().sight_of_owner();
         place.volume.as_deref() == Some(models.export().name.as_bytes())
             && models.seen(sight).is_refused_at(&place.names)
     });
@@ -165,12 +162,12 @@ fn open(export: &Arc<Export>, names: Vec<Name>) -> Result<Found, VolumeError> {
 
 /// Makes an opened file hot.
 fn admit(
-    connection: &Connection,
+    exchange: &Exchange,
     request: &Request<'_, '_>,
     export: Arc<Export>,
     opened: Opened,
 ) -> Ready {
-    let mut worker = connection.worker.borrow_mut();
+    let mut worker = exchange.worker.borrow_mut();
     let Opened {
         names,
         located,

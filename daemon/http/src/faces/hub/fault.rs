@@ -7,7 +7,7 @@
 use serde_json::json;
 use towline_store::RevisionId;
 
-use crate::listing::JSON;
+use crate::faces::files::entries::JSON;
 use crate::reply::{ReplyHead, Tone};
 use crate::status::{Refusal, Status};
 

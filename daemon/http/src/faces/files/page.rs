@@ -11,9 +11,9 @@ use towline_base::ByteCount;
 use towline_volume::FileKind;
 
 use crate::date;
-use crate::listing::{HTML, Listing, Page};
-use crate::listing_json::{href, kind, next};
-use crate::order::Column;
+use crate::faces::files::entries::{HTML, Listing, Page};
+use crate::faces::files::listing_json::{href, kind, next};
+use crate::faces::files::order::Column;
 use crate::path::{PREFIX, Place};
 
 const STYLE: &str = "\
@@ -191,7 +191,7 @@ fn escape(text: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::{Body, Question};
+    use crate::faces::files::entries::{Body, Question};
 
     fn text(page: Page) -> String {
         match page.body {

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use towline_store::{CatalogRepo, CatalogRevision, RepoKind, RepoName};
 
-use super::card::Card;
-use super::cards::{CARDS_MAX, Cards};
 use super::fault::HubFault;
 use super::shapes;
 use crate::keyring::Seen;
+use crate::models::card::Card;
+use crate::models::cards::{CARDS_MAX, Cards};
 use crate::query::Query;
 
 /// Most repositories in one page.

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use towline_volume::FileKind;
 
-use crate::listing::Entry;
+use crate::faces::files::entries::Entry;
 
 /// What a page is sorted by.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

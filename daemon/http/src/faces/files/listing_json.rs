@@ -8,7 +8,7 @@ use serde::Serialize;
 use towline_volume::FileKind;
 
 use crate::date;
-use crate::listing::{JSON, Listing, Page};
+use crate::faces::files::entries::{JSON, Listing, Page};
 use crate::path::{self, Place};
 
 #[derive(Serialize)]

@@ -7,6 +7,7 @@
 //! name them; every refusal is XML with a code of S3. Not
 //! promised: anything that changes an object, versions, or an ETag that is an MD5.
 
+pub(crate) mod fault;
 pub mod list;
 pub mod sign;
 
@@ -14,10 +15,11 @@ use towline_io::Output;
 use towline_store::{CatalogFile, CatalogRevision, RepoName, TagName};
 use towline_volume::Reach;
 
+use super::{Asked, Face};
 use crate::access;
-use crate::connection::{Connection, Flow, Request};
 use crate::done::Done;
-use crate::get;
+use crate::exchange::{Exchange, Flow, Request};
+use crate::faces::files::get;
 use crate::head::{Head, Method};
 use crate::keyring::Sight;
 use crate::metrics::add;
@@ -25,6 +27,7 @@ use crate::models::{Dress, Models};
 use crate::path::decode;
 use crate::query::Query;
 use crate::reply::{ReplyHead, Tone};
+use crate::server::Port;
 use crate::status::{Extra, Refusal, Status};
 use crate::validator::EntityTag;
 
@@ -113,18 +116,37 @@ const NO_BUCKET: Fault = Fault::Said(
      addressed by path",
 );
 
-/// Answers a request on the port of S3.
-pub(crate) fn answer(
-    connection: &mut Connection,
-    head: &Head<'_>,
-    tone: Tone,
+/// The face.
+pub(crate) struct S3;
+
+impl Face for S3 {
+    fn takes(&self, port: Port, _path: &[u8]) -> bool {
+        port == Port::S3
+    }
+
+    fn answer(
+        &self,
+        exchange: &mut Exchange,
+        asked: Asked<'_, '_>,
+        output: &mut Output<Done>,
+    ) -> Flow {
+        let Asked {
+            head, tone, done, ..
+        } = asked;
+        answer(exchange, (head, tone), done, output)
+    }
+}
+
+fn answer(
+    exchange: &mut Exchange,
+    (head, tone): (&Head<'_>, Tone),
     done: Option<Done>,
     output: &mut Output<Done>,
 ) -> Flow {
     if done.is_none() {
-        add(&connection.worker.borrow().counters.s3, 1);
+        add(&exchange.worker.borrow().counters.s3, 1);
     }
-    let (status, body) = match judge(connection, head) {
+    let (status, body) = match judge(exchange, head) {
         Ok(Answer::Object(below, dress)) => {
             let request = Request {
                 head,
@@ -132,18 +154,18 @@ pub(crate) fn answer(
                 tone,
                 dress: Some(&dress),
             };
-            return get::answer(connection, &request, done, output);
+            return get::answer(exchange, &request, done, output);
         }
         Ok(Answer::Page(page)) => (Status::OK, page),
         Ok(Answer::Bucket) => (Status::OK, String::new()),
-        Err(Fault::Refused(refusal)) => return connection.refuse(&refusal, tone, output),
-        Err(Fault::Said(status, code, why)) => (status, error(code, why)),
+        Err(Fault::Refused(refusal)) => return exchange.refuse(&refusal, tone, output),
+        Err(Fault::Said(status, code, why)) => (status, fault::error(code, why)),
         Err(Fault::Sign(fault)) => {
-            add(&connection.worker.borrow().counters.s3_unsigned, 1);
-            (fault.status(), error(fault.code(), fault.why()))
+            add(&exchange.worker.borrow().counters.s3_unsigned, 1);
+            (fault.status(), fault::error(fault.code(), fault.why()))
         }
     };
-    let mut worker = connection.worker.borrow_mut();
+    let mut worker = exchange.worker.borrow_mut();
     let (_, date) = worker.date();
     worker.counters.replied(status);
     let mut reply = ReplyHead::begin(output.buffer(), status, &date, tone);
@@ -157,21 +179,21 @@ pub(crate) fn answer(
     Flow::Replied
 }
 
-fn judge(connection: &Connection, head: &Head<'_>) -> Result<Answer, Fault> {
-    let keys = connection.server.s3_keys();
+fn judge(exchange: &Exchange, head: &Head<'_>) -> Result<Answer, Fault> {
+    let keys = exchange.server.s3_keys();
     let with_keys = !keys.is_empty();
-    let keyring = connection.server.keyring();
+    let keyring = exchange.server.keyring();
     let sight = if with_keys {
-        let (now, _) = connection.worker.borrow_mut().date();
+        let (now, _) = exchange.worker.borrow_mut().date();
         let key = sign::verify(keys, head, now).map_err(Fault::Sign)?;
         keyring.sight_of(key.prefixes())
     } else {
         keyring.sight(None)
     };
-    let Some(models) = connection.server.models().cloned() else {
+    let Some(models) = exchange.server.models().cloned() else {
         return Err(NO_BUCKET);
     };
-    let (export, address) = (models.export(), connection.address());
+    let (export, address) = (models.export(), exchange.address());
     let allowed = if with_keys {
         access::judge_address(export, address, Reach::Read)
     } else {
@@ -249,7 +271,7 @@ fn bucket(models: &Models, head: &Head<'_>, sight: Sight) -> Result<Answer, Faul
     if query.is_named("location") {
         let page = format!(
             "{}<LocationConstraint xmlns=\"{NAMESPACE}\"/>",
-            list::DECLARATION
+            fault::DECLARATION
         );
         return Ok(Answer::Page(page));
     }
@@ -312,27 +334,4 @@ fn tag(file: &CatalogFile) -> String {
     };
     digits.truncate(32);
     digits + "-1"
-}
-
-/// The code of S3 for a refusal that a file would get too.
-pub(crate) fn code(status: Status) -> &'static str {
-    match status.code() {
-        404 => "NoSuchKey",
-        405 => "MethodNotAllowed",
-        401 | 403 => "AccessDenied",
-        412 => "PreconditionFailed",
-        416 => "InvalidRange",
-        501 => "NotImplemented",
-        503 => "SlowDown",
-        400..=499 => "InvalidRequest",
-        _ => "InternalError",
-    }
-}
-
-/// The document that says no; both texts are constants without markup.
-pub(crate) fn error(code: &str, why: &str) -> String {
-    format!(
-        "{}<Error><Code>{code}</Code><Message>{why}</Message></Error>",
-        list::DECLARATION
-    )
 }

@@ -7,8 +7,6 @@
 //! and nothing is ever redirected. Not promised: routes that no such client needs, and Xet, whose
 //! fields are never sent.
 
-mod card;
-mod cards;
 mod fault;
 mod list;
 mod pages;
@@ -23,21 +21,22 @@ use towline_store::name::TAG_BYTES_MAX;
 use towline_store::{CatalogFile, CatalogRepo, CatalogRevision, RepoName};
 use towline_volume::Reach;
 
+use super::{Asked, Face};
 use crate::access;
-use crate::connection::{Connection, Face, Flow, Request};
 use crate::done::Done;
-use crate::get;
+use crate::exchange::{Exchange, Flow, Request};
+use crate::faces::files::entries::JSON;
+use crate::faces::files::get;
 use crate::head::{Body, Head, Method};
 use crate::keyring::Seen;
-use crate::listing::JSON;
 use crate::models::{Dress, Models};
 use crate::path::encode;
 use crate::query::Query;
 use crate::reply::ReplyHead;
+use crate::server::Port;
 use crate::status::Status;
 use crate::validator::EntityTag;
 
-pub(crate) use cards::Cards;
 use fault::HubFault;
 use route::Route;
 
@@ -74,59 +73,87 @@ enum Answer {
 }
 
 /// The path behind the hub's prefix, if it is the hub's: on its own port every path is.
-pub(crate) fn below(face: Face, path: &[u8]) -> Option<&[u8]> {
-    match face {
-        Face::Hub => Some(path),
-        Face::Files => path
+fn below(port: Port, path: &[u8]) -> Option<&[u8]> {
+    match port {
+        Port::Hub => Some(path),
+        Port::Http => path
             .strip_prefix(PREFIX)
             .filter(|rest| rest.starts_with(b"/")),
-        Face::S3 => None,
+        Port::S3 => None,
     }
 }
 
 /// The URL before the paths of this client, as it calls this node.
-fn base(connection: &Connection, head: &Head<'_>) -> Vec<u8> {
-    let local = connection.peer.local.port();
-    let is_tls = connection.server.tls_port() == Some(local);
+fn base(exchange: &Exchange, head: &Head<'_>) -> Vec<u8> {
+    let local = exchange.peer.local.port();
+    let is_tls = exchange.server.tls_port() == Some(local);
     let mut url = if is_tls {
         b"https://".to_vec()
     } else {
         b"http://".to_vec()
     };
     url.extend_from_slice(head.host.unwrap_or(b"localhost"));
-    if connection.face != Face::Hub {
+    if exchange.port != Port::Hub {
         url.extend_from_slice(PREFIX);
     }
     url
 }
 
-/// Answers a request below [`PREFIX`]. `body` is what follows the head, as far as it is here.
-pub(crate) fn answer(
-    connection: &mut Connection,
+/// The face.
+pub(crate) struct Hub;
+
+impl Face for Hub {
+    fn takes(&self, port: Port, path: &[u8]) -> bool {
+        below(port, path).is_some()
+    }
+
+    fn body_needed(&self, port: Port, head: &Head<'_>) -> Option<u64> {
+        body_needed(port, head)
+    }
+
+    fn answer(
+        &self,
+        exchange: &mut Exchange,
+        asked: Asked<'_, '_>,
+        output: &mut Output<Done>,
+    ) -> Flow {
+        let request = Request {
+            head: asked.head,
+            below: &[],
+            tone: asked.tone,
+            dress: None,
+        };
+        answer(exchange, &request, asked.body, asked.done, output)
+    }
+}
+
+/// `body` is what follows the head, as far as it is here.
+fn answer(
+    exchange: &mut Exchange,
     request: &Request<'_, '_>,
     body: &[u8],
     done: Option<Done>,
     output: &mut Output<Done>,
 ) -> Flow {
-    let Some(models) = connection.server.models().cloned() else {
+    let Some(models) = exchange.server.models().cloned() else {
         return Flow::HandOff;
     };
     let is_read = matches!(done, Some(Done::Cards));
-    match judge(connection, &models, request, (body, is_read)) {
+    match judge(exchange, &models, request, (body, is_read)) {
         Ok(Answer::Read(revisions)) => {
             output.defer(move || {
-                cards::read_all(&models, &revisions);
+                crate::models::cards::read_all(&models, &revisions);
                 Done::Cards
             });
             Flow::Wait
         }
-        Ok(Answer::Page(page)) => page_of(connection, request, &page, (None, None), output),
+        Ok(Answer::Page(page)) => page_of(exchange, request, &page, (None, None), output),
         Ok(Answer::Continued(page, next)) => {
-            page_of(connection, request, &page, (Some(&next), None), output)
+            page_of(exchange, request, &page, (Some(&next), None), output)
         }
         Ok(Answer::Counted(page, next, count)) => {
             let about = (next.as_deref(), Some(count));
-            page_of(connection, request, &page, about, output)
+            page_of(exchange, request, &page, about, output)
         }
         Ok(Answer::File(below, dress)) => {
             let request = Request {
@@ -135,16 +162,16 @@ pub(crate) fn answer(
                 tone: request.tone,
                 dress: Some(&dress),
             };
-            get::answer(connection, &request, done, output)
+            get::answer(exchange, &request, done, output)
         }
-        Ok(Answer::Text(text, dress)) => text_of(connection, request, &text, &dress, output),
+        Ok(Answer::Text(text, dress)) => text_of(exchange, request, &text, &dress, output),
         Ok(Answer::Nothing) => {
-            connection.reply_empty(Status::NO_CONTENT, request.tone, output);
+            exchange.reply_empty(Status::NO_CONTENT, request.tone, output);
             Flow::Replied
         }
         Ok(Answer::Elsewhere) => Flow::HandOff,
         Err(fault) => {
-            let mut worker = connection.worker.borrow_mut();
+            let mut worker = exchange.worker.borrow_mut();
             let (_, date) = worker.date();
             let status = fault.write(output.buffer(), &date, request.tone);
             worker.counters.replied(status);
@@ -154,11 +181,11 @@ pub(crate) fn answer(
 }
 
 /// How many bytes of body a question needs in front of it; `None` if it is no question.
-pub(crate) fn body_needed(face: Face, head: &Head<'_>) -> Option<u64> {
+fn body_needed(port: Port, head: &Head<'_>) -> Option<u64> {
     if head.method != Method::Post {
         return None;
     }
-    let path = below(face, head.path)?;
+    let path = below(port, head.path)?;
     match (Route::parse(Method::Post, path), head.body) {
         (Route::PathsInfo { .. }, Body::Length(length)) if length <= BODY_BYTES_MAX => Some(length),
         _ => None,
@@ -166,13 +193,13 @@ pub(crate) fn body_needed(face: Face, head: &Head<'_>) -> Option<u64> {
 }
 
 fn judge(
-    connection: &Connection,
+    exchange: &Exchange,
     models: &Models,
     request: &Request<'_, '_>,
     (body, is_read): (&[u8], bool),
 ) -> Result<Answer, HubFault> {
     let head = request.head;
-    let path = below(connection.face, head.path).unwrap_or(b"/");
+    let path = below(exchange.port, head.path).unwrap_or(b"/");
     let route = Route::parse(head.method, path);
     if route == Route::Telemetry {
         return Ok(Answer::Nothing);
@@ -180,25 +207,20 @@ fn judge(
     if route == Route::Change {
         return Ok(Answer::Elsewhere);
     }
-    let (address, sent) = (connection.address(), head.authorization);
+    let (address, sent) = (exchange.address(), head.authorization);
     if let Err(refusal) = access::judge(models.export(), address, sent, Reach::Read) {
         return Err(match refusal.status {
             Status::UNAUTHORIZED => HubFault::BadToken,
             _ => HubFault::NoRepo,
         });
     }
-    let catalog = models.seen(connection.server.keyring().sight(sent));
-    page(
-        connection,
-        (models, &catalog),
-        (head, route),
-        (body, is_read),
-    )
+    let catalog = models.seen(exchange.server.keyring().sight(sent));
+    page(exchange, (models, &catalog), (head, route), (body, is_read))
 }
 
 /// What a route gives to somebody who may read here.
 fn page(
-    connection: &Connection,
+    exchange: &Exchange,
     (models, catalog): (&Models, &Seen),
     (head, route): (&Head<'_>, Route),
     (body, is_read): (&[u8], bool),
@@ -211,7 +233,7 @@ fn page(
         }
         Route::Tree { repo, rev, path } => {
             let (found, path) = find_split(catalog, &repo, (&rev, &path))?;
-            pages::tree(&base(connection, head), &query, found, path)
+            pages::tree(&base(exchange, head), &query, found, path)
         }
         Route::PathsInfo { repo, rev } => {
             let (_, revision) = find(catalog, &repo, Some(&rev))?;
@@ -230,7 +252,7 @@ fn page(
         }
         Route::Commits { repo, rev } => {
             let found = find(catalog, &repo, Some(&rev))?;
-            Ok(pages::commits(&base(connection, head), &query, found))
+            Ok(pages::commits(&base(exchange, head), &query, found))
         }
         Route::Discussions { repo } => {
             find(catalog, &repo, None)?;
@@ -244,7 +266,7 @@ fn page(
             Ok(Answer::Page(json!({ "message": "OK" })))
         }
         Route::List(kind) => {
-            let base = base(connection, head);
+            let base = base(exchange, head);
             pages::list(&base, (kind, head.query), (catalog, models), is_read)
         }
         Route::WhoAmI => user(catalog, models),
@@ -395,14 +417,14 @@ fn disposition(name: &str) -> String {
 }
 
 fn page_of(
-    connection: &mut Connection,
+    exchange: &mut Exchange,
     request: &Request<'_, '_>,
     page: &Value,
     (next, count): (Option<&str>, Option<usize>),
     output: &mut Output<Done>,
 ) -> Flow {
     let body = page.to_string();
-    let mut worker = connection.worker.borrow_mut();
+    let mut worker = exchange.worker.borrow_mut();
     let (_, date) = worker.date();
     worker.counters.replied(Status::OK);
     let mut head = ReplyHead::begin(output.buffer(), Status::OK, &date, request.tone);
@@ -423,13 +445,13 @@ fn page_of(
 }
 
 fn text_of(
-    connection: &mut Connection,
+    exchange: &mut Exchange,
     request: &Request<'_, '_>,
     text: &str,
     dress: &Dress,
     output: &mut Output<Done>,
 ) -> Flow {
-    let mut worker = connection.worker.borrow_mut();
+    let mut worker = exchange.worker.borrow_mut();
     let (_, date) = worker.date();
     worker.counters.replied(Status::OK);
     let mut head = ReplyHead::begin(output.buffer(), Status::OK, &date, request.tone);

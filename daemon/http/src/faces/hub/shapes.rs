@@ -10,9 +10,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use towline_store::{CatalogFile, CatalogRepo, CatalogRevision, RepoKind, RevisionId};
 
-use super::card::Card;
 use crate::date;
 use crate::keyring::Sight;
+use crate::models::card::Card;
 
 /// Date and time as the Hub writes them: milliseconds and `Z`.
 fn time(seconds: u64) -> String {
