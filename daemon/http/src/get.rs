@@ -64,14 +64,14 @@ fn judge(
 
 /// The file, if the path is remembered and everything still holds.
 fn hot(connection: &Connection, request: &Request<'_, '_>) -> Option<Result<Ready, Refusal>> {
+    let known = connection.worker.borrow_mut().known(request.below)?;
     let worker = connection.worker.borrow();
-    let known = worker.known(request.below)?;
     let address = connection.address();
     let keyring = connection.server.keyring();
     if let Err(refusal) = judge(&known.export, (address, keyring), &known.names, request) {
         return Some(Err(refusal));
     }
-    let ready = worker.ready(known)?;
+    let ready = worker.ready(&known)?;
     add(&worker.counters.hot, 1);
     Some(Ok(ready))
 }
