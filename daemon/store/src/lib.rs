@@ -15,6 +15,7 @@
 pub mod align;
 pub mod arrival;
 mod books;
+mod buffer;
 pub mod catalog;
 pub mod collect;
 pub mod compose;
