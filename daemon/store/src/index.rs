@@ -296,21 +296,27 @@ impl Index {
     /// # Errors
     /// [`StorageFault::Index`].
     pub(crate) fn locate(&self, chunk: &ChunkId) -> Result<Option<(FileId, u32)>> {
+        let places = self.locate_all(std::slice::from_ref(chunk))?;
+        Ok(places.into_iter().next().flatten())
+    }
+
+    /// The same for many chunks, as they were at one moment.
+    ///
+    /// # Errors
+    /// [`StorageFault::Index`].
+    pub(crate) fn locate_all(&self, wanted: &[ChunkId]) -> Result<Vec<Option<(FileId, u32)>>> {
         let read = self.database().begin_read().map_err(failed)?;
         let chunks = read.open_table(CHUNKS).map_err(failed)?;
-        let Some((number, at)) = chunks
-            .get(&chunk.0)
-            .map_err(failed)?
-            .map(|found| found.value())
-        else {
-            return Ok(None);
-        };
         let numbers = read.open_table(NUMBERS).map_err(failed)?;
-        let file = numbers
-            .get(number)
-            .map_err(failed)?
-            .map(|id| FileId(*id.value()));
-        Ok(file.map(|file| (file, at)))
+        let place = |chunk: &ChunkId| {
+            let found = chunks.get(&chunk.0).map_err(failed)?;
+            let Some((number, at)) = found.map(|found| found.value()) else {
+                return Ok(None);
+            };
+            let file = numbers.get(number).map_err(failed)?;
+            Ok(file.map(|id| (FileId(*id.value()), at)))
+        };
+        wanted.iter().map(place).collect()
     }
 
     /// The file with this SHA-256, if it is here.

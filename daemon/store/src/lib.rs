@@ -17,6 +17,7 @@ pub mod arrival;
 mod books;
 mod buffer;
 pub mod catalog;
+pub mod chunks;
 pub mod collect;
 pub mod compose;
 pub mod cut;
