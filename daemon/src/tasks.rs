@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use towline_base::clock;
@@ -22,9 +22,12 @@ const RUNNING_MAX: usize = 8;
 /// Most ended tasks that are remembered.
 const KEPT_MAX: usize = 64;
 
-/// How much tasks stand back (setpriority(2)): hashing a model on every core must not make a
-/// request wait for its turn. Threads that a task starts do as it does.
+/// How much tasks stand back: hashing a model on every core must not make a request wait for its
+/// turn. Threads that a task starts do as it does.
 const NICE: i32 = 10;
+
+/// How long a task runs on a processor that nobody else wants before another task gets it.
+const SLICE: Duration = Duration::from_millis(20);
 
 /// The tasks of a node.
 #[derive(Default)]
@@ -144,9 +147,7 @@ impl Tasks {
             .spawn(move || {
                 let _entered = span.enter();
                 tracing::info!(proc = entry.what, "task begun");
-                // Of this thread only: that is what a thread's id means to Linux.
-                let own = rustix::thread::gettid();
-                if let Err(error) = rustix::process::setpriority_process(Some(own), NICE) {
+                if let Err(error) = towline_sys::threads::stand_back(NICE, SLICE) {
                     tracing::debug!(%error, "a task runs with full priority");
                 }
                 let doing = Doing {

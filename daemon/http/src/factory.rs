@@ -43,4 +43,10 @@ impl Factory {
     pub(crate) fn paths_known(&self) -> usize {
         self.worker.borrow().paths_known()
     }
+
+    /// Whether a path, as sent, is remembered.
+    #[cfg(test)]
+    pub(crate) fn is_path_known(&self, below: &str) -> bool {
+        self.worker.borrow().is_path_known(below)
+    }
 }

@@ -3,14 +3,14 @@
 //! A path that was served once is remembered with its names and its node. Invariant: it is used
 //! again only if the kernel, asked now and as the caller, says that the same path leads to the
 //! same file, so a file that was renamed over is seen at once and a right that was taken away
-//! is gone at once. Bounded by [`PATHS_MAX`] and [`PATH_KEY_BYTES_MAX`].
+//! is gone at once. Bounded by [`PATHS_MAX`] and [`PATH_KEY_BYTES_MAX`]; what was not used of late
+//! goes first.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use towline_base::clock;
+use towline_base::{Recent, clock};
 use towline_io::OpenFile;
 use towline_volume::node::FileIdentity;
 use towline_volume::view::{Hot, Right};
@@ -30,7 +30,7 @@ pub const PATH_KEY_BYTES_MAX: usize = 1024;
 pub(crate) struct Worker {
     pub(crate) view: Rc<RefCell<View>>,
     pub(crate) counters: Arc<Counters>,
-    paths: HashMap<Box<[u8]>, Known>,
+    paths: Recent<Box<[u8]>, Rc<Known>>,
     dated: (i64, [u8; DATE_BYTES]),
     /// Part heads under way; empty between calls.
     pub(crate) scratch: Vec<u8>,
@@ -58,7 +58,7 @@ impl Worker {
         Self {
             view,
             counters: server.enlist(),
-            paths: HashMap::new(),
+            paths: Recent::new(PATHS_MAX),
             dated: (i64::MIN, [0; DATE_BYTES]),
             scratch: Vec::new(),
             boundary: towline_base::rand::bits().unwrap_or_default(),
@@ -69,6 +69,12 @@ impl Worker {
     #[cfg(test)]
     pub(crate) fn paths_known(&self) -> usize {
         self.paths.len()
+    }
+
+    /// Whether a path, as sent, is remembered.
+    #[cfg(test)]
+    pub(crate) fn is_path_known(&self, below: &str) -> bool {
+        self.paths.peek(below.as_bytes()).is_some()
     }
 
     /// The time in seconds since 1970 and as a Date field, written once a second.
@@ -90,8 +96,8 @@ impl Worker {
     }
 
     /// What is remembered of a path, as sent.
-    pub(crate) fn known(&self, below: &[u8]) -> Option<&Known> {
-        self.paths.get(below)
+    pub(crate) fn known(&mut self, below: &[u8]) -> Option<Rc<Known>> {
+        self.paths.get(below).cloned()
     }
 
     /// The file behind a remembered path, if the kernel says that it is still that file and the
@@ -119,9 +125,6 @@ impl Worker {
         if below.len() > PATH_KEY_BYTES_MAX {
             return;
         }
-        if self.paths.len() >= PATHS_MAX {
-            self.paths.clear();
-        }
-        self.paths.insert(below.into(), known);
+        self.paths.insert(below.into(), Rc::new(known));
     }
 }

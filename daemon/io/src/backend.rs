@@ -20,6 +20,9 @@ use rustix::io::Errno;
 pub mod os;
 pub mod sim;
 
+/// What goes past the page cache as a whole, in bytes: a page, and a block of every disk.
+pub const BLOCK_BYTES: usize = 4_096;
+
 /// The outcome of a call on a backend.
 pub type Result<T> = std::result::Result<T, Errno>;
 
@@ -32,6 +35,10 @@ pub enum Open {
     Write,
     /// For reading and writing; it must not exist (`EXIST`).
     Create,
+    /// As [`Open::Create`], for a long file that is written once: whole blocks of [`BLOCK_BYTES`]
+    /// that lie in memory as they will lie in the file go past the page cache, where the system
+    /// can do that. It costs neither the copy nor the memory of what else is read.
+    CreateLong,
 }
 
 /// What kind of thing a name leads to.
@@ -115,6 +122,18 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// # Errors
     /// `EXIST`, `MLINK`, `NOENT`, or what link(2) reports.
     fn link(&self, from: &str, to: &str) -> Result<()>;
+
+    /// Gives existing files other names, in the order given: each is a file and its new name. The
+    /// directories are looked up once for many, so links that share them should be neighbours.
+    ///
+    /// # Errors
+    /// How many were made, and why the next was not: as [`Backend::link`].
+    fn link_all(&self, links: &[(&str, String)]) -> std::result::Result<(), (usize, Errno)> {
+        for (done, (from, to)) in links.iter().enumerate() {
+            self.link(from, to).map_err(|errno| (done, errno))?;
+        }
+        Ok(())
+    }
 
     /// Moves a name; a file at the target is replaced in the same step.
     ///

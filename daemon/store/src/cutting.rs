@@ -127,8 +127,8 @@ impl Reading<'_> {
                 tensors,
             } => {
                 for Span { length, flags } in spans {
-                    let mut buffer = self.hasher.buffer()?;
-                    let bytes = front(&mut buffer, length as usize);
+                    let mut buffer = self.hasher.buffer(self.offset)?;
+                    let bytes = buffer.front_mut(length as usize);
                     (self.read)(self.offset, bytes)?;
                     self.chunk(bytes, flags)?;
                     self.hasher.update(buffer, length as usize)?;
@@ -144,18 +144,18 @@ impl Reading<'_> {
 
     fn by_content(&mut self) -> Result<()> {
         let mut held = 0;
-        let mut buffer = self.hasher.buffer()?;
+        let mut buffer = self.hasher.buffer(self.offset)?;
         while self.offset < self.size {
             let left = self.size - self.offset;
             let window = left.min(content::WINDOW_BYTES as u64) as usize;
-            let bytes = front(&mut buffer, window);
+            let bytes = buffer.front_mut(window);
             if let Some(fresh) = bytes.get_mut(held..) {
                 (self.read)(self.offset + held as u64, fresh)?;
             }
             let length = content::cut(bytes);
-            let mut next = self.hasher.buffer()?;
+            let mut next = self.hasher.buffer(self.offset + length as u64)?;
             let (chunk, rest) = bytes.split_at(length.min(bytes.len()));
-            front(&mut next, rest.len()).copy_from_slice(rest);
+            next.front_mut(rest.len()).copy_from_slice(rest);
             held = rest.len();
             self.chunk(chunk, ChunkFlags::default())?;
             self.hasher.update(buffer, length)?;

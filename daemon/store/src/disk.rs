@@ -12,9 +12,15 @@ use towline_io::backend::{Backend, File, Kind, Open, split};
 
 use crate::error::{Result, StorageFault, io};
 use crate::layout;
+use crate::name::FileId;
+use crate::table::{ChunkTable, SHORT_BYTES_MAX};
 
 /// Deepest directory that is removed with all it holds: the longest path has at most 512 names.
 const DEPTH_MAX: usize = 600;
+
+/// Files from this length on are written past the page cache, in bytes. What is shorter is likely
+/// to be served soon and stays in memory; for what is longer the copy takes more than the hashes.
+const LONG_BYTES_MIN: u64 = 64 << 20;
 
 /// A backend with the store's habits.
 #[derive(Clone, Debug)]
@@ -48,13 +54,29 @@ impl DiskAccess {
 
     pub(crate) fn temporary(&self) -> Result<Temporary> {
         let path = self.temporary_path();
-        let file = self
-            .backend
-            .open(&path, Open::Create)
-            .map_err(io("create", &path))?;
+        self.create(&path).map_err(io("create", &path))
+    }
+
+    /// The same for a file of this length.
+    pub(crate) fn temporary_of(&self, size: u64) -> Result<Temporary> {
+        let path = self.temporary_path();
+        let how = match size {
+            LONG_BYTES_MIN.. => Open::CreateLong,
+            _ => Open::Create,
+        };
+        self.create_as(&path, how).map_err(io("create", &path))
+    }
+
+    /// A new file at a path where nothing may be.
+    pub(crate) fn create(&self, path: &str) -> std::result::Result<Temporary, Errno> {
+        self.create_as(path, Open::Create)
+    }
+
+    fn create_as(&self, path: &str, how: Open) -> std::result::Result<Temporary, Errno> {
+        let file = self.backend.open(path, how)?;
         Ok(Temporary {
             disk: self.clone(),
-            path,
+            path: path.to_owned(),
             file,
             kept: false,
         })
@@ -98,6 +120,12 @@ impl DiskAccess {
         let count = file.read_at(&mut bytes, 0).map_err(io("read", path))?;
         bytes.truncate(count);
         Ok(bytes)
+    }
+
+    /// The table of a short file, made again from its bytes, if they are good.
+    pub(crate) fn short_table(&self, id: &FileId) -> Option<ChunkTable> {
+        let bytes = self.read_whole(&layout::data(id), SHORT_BYTES_MAX as usize);
+        ChunkTable::of_short(id, &bytes.ok()?)
     }
 
     pub(crate) fn sync_parent(&self, path: &str) -> Result<()> {
@@ -200,10 +228,12 @@ impl Temporary {
     }
 
     fn rename(mut self, path: &str) -> Result<()> {
-        self.disk
-            .backend
-            .rename(&self.path, path)
-            .map_err(io("rename", path))?;
+        if self.path != path {
+            self.disk
+                .backend
+                .rename(&self.path, path)
+                .map_err(io("rename", path))?;
+        }
         self.kept = true;
         Ok(())
     }

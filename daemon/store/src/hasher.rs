@@ -11,10 +11,10 @@ use std::thread::JoinHandle;
 
 use ring::digest::{Context, SHA256};
 
+use crate::buffer::Buffer;
 use crate::error::{Result, StorageFault};
 use crate::git::BlobHasher;
 use crate::name::{GitId, Sha256};
-use crate::table::CHUNK_BYTES_MAX;
 
 /// Buffers of one chunk each that go round between the two threads.
 const BUFFERS: usize = 4;
@@ -25,7 +25,7 @@ const OWN_BYTES_MAX: u64 = 256 << 10;
 
 enum Work {
     Begin { blob_bytes: Option<u64> },
-    Bytes { buffer: Vec<u8>, length: usize },
+    Bytes { buffer: Buffer, length: usize },
     End,
 }
 
@@ -75,9 +75,9 @@ pub(crate) struct Hasher {
     /// A short file, which is hashed here.
     own: RefCell<Option<Running>>,
     /// Buffers that were not handed over.
-    spare: RefCell<Vec<Vec<u8>>>,
+    spare: RefCell<Vec<Buffer>>,
     work: Option<SyncSender<Work>>,
-    buffers: Receiver<Vec<u8>>,
+    buffers: Receiver<Buffer>,
     digests: Receiver<Digests>,
     thread: Option<JoinHandle<()>>,
 }
@@ -88,7 +88,7 @@ impl Hasher {
         let (give_back, buffers) = sync_channel(BUFFERS);
         let (done, digests) = sync_channel(1);
         for _ in 0..BUFFERS {
-            let _ = give_back.send(Vec::new());
+            let _ = give_back.send(Buffer::default());
         }
         let thread = std::thread::Builder::new()
             .name("store-sha256".into())
@@ -104,16 +104,15 @@ impl Hasher {
         })
     }
 
-    /// A buffer with room for a chunk; waits until the other thread has finished with one.
-    pub(crate) fn buffer(&self) -> Result<Vec<u8>> {
+    /// A buffer with room for a chunk from `offset` of its file; waits until the other thread has
+    /// finished with one.
+    pub(crate) fn buffer(&self, offset: u64) -> Result<Buffer> {
         let spare = self.spare.borrow_mut().pop();
         let mut buffer = match spare {
             Some(buffer) => buffer,
             None => self.buffers.recv().map_err(|_| lost())?,
         };
-        if buffer.is_empty() {
-            buffer = vec![0; CHUNK_BYTES_MAX as usize];
-        }
+        buffer.place(offset);
         Ok(buffer)
     }
 
@@ -128,9 +127,9 @@ impl Hasher {
     }
 
     /// The next `length` bytes of the file, at the front of a buffer.
-    pub(crate) fn update(&self, buffer: Vec<u8>, length: usize) -> Result<()> {
+    pub(crate) fn update(&self, buffer: Buffer, length: usize) -> Result<()> {
         if let Some(own) = &mut *self.own.borrow_mut() {
-            own.update(buffer.get(..length).unwrap_or(&buffer));
+            own.update(buffer.front(length));
             self.spare.borrow_mut().push(buffer);
             return Ok(());
         }
@@ -165,13 +164,13 @@ impl Drop for Hasher {
     }
 }
 
-fn run(to_do: &Receiver<Work>, give_back: &SyncSender<Vec<u8>>, done: &SyncSender<Digests>) {
+fn run(to_do: &Receiver<Work>, give_back: &SyncSender<Buffer>, done: &SyncSender<Digests>) {
     let mut running = Running::new(None);
     for work in to_do {
         match work {
             Work::Begin { blob_bytes } => running = Running::new(blob_bytes),
             Work::Bytes { buffer, length } => {
-                running.update(buffer.get(..length).unwrap_or(&buffer));
+                running.update(buffer.front(length));
                 if give_back.send(buffer).is_err() {
                     return;
                 }

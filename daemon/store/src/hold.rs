@@ -2,13 +2,14 @@
 //! are not known to the index yet.
 //!
 //! A new file gets its name at once, so that others recognise it, and is made durable later,
-//! together with the rest of its revision: a few files one by one, many at once. Invariant: the
-//! index learns of a file only after its bytes, its table and both names are durable; what a sync
-//! has failed for is never used. After a crash a file that neither the index nor a manifest knows
-//! is not trusted. Not promised: that a new file survives its last hold.
+//! together with the rest of its revision: a few files one by one, many at once. While it gets its
+//! place nobody else can give it the same one: whoever wants that waits, and finds it there.
+//! Invariant: the index learns of a file only after its bytes, its table and both names are durable;
+//! what a sync has failed for is never used. After a crash a file that neither the index nor a
+//! manifest knows is not trusted. Not promised: that a new file survives its last hold.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use towline_io::backend::File;
@@ -17,8 +18,8 @@ use crate::disk::Temporary;
 use crate::error::{Result, StorageFault, io};
 use crate::layout;
 use crate::name::FileId;
-use crate::space::Reservation;
 use crate::store::Inner;
+use crate::table::ChunkTable;
 
 /// Files at least this long are synced one by one, in bytes: waiting for the whole file system
 /// instead would wait for others' writes too.
@@ -36,11 +37,15 @@ pub(crate) struct Holds {
     files: HashMap<FileId, Held>,
     open: usize,
     open_small: usize,
+    /// Woken when a file has got its place, or has not.
+    placed: Arc<Condvar>,
 }
 
 #[derive(Debug, Default)]
 struct Held {
     count: usize,
+    /// Somebody is about to give it its place.
+    is_placing: bool,
     /// Set for a file that is in its place, though the index does not know it yet.
     fresh: Option<Fresh>,
 }
@@ -56,16 +61,16 @@ struct Fresh {
 enum Durable {
     /// All of it is.
     Yes,
-    /// Its data and its table are still to be synced.
-    Open(Pair),
+    /// Its data, and its table if it has one, are still to be synced.
+    Open(Files),
     /// It is to be synced with everything else.
     Later,
     /// A sync has failed.
     Lost,
 }
 
-/// Data and table.
-type Pair = [Arc<dyn File>; 2];
+/// Data, and the table where there is one.
+type Files = Vec<Arc<dyn File>>;
 
 /// Keeps a file from being collected. A file that no index has learnt of goes with its last hold.
 #[derive(Debug)]
@@ -80,13 +85,13 @@ impl Holds {
     }
 
     /// Notes a file that has just got its place.
-    fn add_fresh(&mut self, id: FileId, size: u64, pair: Pair) {
+    fn add_fresh(&mut self, id: FileId, size: u64, files: Files) {
         let small = size < LARGE_BYTES;
         let fits = self.open < OPEN_FILES_MAX && (!small || self.open_small < SMALL_FILES_MAX);
         let state = if fits {
             self.open += 1;
             self.open_small += usize::from(small);
-            Durable::Open(pair)
+            Durable::Open(files)
         } else {
             Durable::Later
         };
@@ -120,10 +125,26 @@ impl Holds {
     }
 }
 
+/// Keeps a place for whoever is about to fill it.
+struct Placing<'a> {
+    inner: &'a Inner,
+    id: &'a FileId,
+}
+
+impl Drop for Placing<'_> {
+    fn drop(&mut self) {
+        let mut holds = self.inner.holds();
+        if let Some(held) = holds.files.get_mut(self.id) {
+            held.is_placing = false;
+        }
+        holds.placed.notify_all();
+    }
+}
+
 /// What has to be synced for some files.
 #[derive(Default)]
 struct Unsynced {
-    open: Vec<(FileId, Pair)>,
+    open: Vec<(FileId, Files)>,
     later: Vec<FileId>,
 }
 
@@ -171,38 +192,91 @@ impl Inner {
         self.holds().files.contains_key(id)
     }
 
-    /// Gives a new file its place, and keeps it until the index knows it. Nothing of it is durable
-    /// before [`Inner::sync_files`].
+    /// Gives a file its place, unless it is here already, and keeps it until the index knows it.
+    /// `make` brings its bytes and its table; nothing of them is durable before
+    /// [`Inner::sync_files`].
     pub(crate) fn place_file(
         self: &Arc<Self>,
-        id: &FileId,
-        table: &[u8],
-        data: Temporary,
-        reservation: Reservation,
+        (id, size): (&FileId, u64),
+        make: impl FnOnce() -> Result<(Temporary, Option<Temporary>)>,
     ) -> Result<Hold> {
-        let directory = layout::file_directory(id);
-        match self.disk.backend.make_directory(&directory) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(io("make directory", &directory)(errno)),
+        let (hold, is_here) = self.begin_placing(id)?;
+        if is_here {
+            return Ok(hold);
         }
-        let written = self.disk.temporary()?;
-        written
-            .file
-            .write_at(table, 0)
-            .map_err(io("write", &written.path))?;
-        let size = data.file.length().map_err(io("read", &data.path))?;
-        // Under this lock nobody else can place or remove the same file.
-        let mut holds = self.holds();
-        if !holds.is_fresh(id) && !self.is_stored(id)? {
-            let pair = [Arc::clone(&data.file), Arc::clone(&written.file)];
-            written.place_unsynced(&layout::table(id))?;
-            data.place_unsynced(&layout::data(id))?;
-            self.space.add_stored(size);
-            holds.add_fresh(*id, size, pair);
+        // Whatever happens, those who wait go on; what was made for nothing is gone by then.
+        let _placing = Placing { inner: self, id };
+        let (data, table) = make()?;
+        if data.path != layout::data(id) {
+            self.make_file_directory(&layout::file_directory(id))?;
         }
-        let hold = self.hold(&mut holds, id);
-        drop(reservation);
+        let mut files = vec![Arc::clone(&data.file)];
+        if let Some(table) = table {
+            files.push(Arc::clone(&table.file));
+            table.place_unsynced(&layout::table(id))?;
+        }
+        data.place_unsynced(&layout::data(id))?;
+        self.space.add_stored(size);
+        self.holds().add_fresh(*id, size, files);
         Ok(hold)
+    }
+
+    /// Holds a file, and says whether it is here; if not, its place is the caller's to fill.
+    fn begin_placing(self: &Arc<Self>, id: &FileId) -> Result<(Hold, bool)> {
+        let mut holds = self.holds();
+        while holds.files.get(id).is_some_and(|held| held.is_placing) {
+            let placed = Arc::clone(&holds.placed);
+            holds = placed.wait(holds).unwrap_or_else(PoisonError::into_inner);
+        }
+        let is_here = holds.is_fresh(id) || self.is_stored(id)?;
+        let hold = self.hold(&mut holds, id);
+        if let Some(held) = holds.files.get_mut(id) {
+            held.is_placing = !is_here;
+        }
+        Ok((hold, is_here))
+    }
+
+    /// A file that is written where it will stay; if something that nobody knows lies there, it is
+    /// written beside and takes its place.
+    pub(crate) fn create_in_place(&self, path: &str) -> Result<Temporary> {
+        let disk = &self.disk;
+        let made = match disk.create(path) {
+            Err(Errno::NOENT) => {
+                let (directory, _) = towline_io::backend::split(path);
+                self.make_file_directory(directory)?;
+                disk.create(path)
+            }
+            made => made,
+        };
+        match made {
+            Ok(file) => Ok(file),
+            Err(Errno::EXIST) => disk.temporary(),
+            Err(errno) => Err(io("create", path)(errno)),
+        }
+    }
+
+    fn make_file_directory(&self, path: &str) -> Result<()> {
+        match self.disk.backend.make_directory(path) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(io("make directory", path)(errno)),
+        }
+    }
+
+    /// The table of a new file, to be placed with it; a short one has none, which halves what
+    /// thousands of them cost.
+    pub(crate) fn write_table(
+        &self,
+        id: &FileId,
+        (table, encoded): (&ChunkTable, &[u8]),
+    ) -> Result<Option<Temporary>> {
+        if table.is_short() {
+            return Ok(None);
+        }
+        let path = layout::table(id);
+        let written = self.create_in_place(&path)?;
+        let outcome = written.file.write_at(encoded, 0);
+        outcome.map_err(io("write", &path))?;
+        Ok(Some(written))
     }
 
     /// Makes files durable that have got their place: bytes, tables and names.
@@ -231,7 +305,7 @@ impl Inner {
             };
             match &fresh.state {
                 Durable::Yes => {}
-                Durable::Open(pair) => unsynced.open.push((*id, pair.clone())),
+                Durable::Open(files) => unsynced.open.push((*id, files.clone())),
                 Durable::Later => unsynced.later.push(*id),
                 Durable::Lost => {
                     let (path, reason) = (layout::data(id), "writing it has failed".to_owned());
@@ -244,14 +318,16 @@ impl Inner {
 
     fn sync(&self, unsynced: &Unsynced) -> Result<()> {
         let backend = &self.disk.backend;
-        for (id, [data, table]) in &unsynced.open {
-            data.sync_data().map_err(io("sync", &layout::data(id)))?;
-            table.sync_data().map_err(io("sync", &layout::table(id)))?;
-        }
         if !unsynced.later.is_empty() {
+            // One wait for all of them.
             return backend
                 .sync_everything()
                 .map_err(io("sync the file system of", layout::FILES));
+        }
+        for (id, files) in &unsynced.open {
+            let mut files = files.iter();
+            let synced = files.try_for_each(|file| file.sync_data());
+            synced.map_err(io("sync", &layout::data(id)))?;
         }
         let open = unsynced.open.iter();
         let mut directories: BTreeSet<String> =

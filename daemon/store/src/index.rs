@@ -36,6 +36,9 @@ const NUMBERS: TableDefinition<'static, u64, Id> = TableDefinition::new("numbers
 const DIGESTS: TableDefinition<'static, Id, Id> = TableDefinition::new("sha256");
 const CHUNKS: TableDefinition<'static, Id, NumberAndChunk> = TableDefinition::new("chunks");
 
+/// Tables of short files, which have none beside them.
+const TABLES: TableDefinition<'static, Id, Bytes> = TableDefinition::new("tables");
+
 const VERSION: u64 = 1;
 
 /// A file that joins or leaves the index.
@@ -217,6 +220,7 @@ impl Index {
         write.open_table(NUMBERS).map_err(failed)?;
         write.open_table(DIGESTS).map_err(failed)?;
         write.open_table(CHUNKS).map_err(failed)?;
+        write.open_table(TABLES).map_err(failed)?;
         write.commit().map_err(failed)
     }
 
@@ -292,21 +296,27 @@ impl Index {
     /// # Errors
     /// [`StorageFault::Index`].
     pub(crate) fn locate(&self, chunk: &ChunkId) -> Result<Option<(FileId, u32)>> {
+        let places = self.locate_all(std::slice::from_ref(chunk))?;
+        Ok(places.into_iter().next().flatten())
+    }
+
+    /// The same for many chunks, as they were at one moment.
+    ///
+    /// # Errors
+    /// [`StorageFault::Index`].
+    pub(crate) fn locate_all(&self, wanted: &[ChunkId]) -> Result<Vec<Option<(FileId, u32)>>> {
         let read = self.database().begin_read().map_err(failed)?;
         let chunks = read.open_table(CHUNKS).map_err(failed)?;
-        let Some((number, at)) = chunks
-            .get(&chunk.0)
-            .map_err(failed)?
-            .map(|found| found.value())
-        else {
-            return Ok(None);
-        };
         let numbers = read.open_table(NUMBERS).map_err(failed)?;
-        let file = numbers
-            .get(number)
-            .map_err(failed)?
-            .map(|id| FileId(*id.value()));
-        Ok(file.map(|file| (file, at)))
+        let place = |chunk: &ChunkId| {
+            let found = chunks.get(&chunk.0).map_err(failed)?;
+            let Some((number, at)) = found.map(|found| found.value()) else {
+                return Ok(None);
+            };
+            let file = numbers.get(number).map_err(failed)?;
+            Ok(file.map(|id| (FileId(*id.value()), at)))
+        };
+        wanted.iter().map(place).collect()
     }
 
     /// The file with this SHA-256, if it is here.
@@ -334,6 +344,21 @@ impl Index {
         let files = read.open_table(FILES).map_err(failed)?;
         let found = files.get(&file.0).map_err(failed)?;
         Ok(found.map(|found| found.value().1))
+    }
+
+    /// The table of a short file, as it was written.
+    ///
+    /// # Errors
+    /// [`StorageFault::Index`].
+    pub(crate) fn table(&self, file: &FileId) -> Result<Option<Vec<u8>>> {
+        let read = self.database().begin_read().map_err(failed)?;
+        let tables = match read.open_table(TABLES) {
+            // An index that was made before there were such files.
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            tables => tables.map_err(failed)?,
+        };
+        let found = tables.get(&file.0).map_err(failed)?;
+        Ok(found.map(|bytes| bytes.value().to_vec()))
     }
 
     /// Every file that is here, with its length.
@@ -369,6 +394,7 @@ struct FileTables<'t> {
     numbers: Table<'t, u64, Id>,
     digests: Table<'t, Id, Id>,
     chunks: Table<'t, Id, NumberAndChunk>,
+    tables: Table<'t, Id, Bytes>,
 }
 
 impl<'t> FileTables<'t> {
@@ -378,6 +404,7 @@ impl<'t> FileTables<'t> {
             numbers: write.open_table(NUMBERS).map_err(failed)?,
             digests: write.open_table(DIGESTS).map_err(failed)?,
             chunks: write.open_table(CHUNKS).map_err(failed)?,
+            tables: write.open_table(TABLES).map_err(failed)?,
         })
     }
 
@@ -398,6 +425,11 @@ impl<'t> FileTables<'t> {
             let added = self.digests.insert(&sha256.0, &file.id.0);
             added.map_err(failed)?;
         }
+        if file.table.is_short() {
+            let encoded = file.table.encode();
+            let added = self.tables.insert(&file.id.0, encoded.as_slice());
+            added.map_err(failed)?;
+        }
         for (at, chunk) in file.table.chunks.iter().enumerate() {
             let added = self.chunks.insert(&chunk.id.0, (number, at as u32));
             added.map_err(failed)?;
@@ -411,6 +443,7 @@ impl<'t> FileTables<'t> {
             return Ok(());
         };
         self.numbers.remove(number).map_err(failed)?;
+        self.tables.remove(&file.id.0).map_err(failed)?;
         if let Some(sha256) = &file.sha256 {
             let found = self.digests.get(&sha256.0).map_err(failed)?;
             let found = found.map(|id| *id.value());

@@ -3,8 +3,9 @@
 //! Where the file system can share blocks with the source, the file is cloned first and the clone
 //! is read. Else, as long as the chunks are those of a file that is here, at the same places,
 //! nothing is written; the file turns out to be that one, or its known beginning is copied when it
-//! departs. Invariant: what is stored is what was hashed. Not promised: that a file is read only
-//! once; a known beginning that departs is read again.
+//! departs. A short file is held in memory until it is known what it is. Invariant: what is stored
+//! is what was hashed. Not promised: that a longer file is read only once; a known beginning that
+//! departs is read again.
 
 use std::sync::Arc;
 
@@ -16,12 +17,13 @@ use crate::error::{ClientFault, Result, io};
 use crate::git;
 use crate::hasher::Hasher;
 use crate::hold::Hold;
+use crate::layout;
 use crate::name::{FileId, GitId, Sha256};
 use crate::progress::Progress;
 use crate::source::{Source, SourceEntry};
 use crate::space::Reservation;
 use crate::store::Inner;
-use crate::table::{CHUNK_BYTES_MAX, Chunk, ChunkTable, Format};
+use crate::table::{Chunk, ChunkTable, Format, SHORT_BYTES_MAX};
 
 /// Files shorter than this are not cloned from their source, in bytes: copying is as fast.
 const CLONE_BYTES_MIN: u64 = 1 << 20;
@@ -185,6 +187,9 @@ fn known_by_sha256(inner: &Arc<Inner>, entry: &SourceEntry) -> Result<Option<Ing
 enum Output {
     /// Nothing has been seen.
     Nothing,
+    /// All that was seen, of a short file: with its name known it is written where it stays, and
+    /// one that is here already is not written at all.
+    Short(Vec<u8>),
     /// So far it is a file that is here, which is held meanwhile.
     Same { table: Arc<ChunkTable>, _hold: Hold },
     /// It is something new.
@@ -215,7 +220,8 @@ impl Sink for Incoming<'_> {
         if !is_same && matches!(self.output, Output::Nothing | Output::Same { .. }) {
             self.depart(chunk)?;
         }
-        match &self.output {
+        match &mut self.output {
+            Output::Short(held) => held.extend_from_slice(bytes),
             Output::New(file, _) => {
                 write(self.inner, file, chunk, bytes, &mut self.stored)?;
                 let end = chunk.offset + u64::from(chunk.length);
@@ -243,7 +249,10 @@ impl<'a> Incoming<'a> {
             entry,
             read,
             chunks: Vec::new(),
-            output: Output::Nothing,
+            output: match entry.size {
+                ..=SHORT_BYTES_MAX => Output::Short(Vec::with_capacity(entry.size as usize)),
+                _ => Output::Nothing,
+            },
             told: 0,
             stored: Stored::default(),
         }
@@ -267,11 +276,16 @@ impl<'a> Incoming<'a> {
 
     fn start_writing(&mut self) -> Result<()> {
         let reservation = self.inner.reserve(self.entry.size)?;
-        let file = self.inner.disk.temporary()?;
+        let file = self.inner.disk.temporary_of(self.entry.size)?;
         file.file
             .reserve(self.entry.size)
             .map_err(io("reserve room for", &file.path))?;
-        let mut buffer = vec![0; CHUNK_BYTES_MAX as usize];
+        // Writing inside the file needs no change of its length with each chunk.
+        file.file
+            .set_length(self.entry.size)
+            .map_err(io("set the length of", &file.path))?;
+        let longest = self.chunks.iter().map(|chunk| chunk.length).max();
+        let mut buffer = vec![0; longest.unwrap_or(0) as usize];
         for chunk in &self.chunks {
             let bytes = front(&mut buffer, chunk.length as usize);
             (self.read)(chunk.offset, bytes)?;
@@ -288,6 +302,9 @@ impl<'a> Incoming<'a> {
     fn finish(&mut self, table: ChunkTable) -> Result<Known> {
         let encoded = table.encode();
         let id = ChunkTable::id_of(&encoded);
+        if matches!(self.output, Output::Short(_)) {
+            return self.finish_short(id, &encoded, table);
+        }
         if let Some(hold) = self.inner.hold_known(&id)? {
             // What was written of it goes with the temporary file.
             self.output = Output::Nothing;
@@ -298,7 +315,7 @@ impl<'a> Incoming<'a> {
             return Ok((id, None, hold));
         }
         if matches!(self.output, Output::Nothing | Output::Same { .. }) {
-            // An empty file, or one that another file begins with.
+            // One that another file begins with.
             self.chunks.clone_from(&table.chunks);
             self.start_writing()?;
         }
@@ -309,8 +326,39 @@ impl<'a> Incoming<'a> {
         file.file
             .set_length(self.entry.size)
             .map_err(io("set the length of", &file.path))?;
-        let hold = self.inner.place_file(&id, &encoded, file, reservation)?;
+        let inner = self.inner;
+        let written = || inner.write_table(&id, (&table, &encoded));
+        let hold = inner.place_file((&id, self.entry.size), || Ok((file, written()?)))?;
+        drop(reservation);
         Ok((id, Some(Arc::new(table)), hold))
+    }
+
+    /// Writes a short file where it stays.
+    fn finish_short(&mut self, id: FileId, encoded: &[u8], table: ChunkTable) -> Result<Known> {
+        let Output::Short(bytes) = std::mem::replace(&mut self.output, Output::Nothing) else {
+            return Err(ClientFault::Argument("a file without its bytes").into());
+        };
+        let (inner, size) = (self.inner, self.entry.size);
+        let (mut room, stored) = (None, &mut self.stored);
+        let write_all = || {
+            room = Some(inner.reserve(size)?);
+            let file = inner.create_in_place(&layout::data(&id))?;
+            for chunk in &table.chunks {
+                let from = chunk.offset as usize;
+                let part = bytes.get(from..from + chunk.length as usize);
+                write(inner, &file, chunk, part.unwrap_or(&[]), stored)?;
+            }
+            if table.chunks.last().is_some_and(|chunk| chunk.flags.zero) {
+                let sized = file.file.set_length(size);
+                sized.map_err(io("set the length of", &file.path))?;
+            }
+            Ok((file, inner.write_table(&id, (&table, encoded))?))
+        };
+        let hold = inner.place_file((&id, size), write_all)?;
+        if room.is_none() {
+            self.stored.linked = size;
+        }
+        Ok((id, room.map(|_| Arc::new(table)), hold))
     }
 }
 

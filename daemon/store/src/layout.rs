@@ -4,7 +4,8 @@
 //! <org>/<model>/<tag or revision>/...      what clients see; hard links, real directories
 //! <model>/<tag or revision>/...            a model without an organisation
 //! datasets/..., spaces/...                 the same below the word for other kinds
-//! .towline/files/<2 hex>/<id>.data, .table the bytes and the cuts of each file, mode 0444
+//! .towline/files/<2 hex>/<id>.data, .table the bytes and the cuts of each file, mode 0444; a file
+//!                                          of one chunk up to 64 KiB has no table beside it
 //! .towline/manifests/<id>, <id>.sig        each revision, and who signed it
 //! .towline/arrivals/<n>/                   what is still being pulled
 //! .towline/index.redb, ledger              the index, and a second copy of its small tables
@@ -47,7 +48,8 @@ pub fn data(id: &FileId) -> String {
     format!("{}/{id}.data", file_directory(id))
 }
 
-/// The chunk table of a file, relative to the store's root.
+/// The chunk table of a file, relative to the store's root; not there for a short one
+/// ([`crate::table::ChunkTable::is_short`]).
 #[must_use]
 pub fn table(id: &FileId) -> String {
     format!("{}/{id}.table", file_directory(id))

@@ -15,7 +15,9 @@
 pub mod align;
 pub mod arrival;
 mod books;
+mod buffer;
 pub mod catalog;
+pub mod chunks;
 pub mod collect;
 pub mod compose;
 pub mod cut;

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use towline_io::backend::File;
 
@@ -210,7 +210,8 @@ impl DirectorySource {
                 let why = "a link that leads to a folder in which it lies itself; remove it";
                 self.fault(&folder.path, why)
             })?;
-            let entries = Dir::new(fd).map_err(|errno| self.refused(&folder.path, errno))?;
+            let entries = Dir::read_from(&fd);
+            let entries = entries.map_err(|errno| self.refused(&folder.path, errno))?;
             for entry in entries {
                 let entry = entry.map_err(|errno| self.refused(&folder.path, errno))?;
                 let Ok(name) = entry.file_name().to_str() else {
@@ -227,6 +228,10 @@ impl DirectorySource {
                 };
                 let looked = match entry.file_type() {
                     FileType::Directory => None,
+                    FileType::RegularFile => match regular(&fd, entry.file_name()) {
+                        Some(stat) => Some(self.file_of(&path, &stat)?),
+                        None => self.look(&path)?,
+                    },
                     _ => self.look(&path)?,
                 };
                 match looked {
@@ -257,11 +262,33 @@ impl DirectorySource {
                 return Err(self.fault(path, why));
             }
         }
+        self.file_of(path, &stat).map(Some)
+    }
+
+    fn file_of(&self, path: &str, stat: &Stat) -> Result<Found> {
         let name = path.parse::<RepoPath>();
-        Ok(Some(Found {
+        Ok(Found {
             path: name.map_err(|fault| self.fault(path, fault.to_string()))?,
-            stamp: Stamp::of(&stat),
-        }))
+            stamp: Stamp::of(stat),
+        })
+    }
+
+    /// Opens a file that was listed, which must be what it was then.
+    fn open_found(&self, found: &Found) -> Result<OwnedFd> {
+        let path = found.path.as_str();
+        let fd = self.open_beneath(path, OFlags::empty());
+        let fd = fd.map_err(|errno| self.refused(path, errno))?;
+        self.check_stamp(found, &fd)?;
+        Ok(fd)
+    }
+
+    fn check_stamp(&self, found: &Found, fd: &OwnedFd) -> Result<()> {
+        let path = found.path.as_str();
+        let stat = rustix::fs::fstat(fd).map_err(|errno| self.refused(path, errno))?;
+        if Stamp::of(&stat) == found.stamp {
+            return Ok(());
+        }
+        Err(ClientFault::SourceChanged(found.path.clone()).into())
     }
 
     fn found(&self, index: usize) -> Result<&Found> {
@@ -307,9 +334,8 @@ impl Source for DirectorySource {
         let path = found.path.as_str();
         let fd = OPENED.with_borrow_mut(|opened| match opened.take() {
             Some((owner, at, fd)) if owner == self.number && at == index => Ok(fd),
-            _ => self.open_beneath(path, OFlags::empty()),
-        });
-        let fd = fd.map_err(|errno| self.refused(path, errno))?;
+            _ => self.open_found(found),
+        })?;
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match rustix::io::pread(&fd, rest, offset + filled as u64) {
@@ -324,22 +350,27 @@ impl Source for DirectorySource {
     }
 
     fn file(&self, index: usize) -> Result<Option<Arc<dyn File>>> {
-        let path = self.found(index)?.path.as_str();
-        let fd = self.open_beneath(path, OFlags::empty());
-        let fd = fd.map_err(|errno| self.refused(path, errno))?;
+        let fd = self.open_found(self.found(index)?)?;
         Ok(Some(towline_io::backend::os::opened(fd)))
     }
 
     fn check(&self, index: usize) -> Result<()> {
         let found = self.found(index)?;
-        OPENED.with_borrow_mut(|opened| *opened = None);
-        let now = self.look(found.path.as_str())?;
-        if now.is_some_and(|now| now.stamp == found.stamp) {
-            Ok(())
-        } else {
-            Err(ClientFault::SourceChanged(found.path.clone()).into())
+        // A file that was written, moved or removed meanwhile has another time of change, so the
+        // one that was read tells it without being looked up again.
+        match OPENED.with_borrow_mut(Option::take) {
+            Some((owner, at, fd)) if owner == self.number && at == index => {
+                self.check_stamp(found, &fd)
+            }
+            _ => self.open_found(found).map(drop),
         }
     }
+}
+
+/// What stands under a name in a folder, if it is a file itself and no link.
+fn regular(folder: &OwnedFd, name: &std::ffi::CStr) -> Option<Stat> {
+    let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then_some(stat)
 }
 
 thread_local! {

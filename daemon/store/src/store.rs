@@ -296,9 +296,19 @@ impl Inner {
         tables.retain(|(of, _)| of != id);
     }
 
+    /// From its file; that of a short file from the index, or else from its bytes.
     pub(crate) fn read_table(&self, id: &FileId) -> Result<ChunkTable> {
         let path = layout::table(id);
-        let bytes = self.disk.read_whole(&path, TABLE_BYTES_MAX)?;
+        let bytes = match self.disk.read_whole(&path, TABLE_BYTES_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let good = |bytes: &Vec<u8>| ChunkTable::id_of(bytes) == *id;
+                match self.index.table(id)?.filter(good) {
+                    Some(bytes) => bytes,
+                    None => return self.disk.short_table(id).ok_or(error),
+                }
+            }
+        };
         let damaged = |reason: String| StorageFault::Damaged {
             path: path.clone(),
             reason,

@@ -3,7 +3,8 @@
 //! The table's own BLAKE3 is the identity of the file ([`FileId`]), so one hash vouches for every
 //! byte. Invariant: a table that was decoded covers `[0, size)` without hole or overlap, no chunk
 //! is longer than [`CHUNK_BYTES_MAX`], and encoding it again gives the same bytes. Not promised:
-//! that the cuts are where this version would cut; readers never derive them.
+//! that the cuts are where this version would cut; readers never derive them. Only a short file of
+//! one chunk needs none: its bytes tell its table, whatever version cut it ([`ChunkTable::of_short`]).
 //!
 //! Layout, little-endian: a head of 64 bytes (magic 8, version u16, format u8, flags u8, chunks
 //! u32, size u64, tensors u32, tensor bytes u32, 32 zeros), then 44 bytes per chunk (hash 32,
@@ -13,6 +14,9 @@ use crate::name::{ChunkId, FileId};
 
 /// Longest chunk, in bytes; also the step inside a tensor.
 pub const CHUNK_BYTES_MAX: u32 = 4 << 20;
+
+/// Longest file whose table is told by its bytes, in bytes: so much is read to make it again.
+pub const SHORT_BYTES_MAX: u64 = 64 << 10;
 
 /// Most chunks of one file: 64 TiB in steps of 4 MiB.
 pub const CHUNKS_MAX: usize = 1 << 24;
@@ -26,6 +30,9 @@ pub const DIMENSIONS_MAX: usize = 64;
 const MAGIC: &[u8; 8] = b"TOWTABLE";
 const VERSION: u16 = 1;
 const HEAD_BYTES: usize = 64;
+
+/// How a short file may have been cut that is one chunk.
+const SHORT_FORMATS: [Format; 2] = [Format::Fixed, Format::Content];
 const ROW_BYTES: usize = 44;
 
 /// How a file was cut.
@@ -134,6 +141,47 @@ pub struct ChunkTable {
     pub chunks: Vec<Chunk>,
     /// Its tensors, by offset; empty for other files.
     pub tensors: Vec<Tensor>,
+}
+
+impl ChunkTable {
+    /// Whether [`ChunkTable::of_short`] makes it again from the bytes of its file.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        let is_plain = |chunk: &Chunk| !chunk.flags.header && !chunk.flags.packed;
+        self.size <= SHORT_BYTES_MAX
+            && SHORT_FORMATS.contains(&self.format)
+            && self.tensors.is_empty()
+            && self.chunks.len() <= 1
+            && self.chunks.iter().all(is_plain)
+    }
+
+    /// The table with this identity of a short file with these bytes, if they are those of it.
+    #[must_use]
+    pub fn of_short(id: &FileId, bytes: &[u8]) -> Option<Self> {
+        let size = bytes.len() as u64;
+        if size > SHORT_BYTES_MAX {
+            return None;
+        }
+        let chunk = Chunk {
+            id: ChunkId(*blake3::hash(bytes).as_bytes()),
+            offset: 0,
+            length: size as u32,
+            flags: ChunkFlags {
+                zero: bytes.iter().all(|byte| *byte == 0),
+                ..ChunkFlags::default()
+            },
+        };
+        let of = |format| Self {
+            size,
+            format,
+            chunks: if size == 0 { Vec::new() } else { vec![chunk] },
+            tensors: Vec::new(),
+        };
+        SHORT_FORMATS
+            .map(of)
+            .into_iter()
+            .find(|table| table.id() == *id)
+    }
 }
 
 /// Why bytes are not a chunk table.
@@ -405,6 +453,38 @@ mod tests {
         let table = sample();
         let bytes = table.encode();
         assert_eq!(ChunkTable::decode(&bytes), Ok(table));
+    }
+
+    #[test]
+    fn the_bytes_of_a_short_file_tell_its_table_and_no_others_do() {
+        for bytes in [&b""[..], b"x", &[0; 4_096], &[7; SHORT_BYTES_MAX as usize]] {
+            for format in SHORT_FORMATS {
+                let chunk = Chunk {
+                    id: ChunkId(*blake3::hash(bytes).as_bytes()),
+                    offset: 0,
+                    length: bytes.len() as u32,
+                    flags: ChunkFlags {
+                        zero: bytes.starts_with(&[0]),
+                        ..ChunkFlags::default()
+                    },
+                };
+                let table = ChunkTable {
+                    size: bytes.len() as u64,
+                    format,
+                    chunks: (!bytes.is_empty()).then_some(chunk).into_iter().collect(),
+                    tensors: Vec::new(),
+                };
+                assert!(table.is_short());
+                assert_eq!(
+                    ChunkTable::of_short(&table.id(), bytes),
+                    Some(table.clone())
+                );
+                assert_eq!(ChunkTable::of_short(&table.id(), b"other"), None);
+            }
+        }
+        let long = [7; SHORT_BYTES_MAX as usize + 1];
+        assert_eq!(ChunkTable::of_short(&FileId([0; 32]), &long), None);
+        assert!(!sample().is_short());
     }
 
     #[test]

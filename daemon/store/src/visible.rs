@@ -78,6 +78,7 @@ impl Staged {
         files: impl Iterator<Item = (&'f RepoPath, &'f str)>,
     ) -> Result<()> {
         let mut directories = BTreeSet::new();
+        let mut links = Vec::new();
         for (path, data) in files {
             for directory in path.directories() {
                 if directories.insert(directory) {
@@ -86,8 +87,11 @@ impl Staged {
                     made.map_err(io("make directory", &path))?;
                 }
             }
-            link(&self.disk, data, &format!("{at}/{path}"))?;
+            links.push((data, format!("{at}/{path}")));
         }
+        // Neighbours of one directory of the store together: it is looked up once.
+        links.sort_unstable();
+        link_all(&self.disk, &links)?;
         for directory in directories.iter().rev() {
             let path = format!("{at}/{directory}");
             self.disk
@@ -118,13 +122,20 @@ impl Staged {
     }
 }
 
-/// Links one file to a visible name. A file with as many names as the file system allows is
-/// copied for this one.
-fn link(disk: &DiskAccess, data: &str, to: &str) -> Result<()> {
-    match disk.backend.link(data, to) {
-        Err(Errno::MLINK) => copy(disk, data, to),
-        other => other.map_err(io("link", to)),
+/// Links files to visible names. A file with as many names as the file system allows is copied
+/// for this one.
+fn link_all(disk: &DiskAccess, mut links: &[(&str, String)]) -> Result<()> {
+    while let Err((done, errno)) = disk.backend.link_all(links) {
+        let Some(((data, to), rest)) = links.get(done..).and_then(<[_]>::split_first) else {
+            break;
+        };
+        match errno {
+            Errno::MLINK => copy(disk, data, to)?,
+            errno => return Err(io("link", to)(errno)),
+        }
+        links = rest;
     }
+    Ok(())
 }
 
 fn copy(disk: &DiskAccess, from: &str, to: &str) -> Result<()> {

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use towline_store::{
     ClientFault, DirectorySource, Options, Progress, PublishOptions, Published, RepoName, Source,
-    Store, StoreError, TagName,
+    Store, StoreError, TagName, VerifyOptions,
 };
 
 fn repo() -> RepoName {
@@ -288,4 +288,107 @@ fn a_link_to_a_folder_is_followed_and_a_circle_is_named() {
         fault.to_string().contains("leads out of the folder"),
         "{fault}"
     );
+}
+
+/// What is below a directory and ends so.
+fn count(at: &Path, suffix: &str) -> usize {
+    let mut found = 0;
+    for entry in fs::read_dir(at).unwrap() {
+        let path = entry.unwrap().path();
+        found += match path.is_dir() {
+            true => count(&path, suffix),
+            false => usize::from(path.to_string_lossy().ends_with(suffix)),
+        };
+    }
+    found
+}
+
+/// A short file has no table beside it: the index has it, and where that is lost the bytes tell it.
+#[test]
+fn short_files_need_no_tables_even_without_the_index() {
+    let (root, from) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for number in 0..40u8 {
+        fs::write(from.path().join(format!("{number}.txt")), [b'a', number]).unwrap();
+        fs::write(from.path().join(format!("{number}.bin")), [number; 5_000]).unwrap();
+    }
+    fs::write(from.path().join("empty"), b"").unwrap();
+    fs::write(from.path().join("long.bin"), [9; 70_000]).unwrap();
+    let files = root.path().join(".towline/files");
+    {
+        let store = store(root.path());
+        let published = push(&store, from.path()).unwrap();
+        assert_eq!((published.files, published.stored.linked), (82, 0));
+        assert_eq!(count(&files, ".data"), 82);
+        assert_eq!(count(&files, ".table"), 1);
+    }
+    fs::remove_file(root.path().join(".towline/index.redb")).unwrap();
+    let store = store(root.path());
+    let again = push(&store, from.path()).unwrap();
+    assert!(again.unchanged);
+    assert_eq!(again.files_linked, 82);
+    let report = store
+        .verify(&VerifyOptions::default(), &Progress::default())
+        .unwrap();
+    assert_eq!((report.files, report.damages.len()), (82, 0));
+}
+
+/// Many threads want to give the same place to the same bytes: one does, the others find it.
+#[test]
+fn the_same_short_file_many_times_is_stored_once() {
+    let (root, from) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for number in 0..200 {
+        fs::write(from.path().join(format!("{number}")), "the same").unwrap();
+    }
+    let options = Options {
+        workers: Some(8),
+        ..Options::default()
+    };
+    let store = Store::open_directory(root.path(), options).unwrap();
+    let published = push(&store, from.path()).unwrap();
+    assert_eq!(published.stored.written, 8);
+    assert_eq!(
+        (published.files_linked, published.stored.linked),
+        (199, 199 * 8)
+    );
+    assert_eq!(count(&root.path().join(".towline/files"), ".data"), 1);
+    let seen = fs::metadata(root.path().join("org/model/main/7")).unwrap();
+    // In the store, and under the revision, the tag and the hub's snapshot for each path.
+    assert_eq!(seen.nlink(), 1 + 3 * 200);
+}
+
+/// A file that was replaced after it was listed is not what was listed.
+#[test]
+fn a_file_that_changes_while_it_is_read_ends_the_publishing() {
+    let from = tempfile::tempdir().unwrap();
+    let path = from.path().join("a");
+    let changes: [&dyn Fn(); 4] = [
+        &|| fs::write(&path, "other").unwrap(),
+        &|| {
+            fs::write(from.path().join("b"), "bytes").unwrap();
+            fs::rename(from.path().join("b"), &path).unwrap();
+        },
+        &|| fs::rename(&path, from.path().join("c")).unwrap(),
+        &|| fs::remove_file(&path).unwrap(),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        for reads_first in [false, true] {
+            fs::write(&path, "bytes").unwrap();
+            let source = DirectorySource::open(from.path()).unwrap();
+            let entries = source.entries().unwrap();
+            let index = entries.iter().position(|entry| entry.path.as_str() == "a");
+            let index = index.unwrap();
+            let mut bytes = [0; 5];
+            if reads_first {
+                source.read_at(index, 0, &mut bytes).unwrap();
+            }
+            // Longer than the grain of a file's times on kernels that have a coarse one.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            change();
+            let later = source
+                .read_at(index, 0, &mut bytes)
+                .and_then(|()| source.check(index));
+            assert!(later.is_err(), "change {number}, read first: {reads_first}");
+            let _ = fs::remove_file(from.path().join("c"));
+        }
+    }
 }

@@ -15,6 +15,7 @@ pub mod mapping;
 pub mod sockets;
 pub mod splices;
 pub mod tcp_info;
+pub mod threads;
 pub mod zero_copy;
 
 fn last_errno() -> rustix::io::Errno {

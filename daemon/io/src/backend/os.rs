@@ -21,9 +21,11 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{Backend, Entry, File, Kind, Lock, Metadata, Open, Result, Space, split};
+use towline_base::Recent;
 use towline_sys::files;
 use towline_sys::identity::assume_daemon;
+
+use super::{BLOCK_BYTES, Backend, Entry, File, Kind, Lock, Metadata, Open, Result, Space, split};
 
 /// A directory of this machine.
 #[derive(Debug)]
@@ -34,6 +36,9 @@ pub struct Directory {
 
 /// Most files that are remembered one by one; past it everything is condemned.
 const CONDEMNED_MAX: usize = 10_000;
+
+/// Most directories on either side that [`Backend::link_all`] keeps open at once.
+const PARENTS_MAX: usize = 64;
 
 /// Device (major and minor), inode, and when it was made (seconds and nanoseconds), which tells an
 /// inode number that is used again.
@@ -119,12 +124,40 @@ impl Directory {
     }
 
     fn parent<'a>(&self, path: &'a str) -> Result<(OwnedFd, &'a str)> {
-        let (directory, name) = split(path);
-        if matches!(name, "" | "." | "..") {
-            return Err(Errno::INVAL);
-        }
+        let (directory, name) = (split(path).0, last_name(path)?);
         let fd = self.resolve(directory, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
         Ok((fd, name))
+    }
+}
+
+fn last_name(path: &str) -> Result<&str> {
+    match split(path).1 {
+        "" | "." | ".." => Err(Errno::INVAL),
+        name => Ok(name),
+    }
+}
+
+/// Directories that were looked up during one call, those that were used last.
+struct Parents<'a> {
+    root: &'a Directory,
+    open: Recent<String, OwnedFd>,
+}
+
+impl<'a> Parents<'a> {
+    fn new(root: &'a Directory) -> Self {
+        let open = Recent::new(PARENTS_MAX);
+        Self { root, open }
+    }
+
+    fn of<'p>(&mut self, path: &'p str) -> Result<(&OwnedFd, &'p str)> {
+        let (directory, _) = split(path);
+        if self.open.peek(directory).is_none() {
+            let (parent, _) = self.root.parent(path)?;
+            self.open.insert(directory.to_owned(), parent);
+        }
+        let name = last_name(path)?;
+        let parent = self.open.get(directory).ok_or(Errno::BADF)?;
+        Ok((parent, name))
     }
 }
 
@@ -139,7 +172,7 @@ impl Backend for Directory {
         let (flags, mode) = match how {
             Open::Read => (OFlags::RDONLY, Mode::empty()),
             Open::Write => (OFlags::RDWR, Mode::empty()),
-            Open::Create => (
+            Open::Create | Open::CreateLong => (
                 OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
                 Mode::from_raw_mode(0o644),
             ),
@@ -151,12 +184,22 @@ impl Backend for Directory {
                 Err(Errno::PERM) => self.resolve(path, flags, mode)?,
                 other => other?,
             },
-            Open::Write | Open::Create => self.resolve(path, flags, mode)?,
+            Open::Write | Open::Create | Open::CreateLong => self.resolve(path, flags, mode)?,
         };
-        if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
+        let is_new = matches!(how, Open::Create | Open::CreateLong);
+        // What was made just now is a regular file.
+        if !is_new
+            && FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile
+        {
             return Err(Errno::ISDIR);
         }
-        Ok(Arc::new(OsFile::new(fd, self.condemned.clone())))
+        let mut file = OsFile::new(fd, self.condemned.clone());
+        if how == Open::CreateLong {
+            let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::NOFOLLOW;
+            // tmpfs and others cannot; then all of it goes through the page cache.
+            file.direct = self.resolve(path, flags, Mode::empty()).ok();
+        }
+        Ok(Arc::new(file))
     }
 
     fn metadata(&self, path: &str) -> Result<Metadata> {
@@ -216,6 +259,19 @@ impl Backend for Directory {
         rustix::fs::linkat(&from, from_name, &to, to_name, AtFlags::empty())
     }
 
+    fn link_all(&self, links: &[(&str, String)]) -> std::result::Result<(), (usize, Errno)> {
+        let (mut sources, mut targets) = (Parents::new(self), Parents::new(self));
+        for (done, (from, to)) in links.iter().enumerate() {
+            let mut one = || {
+                let (from, from_name) = sources.of(from)?;
+                let (to, to_name) = targets.of(to)?;
+                rustix::fs::linkat(from, from_name, to, to_name, AtFlags::empty())
+            };
+            one().map_err(|errno| (done, errno))?;
+        }
+        Ok(())
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         let (from, from_name) = self.parent(from)?;
         let (to, to_name) = self.parent(to)?;
@@ -273,13 +329,54 @@ impl Backend for Directory {
 #[derive(Debug)]
 struct OsFile {
     fd: OwnedFd,
+    /// The same file, for what goes past the page cache.
+    direct: Option<OwnedFd>,
+    /// Whether the file system has refused that.
+    is_refused: AtomicBool,
     condemned: Arc<Condemned>,
 }
 
 impl OsFile {
     fn new(fd: OwnedFd, condemned: Arc<Condemned>) -> Self {
-        Self { fd, condemned }
+        Self {
+            fd,
+            direct: None,
+            is_refused: AtomicBool::new(false),
+            condemned,
+        }
     }
+
+    /// Writes whole blocks past the page cache; `false` if that cannot be done with these.
+    fn write_direct(&self, blocks: &[u8], offset: u64) -> Result<bool> {
+        let is_aligned = blocks.as_ptr().addr().is_multiple_of(BLOCK_BYTES);
+        let Some(direct) = self.direct.as_ref().filter(|_| is_aligned) else {
+            return Ok(false);
+        };
+        if blocks.is_empty() || self.is_refused.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        match write_all(direct, blocks, offset) {
+            // Less than a block was taken, or the disk has longer ones.
+            Err(Errno::INVAL) => {
+                self.is_refused.store(true, Ordering::Relaxed);
+                Ok(false)
+            }
+            other => other.map(|()| true),
+        }
+    }
+}
+
+fn write_all(fd: &OwnedFd, bytes: &[u8], offset: u64) -> Result<()> {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::pwrite(fd, rest, offset + written as u64) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(count) => written += count,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl File for OsFile {
@@ -297,16 +394,19 @@ impl File for OsFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        let mut written = 0;
-        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            match rustix::io::pwrite(&self.fd, rest, offset + written as u64) {
-                Ok(0) => return Err(Errno::IO),
-                Ok(count) => written += count,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
+        if self.direct.is_none() {
+            return write_all(&self.fd, bytes, offset);
         }
-        Ok(())
+        // The ends share their blocks with what is written before and after.
+        let head = (offset.next_multiple_of(BLOCK_BYTES as u64) - offset) as usize;
+        let (first, rest) = bytes.split_at(head.min(bytes.len()));
+        let (blocks, last) = rest.split_at(rest.len() / BLOCK_BYTES * BLOCK_BYTES);
+        let start = offset + first.len() as u64;
+        if !self.write_direct(blocks, start)? {
+            return write_all(&self.fd, bytes, offset);
+        }
+        write_all(&self.fd, first, offset)?;
+        write_all(&self.fd, last, start + blocks.len() as u64)
     }
 
     fn length(&self) -> Result<u64> {
@@ -405,6 +505,77 @@ mod tests {
     fn open_directory(directory: &Directory) -> OwnedFd {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         directory.resolve("", flags, Mode::empty()).unwrap()
+    }
+
+    #[test]
+    fn many_links_go_as_far_as_they_can_and_say_how_far() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::open(place.path()).unwrap();
+        for name in ["from", "to", "to/deep"] {
+            directory.make_directory(name).unwrap();
+        }
+        directory.open("from/a", Open::Create).unwrap();
+        let links = |names: &[&str]| -> Vec<(&str, String)> {
+            names.iter().map(|to| ("from/a", (*to).into())).collect()
+        };
+        let good = links(&["to/1", "to/deep/2", "to/3", "4"]);
+        assert_eq!(directory.link_all(&good), Ok(()));
+        assert_eq!(directory.metadata("to/deep/2").unwrap().links, 5);
+        let taken = directory.link_all(&links(&["to/5", "to/1", "to/6"]));
+        assert_eq!(taken, Err((1, Errno::EXIST)));
+        assert_eq!(directory.metadata("to/6").unwrap_err(), Errno::NOENT);
+        let outside = directory.link_all(&links(&["../out"]));
+        assert_eq!(outside, Err((0, Errno::XDEV)));
+        assert_eq!(
+            directory.link_all(&links(&["to/.."])),
+            Err((0, Errno::INVAL))
+        );
+        std::os::unix::fs::symlink(place.path(), place.path().join("link")).unwrap();
+        let through = directory.link_all(&links(&["link/7"]));
+        assert_eq!(through, Err((0, Errno::LOOP)));
+        // More directories than are kept open.
+        let mut many = Vec::new();
+        for number in 0..3 * PARENTS_MAX {
+            directory.make_directory(&format!("d{number}")).unwrap();
+            many.push(("from/a", format!("d{number}/x")));
+            many.push(("from/a", format!("to/x{number}")));
+        }
+        assert_eq!(directory.link_all(&many), Ok(()));
+        assert_eq!(directory.list("to").unwrap().len(), 3 * PARENTS_MAX + 4);
+    }
+
+    /// Bytes that begin in memory at this place within a block.
+    fn placed(length: usize, at: usize) -> (Vec<u8>, usize) {
+        let bytes: Vec<u8> = (0..length + 2 * BLOCK_BYTES).map(|at| at as u8).collect();
+        let start = (at + BLOCK_BYTES - bytes.as_ptr().addr() % BLOCK_BYTES) % BLOCK_BYTES;
+        (bytes, start)
+    }
+
+    #[test]
+    fn a_long_file_has_the_bytes_that_were_written_wherever_they_lay() {
+        let place = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let directory = Directory::open(place.path()).unwrap();
+        let file = directory.open("long", Open::CreateLong).unwrap();
+        file.reserve(1 << 20).unwrap();
+        let mut expected = Vec::new();
+        // Pieces of odd lengths one after the other, in memory as in the file or not.
+        for (number, length) in [10, 4_096, 100_000, 8_192, 1, 65_536, 50_001]
+            .into_iter()
+            .enumerate()
+        {
+            let offset = expected.len();
+            let shift = if number == 3 { 8 } else { 0 };
+            let (bytes, start) = placed(length, (offset + shift) % BLOCK_BYTES);
+            let piece = &bytes[start..start + length];
+            file.write_at(piece, offset as u64).unwrap();
+            expected.extend_from_slice(piece);
+        }
+        file.sync_data().unwrap();
+        assert_eq!(file.length(), Ok(expected.len() as u64));
+        let mut seen = vec![0; expected.len()];
+        assert_eq!(file.read_at(&mut seen, 0), Ok(expected.len()));
+        assert!(seen == expected);
+        assert!(std::fs::read(place.path().join("long")).unwrap() == expected);
     }
 
     #[test]

@@ -215,7 +215,7 @@ impl Backend for Sim {
         state.alive()?;
         let inode = match how {
             Open::Read | Open::Write => state.disk.find(path)?,
-            Open::Create => {
+            Open::Create | Open::CreateLong => {
                 let (directory, name) = state.place(path)?;
                 if state.disk.entry(directory, &name).is_some() {
                     return Err(Errno::EXIST);

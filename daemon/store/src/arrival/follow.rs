@@ -185,8 +185,8 @@ fn place(shared: &Shared, number: usize, ready: Ready) -> Result<Placed> {
     data.set_length(file.size)
         .map_err(io("set the length of", &file.own_path()))?;
     let data = inner.disk.existing(&file.own_path(), data);
-    let room = inner.space.reserve(0, u64::MAX).ok_or_else(thread_fault)?;
-    let hold = inner.place_file(&id, &ready.encoded, data, room)?;
+    let table = || inner.write_table(&id, (&ready.table, &ready.encoded));
+    let hold = inner.place_file((&id, file.size), || Ok((data, table()?)))?;
     let table = Some(Arc::new(ready.table));
     Ok(Placed { done, hold, table })
 }

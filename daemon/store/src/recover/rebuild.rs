@@ -113,7 +113,9 @@ fn add_files(disk: &DiskAccess, index: &Index, found: &[Found]) -> Result<()> {
 
 /// The table of a file, if it is what its name says and the file is there.
 pub(super) fn table_on_disk(disk: &DiskAccess, id: &FileId) -> Option<ChunkTable> {
-    let bytes = disk.read_whole(&layout::table(id), TABLE_BYTES_MAX).ok()?;
+    let Ok(bytes) = disk.read_whole(&layout::table(id), TABLE_BYTES_MAX) else {
+        return disk.short_table(id);
+    };
     let table = ChunkTable::decode(&bytes).ok()?;
     let good = ChunkTable::id_of(&bytes) == *id && disk.exists(&layout::data(id));
     good.then_some(table)

@@ -64,14 +64,14 @@ fn judge(
 
 /// The file, if the path is remembered and everything still holds.
 fn hot(exchange: &Exchange, request: &Request<'_, '_>) -> Option<Result<Ready, Refusal>> {
+    let known = exchange.worker.borrow_mut().known(request.below)?;
     let worker = exchange.worker.borrow();
-    let known = worker.known(request.below)?;
     let address = exchange.address();
     let keyring = exchange.server.keyring();
     if let Err(refusal) = judge(&known.export, (address, keyring), &known.names, request) {
         return Some(Err(refusal));
     }
-    let ready = worker.ready(known)?;
+    let ready = worker.ready(&known)?;
     add(&worker.counters.hot, 1);
     Some(Ok(ready))
 }
