@@ -10,6 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+mod ladder;
 mod lines;
 mod ratchet;
 mod structure;
@@ -137,6 +138,7 @@ pub fn read_sources(root: &Path) -> Result<Vec<Source>> {
 pub fn check(root: &Path, sources: &[Source]) -> Result<Vec<Finding>> {
     let mut findings: Vec<Finding> = sources.iter().flat_map(lines::check).collect();
     findings.extend(structure::check(root, sources)?);
+    findings.extend(ladder::check(root, sources)?);
     findings.sort();
     Ok(findings)
 }
