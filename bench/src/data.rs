@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use towline_io::HeldInMemory;
+use towline_sys::mapping::HeldInMemory;
 
 use crate::http_load::Random;
 

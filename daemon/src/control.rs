@@ -419,6 +419,8 @@ struct Rewound {
 
 enum Stream {
     Tcp(TcpStream),
+    /// The kernel encrypts.
+    KernelTls(TcpStream),
     /// The inner end of a TLS relay.
     Unix(UnixStream),
 }
@@ -430,7 +432,15 @@ impl Rewound {
             rustix::net::AddressFamily::UNIX => Stream::Unix(UnixStream::from_std(
                 std::os::unix::net::UnixStream::from(fd),
             )?),
-            _ => Stream::Tcp(TcpStream::from_std(std::net::TcpStream::from(fd))?),
+            _ => {
+                let encrypts = towline_sys::kernel_tls::is_attached(&fd);
+                let stream = TcpStream::from_std(std::net::TcpStream::from(fd))?;
+                if encrypts {
+                    Stream::KernelTls(stream)
+                } else {
+                    Stream::Tcp(stream)
+                }
+            }
         };
         Ok(Self {
             unread: Bytes::from(connection.unread),
@@ -440,7 +450,7 @@ impl Rewound {
 
     fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
         match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream),
+            Stream::Tcp(stream) | Stream::KernelTls(stream) => Pin::new(stream),
             Stream::Unix(stream) => Pin::new(stream),
         }
     }
@@ -458,7 +468,9 @@ impl AsyncRead for Rewound {
             return Poll::Ready(Ok(()));
         }
         match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Tcp(stream) | Stream::KernelTls(stream) => {
+                Pin::new(stream).poll_read(context, buffer)
+            }
             Stream::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
@@ -478,6 +490,10 @@ impl AsyncWrite for Rewound {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Stream::KernelTls(stream) = &self.stream {
+            // A full socket is that of a peer that does not read; it sees a cut.
+            let _ = towline_sys::kernel_tls::close_notify(stream);
+        }
         self.writer().poll_shutdown(context)
     }
 }

@@ -395,7 +395,10 @@ fn nfs(page: &mut String, facts: &Facts) {
             head(
                 page,
                 metric.name,
-                "counter",
+                match metric.kind {
+                    towline_nfs::metrics::Kind::Counter => "counter",
+                    towline_nfs::metrics::Kind::Gauge => "gauge",
+                },
                 tier(metric.tier as usize),
                 metric.help,
             );

@@ -446,9 +446,16 @@ fn nfs_server(
         LocalPorts::Owner => towline_nfs::LocalPorts::Owner,
         LocalPorts::Any => towline_nfs::LocalPorts::Any,
     };
+    let lease_seconds = u32::try_from(effective.nfs_lease.value.as_secs()).unwrap_or(u32::MAX);
+    let settings = towline_nfs::v4::Settings { lease_seconds };
+    let v4 = effective.nfs_v4.value.then_some(settings);
     towline_nfs::Server::new(
         exports.clone(),
-        towline_nfs::Settings { ports, local_ports },
+        towline_nfs::Settings {
+            ports,
+            local_ports,
+            v4,
+        },
     )
     .map_err(|error| system("no randomness for the write verifier", error))
 }

@@ -38,7 +38,7 @@ pub(crate) fn prepare() -> Vec<String> {
 
 /// Whether root runs this process and may act as its callers.
 pub(crate) fn acts_as_callers() -> bool {
-    towline_io::identity::can_switch()
+    towline_sys::identity::can_switch()
 }
 
 /// What an operator should know of whom clients act as.

@@ -1,12 +1,12 @@
 //! HTTPS: handshakes and relays on threads of their own, one for each worker.
 //!
 //! A thread accepts on its own socket (`SO_REUSEPORT`), shakes hands, and gives the inner end of a
-//! socket pair to its worker while [`relay`] encrypts. The way by the kernel
-//! ([`towline_io::kernel_tls`]), where the worker gets the socket itself, is there and switched
-//! off: `Terms::in_kernel` is empty until it was seen working. Either way the worker sees the
-//! address of the real peer and every rule of HTTP holds. Invariant: however many handshakes are
-//! begun and not finished, the next one is taken: the oldest gives its place. Not promised: what
-//! is under way when a node stops, beyond its drain time.
+//! socket pair to its worker while [`relay`] encrypts. Where the kernel has TLS
+//! ([`towline_sys::kernel_tls`]), the worker gets the socket itself and files leave by sendfile(2).
+//! Either way the worker sees the address of the real peer and every rule of HTTP holds.
+//! Invariant: however many handshakes are begun and not finished, the next one is taken: the
+//! oldest gives its place. Not promised: what is under way when a node stops, beyond its drain
+//! time.
 
 mod certificates;
 mod handshake;
@@ -27,8 +27,8 @@ use rustls::{CipherSuite, ConnectionTrafficSecrets, ProtocolVersion, ServerConfi
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{oneshot, watch};
 use towline_config as config;
-use towline_io::kernel_tls::{self, Cipher, TlsVersion, TrafficKey, Way};
 use towline_io::{Congestion, Peer, WorkerHandle};
+use towline_sys::kernel_tls::{self, Cipher, TlsVersion, TrafficKey, Way};
 
 use crate::error::NodeError;
 use crate::face::Done;
@@ -86,9 +86,7 @@ impl Terms {
         Ok(Self {
             config: Arc::new(config),
             certificates,
-            // None until a foreign client has seen it work on a kernel that has TLS;
-            // `kernel_tls::ciphers` finds out which.
-            in_kernel: Arc::from([]),
+            in_kernel: kernel_tls::ciphers().into(),
             tally: Arc::default(),
         })
     }

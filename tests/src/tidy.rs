@@ -1,4 +1,4 @@
-//! The style rules that a program can check (the table in section 4 of the style page).
+//! The style rules of the sources that a program can check.
 //!
 //! Every finding is reported at once as `path:line: rule-id: what to do`. Invariant: a rule is a
 //! pure function from sources to findings, so each is tested on text. Not promised: understanding
@@ -10,6 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+mod citations;
 mod ladder;
 mod lines;
 mod ratchet;
@@ -138,6 +139,7 @@ pub fn read_sources(root: &Path) -> Result<Vec<Source>> {
 pub fn check(root: &Path, sources: &[Source]) -> Result<Vec<Finding>> {
     let mut findings: Vec<Finding> = sources.iter().flat_map(lines::check).collect();
     findings.extend(structure::check(root, sources)?);
+    findings.extend(citations::check(root, sources));
     findings.extend(ladder::check(root, sources)?);
     findings.sort();
     Ok(findings)

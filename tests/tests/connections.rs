@@ -1,6 +1,6 @@
 //! Ten thousand connections that idle, dribble or lie, beside four honest clients.
 //!
-//! Governed by the threats reference: promises P3 and P7, row N7, measure M6. Invariant: the
+//! Governed by `daemon/THREATS.md`: bounded memory, honest clients, threat N7. Invariant: the
 //! attackers come from four loopback addresses of their own, so limits per address cannot help
 //! the honest by accident. Not promised: attackers beyond this machine's descriptors and ports.
 #![allow(
@@ -22,7 +22,7 @@ use towline_tests::content;
 use towline_tests::node::{Node, Settings};
 use towline_tests::skip::impossible;
 
-/// Attackers in CI (threats reference, M6).
+/// Attackers in CI.
 const ATTACKERS: usize = 10_000;
 /// Loopback addresses they come from.
 const ADDRESSES: usize = 4;

@@ -1,6 +1,6 @@
 //! kill -9 at random moments while four clients write, and a log of what was acknowledged.
 //!
-//! Governed by the promise "acked means durable" (threats reference, section 1) as far as a process
+//! Governed by the promise "acked means durable" (`daemon/THREATS.md`) as far as a process
 //! can show it: the page cache outlives the process, so this proves that nothing acknowledged was
 //! still in the node's own memory, half done, or under a lost verifier. Invariant: a slot counts
 //! as acknowledged only when its last write was, by FILE_SYNC or by a COMMIT with the same
@@ -31,7 +31,7 @@ const SLOTS: usize = 48;
 const SLOT_BYTES: u64 = 96 * 1024;
 /// Longest time between a restart and the next kill.
 const LIFE_MAX: Duration = Duration::from_millis(300);
-/// Longest restart (threats reference, M2).
+/// Longest restart.
 const RESTART_LIMIT: Duration = Duration::from_secs(2);
 
 /// What is known of a slot: the seed of its content and its length, or nothing.

@@ -1,7 +1,7 @@
 //! Hostile input: the corpus, forged handles, duplicate transactions, links that move.
 //!
-//! After each attack the node must still answer an honest client. Invariant: every row of the
-//! threats reference that applies has a file below `tests/corpus`. Not promised: attacks in
+//! After each attack the node must still answer an honest client. Invariant: every row of
+//! `daemon/THREATS.md` that names a corpus has files below `tests/corpus`. Not promised: attacks in
 //! numbers; `connections` has those.
 
 use std::fs;
@@ -20,7 +20,7 @@ use towline_tests::content;
 use towline_tests::node::{Node, Settings};
 use towline_tests::wire::{Answer, Arguments, Heard, USER, Wire};
 
-/// Most memory of a node under attack by few connections, in bytes (threats reference, M6).
+/// Most memory of a node under attack by few connections, in bytes.
 const RESIDENT_BYTES_MAX: u64 = 256 << 20;
 /// Forged handles; the issue asks for a million.
 const FORGERIES: usize = 1_000_000;

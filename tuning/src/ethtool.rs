@@ -5,7 +5,6 @@
 //! Invariant: reading changes nothing, and a value that the driver does not report is an error of
 //! its own, never a zero.
 
-mod ioctl;
 mod parse;
 mod set;
 
@@ -13,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use crate::facts::{Channels, Coalesce, Eee, Feature, Fec, LinkModes, Module, Pause, Rings};
-pub(crate) use ioctl::DriverSocket;
+pub(crate) use towline_sys::ethtool::DriverSocket;
 
 use crate::netlink::{Ask, Attributes, Netlink, find};
 

@@ -84,7 +84,7 @@ pub struct SysctlLine {
     pub value: String,
 }
 
-/// The programs that own settings on this host (catalogue, section 6).
+/// The programs that own settings on this host.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Owners {

@@ -1,4 +1,4 @@
-//! What a link can carry and what its buffers must hold (catalogue, section 1).
+//! What a link can carry and what its buffers must hold.
 //!
 //! Invariant: pure arithmetic; speeds in Mbit/s, sizes in bytes, times in milliseconds.
 

@@ -5,9 +5,7 @@
 //! Promised: reading changes nothing; a rule is a pure function of the facts; what could not be
 //! read never counts as passed. Not promised: that a value is best for a workload that was not
 //! measured.
-
-// One module is exempt and says why: `ethtool::ioctl`. The tidy test keeps it the only one.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod apply;
 pub mod bundle;

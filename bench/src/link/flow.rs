@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use towline_io::tcp_info::{TcpInfo, tcp_info};
+use towline_sys::tcp_info::{TcpInfo, tcp_info};
 
 use crate::iperf3::datagram::Reception;
 

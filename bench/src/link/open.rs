@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use towline_io::tcp_info;
-use towline_io::zero_copy::ZeroCopySender;
+use towline_sys::tcp_info;
+use towline_sys::zero_copy::ZeroCopySender;
 
 use super::client::Zerocopy;
 use super::control::{Deadline, wait};

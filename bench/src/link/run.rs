@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use towline_io::tcp_info::TcpInfo;
+use towline_sys::tcp_info::TcpInfo;
 
 use crate::iperf3::{Parameters, Results, StreamResult};
 use crate::result::{CoreUse, Latency};

@@ -282,7 +282,7 @@ impl Session {
             Socket::Udp(_) => None,
         });
         connections.all(|socket| {
-            let unsent = towline_io::sys::unsent_bytes(socket.as_fd());
+            let unsent = towline_sys::sockets::unsent_bytes(socket.as_fd());
             // A connection that is gone delivers nothing more.
             unsent.is_ok_and(|bytes| bytes == 0) || unsent.is_err()
         })

@@ -12,8 +12,8 @@ use std::time::Instant;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use towline_base::clock;
-use towline_io::tcp_info::set_receive_low_water;
-use towline_io::zero_copy::ZeroCopySender;
+use towline_sys::tcp_info::set_receive_low_water;
+use towline_sys::zero_copy::ZeroCopySender;
 
 use super::flow::Flow;
 use super::pacing::Pacer;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use towline_base::clock;
-use towline_io::datagrams::{BATCH_MAX, Received, send_pieces};
+use towline_sys::datagrams::{BATCH_MAX, Received, send_pieces};
 
 use super::flow::{Flow, Socket};
 use super::pacing::Pacer;

@@ -35,6 +35,7 @@ pub fn compare(settings: &Settings, directory: &Path) -> Result<Vec<Row>> {
     let host_default = congestion_control()?;
     let peer = start_nginx(8081, &data, directory, NginxBodies::Sendfile)?;
     let threads = start_nginx(8082, &data, directory, NginxBodies::AioThreads)?;
+    let open_files = start_nginx(8084, &data, directory, NginxBodies::OpenFileCache)?;
     let subject = start_subject(settings, &data, directory)?;
     let mut rows = Vec::new();
     for case in cases(&host_default) {
@@ -42,7 +43,11 @@ pub fn compare(settings: &Settings, directory: &Path) -> Result<Vec<Row>> {
             continue;
         }
         set_congestion_control(&case.congestion_control)?;
-        let against = if case.threads { &threads } else { &peer };
+        let against = match case.peer {
+            NginxBodies::Sendfile => &peer,
+            NginxBodies::AioThreads => &threads,
+            NginxBodies::OpenFileCache => &open_files,
+        };
         let mut row = Row {
             load: case.load.clone(),
             peer_name: against.server.name().to_owned(),
@@ -53,8 +58,9 @@ pub fn compare(settings: &Settings, directory: &Path) -> Result<Vec<Row>> {
         };
         let round = |side: &Listening| one_round(settings, &data, &case, side);
         let peer_side = || round(against);
-        // The second copy of nginx is a plain one: against the thread pool it would say nothing.
-        let comparable = !(case.threads && matches!(settings.subject, Subject::SamePeer));
+        // The second copy of nginx is a plain one: against others it would say nothing.
+        let is_plain = case.peer == NginxBodies::Sendfile;
+        let comparable = is_plain || !matches!(settings.subject, Subject::SamePeer);
         let subject = subject.as_ref().filter(|_| comparable);
         let subject_side = subject.map(|side| move || round(side));
         let subject_side = subject_side.as_ref().map(|side| side as super::Side);
@@ -71,7 +77,7 @@ struct Case {
     unit: Unit,
     marks: Marks,
     congestion_control: String,
-    threads: bool,
+    peer: NginxBodies,
 }
 
 #[derive(Clone, Copy)]
@@ -93,13 +99,14 @@ fn cases(host_default: &str) -> Vec<Case> {
         unit,
         marks,
         congestion_control: "reno".to_owned(),
-        threads: false,
+        peer: NginxBodies::Sendfile,
     };
     let mut left_alone = Marks::default();
     if host_default == "bbr" {
         left_alone = marks(1.8, None, Some(0.55));
     }
     let whole = "large hot GET, 4 connections";
+    let ranges = "64 KiB ranges, 16 connections";
     let cold = "hot 64 KiB under cold load";
     vec![
         case(
@@ -118,11 +125,20 @@ fn cases(host_default: &str) -> Vec<Case> {
             )
         },
         case(
-            "64 KiB ranges, 16 connections",
+            ranges,
             Kind::Ranges,
             Unit::Requests,
             marks(1.2, Some(1.4), Some(0.85)),
         ),
+        Case {
+            peer: NginxBodies::OpenFileCache,
+            ..case(
+                ranges,
+                Kind::Ranges,
+                Unit::Requests,
+                marks(1.0, Some(1.2), Some(1.0)),
+            )
+        },
         case(
             cold,
             Kind::UnderCold,
@@ -130,7 +146,7 @@ fn cases(host_default: &str) -> Vec<Case> {
             marks(5.0, None, None),
         ),
         Case {
-            threads: true,
+            peer: NginxBodies::AioThreads,
             ..case(
                 cold,
                 Kind::UnderCold,

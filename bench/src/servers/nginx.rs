@@ -1,7 +1,7 @@
 //! nginx as a peer: one worker, `sendfile on; tcp_nopush on`, no access log.
 //!
 //! Invariant: URL paths are the same as towline's (`/files/models/...`). Not promised: a tuned
-//! nginx; this is what its manual recommends for files, without `open_file_cache`.
+//! nginx; this is what its manual recommends for files.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,9 @@ pub enum NginxBodies {
     Sendfile,
     /// `sendfile` on a thread pool.
     AioThreads,
+    /// `sendfile`, and open files kept: a name that was replaced goes on showing the old file for
+    /// up to a second, which towline never does.
+    OpenFileCache,
 }
 
 /// Starts nginx on `address` for the volumes below `data`, with its files in `directory`.
@@ -69,9 +72,11 @@ fn start(
     bodies: NginxBodies,
     more: &str,
 ) -> Result<Server> {
-    let (name, aio) = match bodies {
-        NginxBodies::Sendfile => ("nginx sendfile", "off"),
-        NginxBodies::AioThreads => ("nginx aio", "threads"),
+    let cache = "open_file_cache max=1024; open_file_cache_valid 1s;";
+    let (name, aio, cache) = match bodies {
+        NginxBodies::Sendfile => ("nginx sendfile", "off", ""),
+        NginxBodies::AioThreads => ("nginx aio", "threads", ""),
+        NginxBodies::OpenFileCache => ("nginx open files", "off", cache),
     };
     let user = if rustix::process::geteuid().is_root() {
         "user root;"
@@ -82,7 +87,7 @@ fn start(
         "{user} worker_processes 1; daemon off; pid {directory}/nginx.pid; error_log stderr;
 events {{ worker_connections 1024; }}
 http {{
-  access_log off; sendfile on; tcp_nopush on; aio {aio};
+  access_log off; sendfile on; tcp_nopush on; aio {aio}; {cache}
   keepalive_requests 1000000000; default_type application/octet-stream;
   client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
   fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::ReadWriteFlags;
-use towline_io::block_reader::{BlockReader, DIRECT_ALIGNMENT, SLOTS_MAX};
+use towline_sys::block_reader::{BlockReader, DIRECT_ALIGNMENT, SLOTS_MAX};
 
 use super::{Access, Cold, Entry, Queue, Source, SourceError, Told, Tree, Walk};
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::checker::{Checker, networks};
 use crate::effective::{
     BENCH_PORT_DEFAULT, Bench, CongestionControl, Effective, Engine, HTTP_PORT_DEFAULT, Io, Listen,
-    LocalPorts, Log, LogFormat, NFS_PORT_DEFAULT, Node, Origin, Overrides, Portmap, Setting,
-    TUNE_PORT_DEFAULT, Tune,
+    LocalPorts, Log, LogFormat, NFS_LEASE_DEFAULT, NFS_PORT_DEFAULT, Node, Origin, Overrides,
+    Portmap, Setting, TUNE_PORT_DEFAULT, Tune,
 };
 use crate::error::{ConfigError, Problem};
 use crate::file::{self, At, File, Text};
@@ -70,6 +70,13 @@ pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effec
             "nfs.local_ports",
             LocalPorts::Owner,
             &[("owner", LocalPorts::Owner), ("any", LocalPorts::Any)],
+        ),
+        nfs_v4: check.any(&file.nfs.v4, false),
+        nfs_lease: check.period(
+            &file.nfs.lease,
+            "nfs.lease",
+            NFS_LEASE_DEFAULT,
+            10 * SECOND..=600 * SECOND,
         ),
         bench: bench(check, &file.bench),
         file: overrides.config.clone(),

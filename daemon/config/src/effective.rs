@@ -22,6 +22,9 @@ pub const HTTP_PORT_DEFAULT: u16 = 8420;
 /// taken, the node takes the next free one.
 pub const NFS_PORT_DEFAULT: u16 = 2049;
 
+/// The lease of NFS version 4 by default: long enough for a client that reboots its switch.
+pub const NFS_LEASE_DEFAULT: Duration = Duration::from_secs(60);
+
 /// Port, TCP and UDP, on which `towline tune check --peer` is answered by default. When nobody
 /// asked for it and it is taken, the node says so and serves without it.
 pub const TUNE_PORT_DEFAULT: u16 = 8421;
@@ -387,6 +390,10 @@ pub struct Effective {
     pub tune: Tune,
     /// `[nfs] local_ports`
     pub local_ports: Setting<LocalPorts>,
+    /// `[nfs] v4`: whether versions 4.1 and 4.2 are served beside version 3.
+    pub nfs_v4: Setting<bool>,
+    /// `[nfs] lease`: how long a client of version 4 keeps what it holds without a sign of life.
+    pub nfs_lease: Setting<Duration>,
     /// `[bench]`
     pub bench: Bench,
     /// `[models]`

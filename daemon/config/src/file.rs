@@ -119,6 +119,8 @@ pub(crate) struct Log {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nfs {
     pub(crate) local_ports: At<String>,
+    pub(crate) v4: At<bool>,
+    pub(crate) lease: At<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

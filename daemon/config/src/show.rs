@@ -96,6 +96,8 @@ pub fn rows(effective: &Effective) -> Vec<Row> {
             LocalPorts::Any => "any",
         },
     );
+    table.plain("nfs.v4", &effective.nfs_v4);
+    table.period("nfs.lease", &effective.nfs_lease);
     table.plain("tune.answer", &effective.tune.answer);
     table.plain("tune.port", &effective.tune.port);
     bench(&mut table, effective);

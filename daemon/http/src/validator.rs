@@ -276,6 +276,7 @@ mod tests {
             modified: at(784_111_777),
             changed: at(5),
             born: at(4),
+            change: 0,
         }
     }
 

@@ -55,10 +55,30 @@ pub(crate) struct Receiving {
     pub(crate) fault: Option<PayloadFault>,
 }
 
+/// What a connection's socket is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum SocketKind {
+    Tcp,
+    /// TCP whose bytes the kernel encrypts.
+    KernelTls,
+    /// One end of a pair on this machine.
+    Local,
+}
+
+impl SocketKind {
+    pub(crate) fn of(socket: &OwnedFd) -> Self {
+        match rustix::net::sockopt::socket_domain(socket) {
+            Ok(rustix::net::AddressFamily::UNIX) => Self::Local,
+            _ if towline_sys::kernel_tls::is_attached(socket) => Self::KernelTls,
+            _ => Self::Tcp,
+        }
+    }
+}
+
 pub(crate) struct Connection<P: Protocol> {
     pub(crate) fd: OwnedFd,
     pub(crate) peer: Peer,
-    pub(crate) is_tcp: bool,
+    pub(crate) kind: SocketKind,
     /// Times of the listener that it came from.
     pub(crate) patience: Patience,
     pub(crate) core: P,
@@ -114,7 +134,7 @@ impl<P: Protocol> Connection<P> {
     pub(crate) fn new(
         fd: OwnedFd,
         peer: Peer,
-        is_tcp: bool,
+        kind: SocketKind,
         patience: Patience,
         core: P,
         now: Instant,
@@ -122,7 +142,7 @@ impl<P: Protocol> Connection<P> {
         Self {
             fd,
             peer,
-            is_tcp,
+            kind,
             patience,
             core,
             input: Vec::new(),

@@ -6,21 +6,15 @@
 //! of threads for calls that may block ([`Output::defer`]). Everything that a peer can make this
 //! crate hold is bounded by a named limit. Not promised: fairness finer than one turn of the
 //! loop, and zero copies on kernels or file systems that do not splice.
-//!
-//! This is the only crate of the workspace with `unsafe` code. Every other root forbids it.
+#![forbid(unsafe_code)]
 
 pub mod admission;
 pub mod backend;
-pub mod block_reader;
 mod connection;
-pub mod datagrams;
 mod engine;
-pub mod identity;
-pub mod kernel_tls;
 pub mod limits;
 pub mod listener;
 mod mailbox;
-mod mapping;
 pub mod metrics;
 mod outbox;
 pub mod peer_owner;
@@ -28,18 +22,13 @@ mod pipes;
 pub mod pool;
 pub mod protocol;
 pub mod span;
-pub mod sys;
-pub mod tcp_info;
 mod token;
 mod worker;
-pub mod zero_copy;
 
 pub use admission::Admission;
 pub use engine::{EngineChoice, uring_works};
-pub use identity::Identity;
 pub use limits::WorkerLimits;
 pub use listener::{Congestion, listen_all};
-pub use mapping::HeldInMemory;
 pub use metrics::WorkerMetrics;
 pub use pool::{Pool, PoolLimits};
 pub use protocol::{

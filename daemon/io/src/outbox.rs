@@ -12,10 +12,11 @@ use rustix::io::{Errno, ReadWriteFlags};
 use rustix::net::{SendFlags, sockopt};
 use rustix::pipe::{SpliceFlags, splice};
 
+use crate::connection::SocketKind;
 use crate::limits::{CORK_BYTES_MIN, PROBE_STEP_BYTES, TRUSTED_BYTES, WINDOW_BYTES};
-use crate::mapping::{MappedSpan, Pieces};
 use crate::pipes::{Pipe, Pipes};
 use crate::span::{FileSpan, Passage, SpanFault};
+use towline_sys::mapping::{MappedSpan, Pieces};
 
 /// One piece to send.
 #[derive(Debug)]
@@ -150,7 +151,7 @@ impl Outbox {
     pub(crate) fn flush(
         &mut self,
         fd: BorrowedFd<'_>,
-        is_tcp: bool,
+        kind: SocketKind,
         budget: &mut usize,
         pipes: &mut Pipes,
         moved: &mut Moved,
@@ -159,7 +160,7 @@ impl Outbox {
             if *budget == 0 {
                 return Ok(Flushed::Spent);
             }
-            if is_tcp && !self.is_corked && self.wants_cork(item) {
+            if kind != SocketKind::Local && !self.is_corked && self.wants_cork(item) {
                 self.is_corked = sockopt::set_tcp_cork(fd, true).is_ok();
             }
             let step = match item {

@@ -56,7 +56,7 @@ pub struct PayloadSink {
     /// Bytes from the start of the file, at most 2^63-1.
     pub offset: u64,
     /// Who writes: decides which set-id bits the file keeps.
-    pub who: crate::identity::Identity,
+    pub who: towline_sys::identity::Identity,
 }
 
 /// One reply whose head promises the bytes of a span: both go out, or neither.

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::mapping::{Mappable, MappedSpan};
+use towline_sys::mapping::{Mappable, MappedSpan};
 
 /// Tells which bytes of a file have arrived, for files that are still on their way.
 pub trait Gate: std::fmt::Debug + Send + Sync {

@@ -25,7 +25,7 @@ use towline_base::clock;
 
 use crate::admission::Admission;
 pub use crate::connection::Patience;
-use crate::connection::{Connection, Wants};
+use crate::connection::{Connection, SocketKind, Wants};
 use crate::engine::{Engine, EngineChoice, Event};
 use crate::limits::{LINGER_BYTES_MAX, TURN_BYTES, WorkerLimits};
 use crate::listener::Congestion;
@@ -314,9 +314,8 @@ impl<S: Service> Worker<S> {
                 Mail::Lost(token) => self.close(token, "a job of it panicked"),
                 Mail::Read(token, read) => self.cold_read_ended(token, read),
                 Mail::Adopt(socket, peer, listener) => {
-                    let domain = rustix::net::sockopt::socket_domain(&socket);
-                    let is_tcp = domain != Ok(rustix::net::AddressFamily::UNIX);
-                    self.adopt(socket, peer, listener, is_tcp);
+                    let kind = SocketKind::of(&socket);
+                    self.adopt(socket, peer, listener, kind);
                 }
                 Mail::Drain => self.begin_drain(),
             }
@@ -371,6 +370,10 @@ impl<S: Service> Worker<S> {
             let is_done = connection.outbox.is_empty() && connection.under_way == 0;
             match connection.wants {
                 Wants::Close if is_done => {
+                    if connection.kind == SocketKind::KernelTls {
+                        // A full socket is that of a peer that does not read; it sees a cut.
+                        let _ = towline_sys::kernel_tls::close_notify(&connection.fd);
+                    }
                     if rustix::net::shutdown(&connection.fd, rustix::net::Shutdown::Write).is_err()
                     {
                         return Fate::Close("asked to");
@@ -401,7 +404,7 @@ impl<S: Service> Worker<S> {
         let (fd, pipes) = (connection.fd.as_fd(), &mut self.pipes);
         let result = connection
             .outbox
-            .flush(fd, connection.is_tcp, budget, pipes, &mut moved);
+            .flush(fd, connection.kind, budget, pipes, &mut moved);
         self.metrics.sent(&moved);
         let total = moved.copied + moved.by_sendfile + moved.by_splice;
         connection.moved += total;

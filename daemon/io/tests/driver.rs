@@ -19,11 +19,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use towline_io::{
-    Admission, Congestion, Demand, EngineChoice, FileSpan, Framed, Gate, HandOff, Identity,
-    Listening, OpenFile, Output, Passage, Patience, Payload, PayloadFault, PayloadSink, Peer, Pool,
+    Admission, Congestion, Demand, EngineChoice, FileSpan, Framed, Gate, HandOff, Listening,
+    OpenFile, Output, Passage, Patience, Payload, PayloadFault, PayloadSink, Peer, Pool,
     PoolLimits, Protocol, Service, SpanFault, Worker, WorkerHandle, WorkerLimits, WorkerMetrics,
     WorkerParts, listen_all,
 };
+use towline_sys::identity::Identity;
 
 struct Toy {
     file: Arc<OpenFile>,
@@ -337,7 +338,7 @@ fn spans_come_in_order_hot_and_cold() {
 fn a_payload_takes_set_id_bits_away_for_the_one_who_writes() {
     use std::os::unix::fs::PermissionsExt;
     const GROUP: u32 = 2_001;
-    if !towline_io::identity::can_switch() {
+    if !towline_sys::identity::can_switch() {
         return;
     }
     on_both_engines(|server| {

@@ -7,32 +7,26 @@
 //! be able to hold [`UNREAD_BYTES_MAX`] and a record mark of unread input. Not promised: that a
 //! call whose connection closed was not carried out.
 
-mod intake;
-
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use towline_io::{Demand, Output, PayloadFault, Peer, Protocol};
-use towline_volume::Attributes;
-use towline_volume::view::{Hot as Warm, Located, Right};
+use towline_volume::view::{Hot as Warm, Located};
 
-use crate::blocking::{Deferred, Finished, Work, keep};
+use crate::blocking::{Finished, MountCall, keep};
+use crate::caller::Caller;
 use crate::datagram::{answer_portmap, refuse};
 use crate::desk::Shared;
-use crate::ground::{Blocking, Caller, Cold, Find, Hot};
+use crate::ground::Find;
 use crate::metrics::Event;
 use crate::route::{Programs, Route, route};
 use crate::rpc::record::{Front, HEADER_BYTES, RecordDecoder};
 use crate::rpc::reply::{self, Accept, Reject};
 use crate::rpc::{Call, Credential};
 use crate::server::Door;
-use crate::status::Status;
-use crate::v3::read::{Refusal, Source, Wanted};
-use crate::v3::{self, Arguments, Procedure};
 use crate::xdr::Writer;
-
-use intake::{Intake, Scan};
+use crate::{v3, v4};
 
 /// Most calls of one connection on the pool at a time. Linux keeps up to 128 calls under way on
 /// a connection, most of them READ and WRITE, which are not on the pool; replies of the others
@@ -45,41 +39,50 @@ pub const UNREAD_BYTES_MAX: usize = 4096;
 
 /// What a job on the pool gives back to its connection.
 #[derive(Debug)]
-pub struct Done(Step);
+pub struct Done(pub(crate) Step);
 
+/// The same, by program version.
 #[derive(Debug)]
-enum Step {
-    /// A call was carried out.
-    Finished(Finished),
-    /// A file was opened for a READ.
-    Read(Box<OpenedRead>),
-    /// A file was opened for the WRITE at the front of the input.
-    Write {
-        xid: u32,
-        opened: Result<Box<Source>, Status>,
-    },
+pub(crate) enum Step {
+    /// A MOUNT call was carried out.
+    Mount(Finished),
+    /// NFS version 3.
+    V3(v3::Step),
+    /// NFS version 4.
+    V4(v4::Step),
 }
 
-/// A READ whose file was opened on the pool, or not.
+/// Where the connection stands with a WRITE whose data goes straight into its file.
 #[derive(Debug)]
-struct OpenedRead {
-    xid: u32,
-    wanted: Wanted,
-    opened: Result<Source, Refusal>,
-    finds: Vec<Find>,
+pub(crate) enum Intake {
+    /// No WRITE under way.
+    Nothing,
+    /// One of version 3.
+    V3(v3::Intake),
+}
+
+impl Intake {
+    /// Whether the stream waits for a job.
+    fn awaits_job(&self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::V3(intake) => intake.awaits_job(),
+        }
+    }
 }
 
 /// The protocol core of one connection.
 pub struct Connection {
-    shared: Rc<Shared>,
+    pub(crate) shared: Rc<Shared>,
     peer: Peer,
     programs: Programs,
     records: RecordDecoder,
     /// Bytes of the present record that nobody wants: padding, or what follows the arguments.
-    skip: usize,
-    doors: Vec<Door>,
-    in_flight: usize,
-    intake: Intake,
+    pub(crate) skip: usize,
+    pub(crate) doors: Vec<Door>,
+    /// Calls on the pool.
+    pub(crate) in_flight: usize,
+    pub(crate) intake: Intake,
 }
 
 impl Protocol for Connection {
@@ -94,42 +97,19 @@ impl Protocol for Connection {
     }
 
     fn received(&mut self, outcome: Result<(), PayloadFault>, output: &mut Output<Done>) -> Demand {
-        self.finish_write(outcome, output);
+        match std::mem::replace(&mut self.intake, Intake::Nothing) {
+            Intake::V3(intake) => self.received_v3(intake, outcome, output),
+            // A driver that reports a payload nobody asked for is answered with nothing.
+            Intake::Nothing => {}
+        }
         self.rest()
     }
 
     fn completed(&mut self, done: Done, output: &mut Output<Done>) -> Demand {
         match done.0 {
-            Step::Finished(finished) => {
-                self.in_flight -= 1;
-                self.absorb(finished.finds);
-                output.buffer().extend_from_slice(&finished.reply);
-                if finished.is_replay {
-                    self.shared.counters.count_replay();
-                }
-                self.shared.counters.count_written(finished.written_bytes);
-                self.answered(finished.event, finished.reply.len());
-            }
-            Step::Read(read) => {
-                let OpenedRead {
-                    xid,
-                    wanted,
-                    opened,
-                    finds,
-                } = *read;
-                self.in_flight -= 1;
-                self.absorb(finds);
-                if let Ok(source) = &opened {
-                    self.grant(source, Right::Read);
-                }
-                self.finish_read(xid, &wanted, opened, output);
-            }
-            Step::Write { xid, opened } => {
-                if let Ok(opened) = &opened {
-                    self.grant(opened, Right::Write);
-                }
-                self.intake = Intake::Opened { xid, opened };
-            }
+            Step::Mount(finished) => self.finished(finished, output),
+            Step::V3(step) => self.completed_v3(step, output),
+            Step::V4(step) => self.completed_v4(step, output),
         }
         self.rest()
     }
@@ -160,12 +140,9 @@ impl Connection {
 
     /// What to wait for when nothing more can be done at the moment.
     fn rest(&self) -> Demand {
-        let is_full = self.in_flight >= CALLS_IN_FLIGHT_MAX;
-        match (is_full, &self.intake) {
-            (true, _) | (false, Intake::Opening) => Demand::Pause,
-            (false, Intake::Nothing | Intake::Opened { .. } | Intake::Receiving(_)) => {
-                Demand::Input
-            }
+        match self.in_flight >= CALLS_IN_FLIGHT_MAX || self.intake.awaits_job() {
+            true => Demand::Pause,
+            false => Demand::Input,
         }
     }
 
@@ -197,10 +174,12 @@ impl Connection {
         output: &mut Output<Done>,
     ) -> Option<Demand> {
         if self.programs == Programs::Nfs {
-            match intake::scan(arrived, length) {
-                Scan::Write(call) => return Some(self.begin_write(&call, length, input, output)),
-                Scan::Short => return Some(Demand::Input),
-                Scan::Other => {}
+            match v3::scan(arrived, length) {
+                v3::Scan::Write(call) => {
+                    return Some(self.begin_write_v3(&call, length, input, output));
+                }
+                v3::Scan::Short => return Some(Demand::Input),
+                v3::Scan::Other => {}
             }
         }
         if arrived.len() == length {
@@ -236,7 +215,8 @@ impl Connection {
             }
         };
         let xid = call.xid;
-        let route = match route(self.programs, &call) {
+        let serves_v4 = self.server().books.is_some();
+        let route = match route((self.programs, serves_v4), &call) {
             Ok(route) => route,
             Err(accept) => return self.refuse(output, |out| reply::plain(out, xid, accept)),
         };
@@ -248,21 +228,31 @@ impl Connection {
             }
         };
         match route {
-            Route::Nfs(procedure) => {
-                let mut rest = call.arguments;
-                let arguments = Arguments::parse(procedure, &mut rest);
-                let Ok(arguments) = arguments else {
-                    let accept = Accept::GarbageArguments;
-                    return self.refuse(output, |out| reply::plain(out, xid, accept));
-                };
-                let caller = self.caller(credential);
-                if let Err(known) = self.nfs(xid, procedure, &caller, &arguments, output) {
-                    self.defer(Work::Nfs(procedure), credential, message, known, output);
+            Route::V3(procedure) => {
+                if let Some(cooler) = self.call_v3(procedure, (&call, credential), output) {
+                    self.defer_v3(cooler, message, output);
+                }
+            }
+            Route::V4(v4::Procedure::Null) => {
+                let mut out = Writer::new(output.buffer());
+                reply::plain(&mut out, xid, Accept::Success);
+                self.answered(Event::V4(v4::Status::Ok), 0);
+            }
+            Route::V4(v4::Procedure::Compound) => {
+                if let Some(compound) = self.call_v4((&call, credential), &message, output) {
+                    self.defer_v4(compound, message, output);
                 }
             }
             Route::Mount(procedure, version) => {
-                let work = Work::Mount(procedure, version);
-                self.defer(work, credential, message, None, output);
+                let deferred = MountCall {
+                    server: self.server().clone(),
+                    caller: self.caller(credential),
+                    message: keep(message),
+                    procedure,
+                    version,
+                };
+                self.in_flight += 1;
+                output.defer(move || Done(Step::Mount(deferred.run())));
             }
             Route::Portmap(procedure, version) => {
                 let mut out = Writer::new(output.buffer());
@@ -275,131 +265,20 @@ impl Connection {
         None
     }
 
-    /// Answers an NFS call from memory. `Err`: it must go to the pool, with this node if the
-    /// worker has it open.
-    fn nfs(
-        &mut self,
-        xid: u32,
-        procedure: Procedure,
-        caller: &Caller,
-        arguments: &Arguments<'_>,
-        output: &mut Output<Done>,
-    ) -> Result<(), Option<Located>> {
-        if let Arguments::Read {
-            file,
-            offset,
-            count,
-        } = *arguments
-        {
-            let wanted = Wanted {
-                file,
-                offset,
-                count,
-            };
-            self.read(xid, caller, wanted, output);
-            return Ok(());
+    /// Puts out what a job has left of a call.
+    pub(crate) fn finished(&mut self, finished: Finished, output: &mut Output<Done>) {
+        self.in_flight -= 1;
+        self.absorb(finished.finds);
+        output.buffer().extend_from_slice(&finished.reply);
+        if finished.is_replay {
+            self.shared.counters.count_replay();
         }
-        let shared = self.shared.clone();
-        let mut view = shared.view.borrow_mut();
-        let mut ground = Hot {
-            server: &shared.server,
-            view: &mut view,
-            doors: &mut self.doors,
-            caller,
-        };
-        let mut out = Writer::new(output.buffer());
-        let start = reply::begin(&mut out, xid, Accept::Success);
-        match v3::answer_hot(&mut ground, arguments, &mut out) {
-            Ok(status) => {
-                reply::finish(&mut out, start, 0);
-                let bytes = out.len() - start;
-                self.answered(Event::Nfs(procedure, status), bytes);
-                Ok(())
-            }
-            Err(Cold) => {
-                out.truncate(start);
-                let handle = arguments.first_handle();
-                Err(handle.and_then(|handle| warm(view.node(handle))))
-            }
-        }
+        self.shared.counters.count_written(finished.written_bytes);
+        self.answered(finished.event, finished.reply.len());
     }
 
-    fn read(&mut self, xid: u32, caller: &Caller, wanted: Wanted, output: &mut Output<Done>) {
-        let shared = self.shared.clone();
-        let mut view = shared.view.borrow_mut();
-        let mut ground = Hot {
-            server: &shared.server,
-            view: &mut view,
-            doors: &mut self.doors,
-            caller,
-        };
-        match v3::read::hot(&mut ground, &wanted) {
-            Ok(result) => {
-                drop(view);
-                self.finish_read(xid, &wanted, result, output);
-            }
-            Err(Cold) => {
-                let known = warm(view.node(&wanted.file));
-                drop(view);
-                self.in_flight += 1;
-                let caller = *caller;
-                let server = shared.server.clone();
-                output.defer(move || {
-                    let mut ground = Blocking::new(&server, &caller, known);
-                    let opened = v3::read::open(&mut ground, &wanted);
-                    let finds = ground.finds;
-                    Done(Step::Read(Box::new(OpenedRead {
-                        xid,
-                        wanted,
-                        opened,
-                        finds,
-                    })))
-                });
-            }
-        }
-    }
-
-    fn finish_read(
-        &mut self,
-        xid: u32,
-        wanted: &Wanted,
-        opened: Result<Source, Refusal>,
-        output: &mut Output<Done>,
-    ) {
-        match opened {
-            Ok(source) => {
-                let bytes = v3::read::put(output, xid, wanted, source);
-                self.shared.counters.count_read(u64::from(bytes));
-                self.answered(Event::Nfs(Procedure::Read, Status::Ok), bytes as usize);
-            }
-            Err(refusal) => {
-                v3::read::refuse(&mut Writer::new(output.buffer()), xid, &refusal);
-                self.answered(Event::Nfs(Procedure::Read, refusal.0), 0);
-            }
-        }
-    }
-
-    /// Sends a call to the pool.
-    fn defer(
-        &mut self,
-        work: Work,
-        credential: Credential,
-        message: Cow<'_, [u8]>,
-        known: Option<Located>,
-        output: &mut Output<Done>,
-    ) {
-        self.in_flight += 1;
-        let deferred = Deferred {
-            server: self.shared.server.clone(),
-            caller: self.caller(credential),
-            message: keep(message),
-            work,
-            known,
-        };
-        output.defer(move || Done(Step::Finished(deferred.run())));
-    }
-
-    fn refuse(
+    /// Puts out a reply that refuses a call.
+    pub(crate) fn refuse(
         &mut self,
         output: &mut Output<Done>,
         write: impl FnOnce(&mut Writer<'_>),
@@ -416,15 +295,21 @@ impl Connection {
     }
 
     /// Counts an answer and tells about it.
-    fn answered(&self, event: Event, bytes: usize) {
+    pub(crate) fn answered(&self, event: Event, bytes: usize) {
         self.shared.counters.count(event);
         match event {
-            Event::Nfs(procedure, status) => tracing::debug!(
+            Event::V3(procedure, status) => tracing::debug!(
                 peer = %self.peer.address,
                 proc = procedure.label(),
                 bytes,
                 error = status.label(),
                 "nfs call answered"
+            ),
+            Event::V4(status) => tracing::debug!(
+                peer = %self.peer.address,
+                bytes,
+                error = status.label(),
+                "nfs compound answered"
             ),
             Event::Mount => tracing::debug!(peer = %self.peer.address, "mount call answered"),
             Event::Portmap => tracing::debug!(peer = %self.peer.address, "portmap call answered"),
@@ -433,7 +318,7 @@ impl Connection {
     }
 
     /// Keeps in the worker's view what a pool thread found.
-    fn absorb(&self, finds: Vec<Find>) {
+    pub(crate) fn absorb(&self, finds: Vec<Find>) {
         if finds.is_empty() {
             return;
         }
@@ -442,18 +327,16 @@ impl Connection {
             match find {
                 Find::Node(located) => view.admit(located),
                 Find::Name { dir, name, node } => view.learn(&dir, &name, &node),
+                Find::Right {
+                    target,
+                    right,
+                    seen,
+                } => view.grant(target.located.clone(), &target.who, right, &seen),
             }
         }
     }
 
-    fn grant(&self, source: &Source, right: Right) {
-        let Source { target, seen, .. } = source;
-        let seen: &Attributes = seen;
-        let mut view = self.shared.view.borrow_mut();
-        view.grant(target.located.clone(), &target.who, right, seen);
-    }
-
-    fn caller(&self, credential: Credential) -> Caller {
+    pub(crate) fn caller(&self, credential: Credential) -> Caller {
         let address = self.peer.address.ip();
         Caller {
             address,
@@ -461,13 +344,13 @@ impl Connection {
         }
     }
 
-    fn server(&self) -> &Arc<crate::server::Server> {
+    pub(crate) fn server(&self) -> &Arc<crate::server::Server> {
         &self.shared.server
     }
 }
 
 /// The node, if the view has it.
-fn warm(node: Warm<Located>) -> Option<Located> {
+pub(crate) fn warm(node: Warm<Located>) -> Option<Located> {
     match node {
         Warm::Ready(located) => Some(located),
         Warm::Cold => None,

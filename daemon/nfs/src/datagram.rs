@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use towline_io::Peer;
 
-use crate::blocking::{Deferred, Work};
-use crate::ground::Caller;
+use crate::blocking::MountCall;
+use crate::caller::Caller;
 use crate::metrics::Event;
 use crate::portmap;
 use crate::route::{Programs, Route, route};
@@ -59,7 +59,7 @@ fn answer(server: &Arc<Server>, peer: &Peer, message: &[u8]) -> Option<(Vec<u8>,
             return Some((reply, Event::Refused));
         }
     };
-    match route(Programs::Datagram, &call) {
+    match route((Programs::Datagram, false), &call) {
         Ok(Route::Mount(procedure, version)) => {
             if !server.admits(peer) {
                 return None;
@@ -68,12 +68,12 @@ fn answer(server: &Arc<Server>, peer: &Peer, message: &[u8]) -> Option<(Vec<u8>,
                 address: peer.address.ip(),
                 credential,
             };
-            let finished = Deferred {
+            let finished = MountCall {
                 server: server.clone(),
                 caller,
                 message: message.to_vec(),
-                work: Work::Mount(procedure, version),
-                known: None,
+                procedure,
+                version,
             }
             .run();
             Some((finished.reply, finished.event))
@@ -83,7 +83,7 @@ fn answer(server: &Arc<Server>, peer: &Peer, message: &[u8]) -> Option<(Vec<u8>,
             Some((reply, event))
         }
         // NFS itself is not served over UDP.
-        Ok(Route::Nfs(_)) => None,
+        Ok(Route::V3(_) | Route::V4(_)) => None,
         Err(accept) => {
             reply::plain(&mut out, xid, accept);
             Some((reply, Event::Refused))

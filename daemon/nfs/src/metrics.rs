@@ -6,8 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::status::Status;
-use crate::v3::Procedure;
+use crate::{v3, v4};
 
 /// How far a name may be relied on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,11 +17,22 @@ pub enum Tier {
     Experimental,
 }
 
+/// What a number does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// It only grows while the node runs.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
 /// One line of the table.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Metric {
     /// Name in the Prometheus text.
     pub name: &'static str,
+    /// What it does.
+    pub kind: Kind,
     /// What is counted.
     pub unit: &'static str,
     /// The label that tells its samples apart; empty if there is one sample.
@@ -33,10 +43,15 @@ pub struct Metric {
     pub help: &'static str,
 }
 
-/// Every metric of this crate. All are counters.
-pub const TABLE: [Metric; 8] = [
-    CALLS,
-    ERRORS,
+/// Every metric of this crate.
+pub const TABLE: [Metric; 13] = [
+    v3::metrics::CALLS,
+    v3::metrics::ERRORS,
+    v4::metrics::OPERATIONS,
+    v4::metrics::ERRORS,
+    v4::metrics::CLIENTS,
+    v4::metrics::SESSIONS,
+    v4::metrics::HELD,
     MOUNT_CALLS,
     PORTMAP_CALLS,
     REFUSED,
@@ -45,22 +60,9 @@ pub const TABLE: [Metric; 8] = [
     REPLAYS,
 ];
 
-const CALLS: Metric = Metric {
-    name: "towline_nfs_calls_total",
-    unit: "calls",
-    label: "proc",
-    tier: Tier::Stable,
-    help: "NFSv3 calls answered, by procedure.",
-};
-const ERRORS: Metric = Metric {
-    name: "towline_nfs_errors_total",
-    unit: "calls",
-    label: "error",
-    tier: Tier::Stable,
-    help: "NFSv3 calls answered with an error, by status.",
-};
 const MOUNT_CALLS: Metric = Metric {
     name: "towline_nfs_mount_calls_total",
+    kind: Kind::Counter,
     unit: "calls",
     label: "",
     tier: Tier::Stable,
@@ -68,6 +70,7 @@ const MOUNT_CALLS: Metric = Metric {
 };
 const PORTMAP_CALLS: Metric = Metric {
     name: "towline_nfs_portmap_calls_total",
+    kind: Kind::Counter,
     unit: "calls",
     label: "",
     tier: Tier::Stable,
@@ -75,6 +78,7 @@ const PORTMAP_CALLS: Metric = Metric {
 };
 const REFUSED: Metric = Metric {
     name: "towline_nfs_refused_total",
+    kind: Kind::Counter,
     unit: "calls",
     label: "",
     tier: Tier::Experimental,
@@ -82,6 +86,7 @@ const REFUSED: Metric = Metric {
 };
 const READ_BYTES: Metric = Metric {
     name: "towline_nfs_read_bytes_total",
+    kind: Kind::Counter,
     unit: "bytes",
     label: "",
     tier: Tier::Stable,
@@ -89,6 +94,7 @@ const READ_BYTES: Metric = Metric {
 };
 const WRITTEN_BYTES: Metric = Metric {
     name: "towline_nfs_written_bytes_total",
+    kind: Kind::Counter,
     unit: "bytes",
     label: "",
     tier: Tier::Stable,
@@ -96,6 +102,7 @@ const WRITTEN_BYTES: Metric = Metric {
 };
 const REPLAYS: Metric = Metric {
     name: "towline_nfs_replays_total",
+    kind: Kind::Counter,
     unit: "calls",
     label: "",
     tier: Tier::Stable,
@@ -105,8 +112,8 @@ const REPLAYS: Metric = Metric {
 /// The counters of one worker.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    calls: [AtomicU64; Procedure::COUNT],
-    errors: [AtomicU64; Status::ALL.len()],
+    v3: v3::metrics::Counters,
+    v4: v4::metrics::Counters,
     mount_calls: AtomicU64,
     portmap_calls: AtomicU64,
     refused: AtomicU64,
@@ -118,8 +125,10 @@ pub(crate) struct Counters {
 /// What one answered call adds to the counters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Event {
-    /// A procedure of NFSv3.
-    Nfs(Procedure, Status),
+    /// A procedure of NFS version 3.
+    V3(v3::Procedure, v3::Status),
+    /// A COMPOUND of NFS version 4, with its status.
+    V4(v4::Status),
     /// One of MOUNT.
     Mount,
     /// One of portmap.
@@ -131,8 +140,8 @@ pub(crate) enum Event {
 impl Counters {
     pub(crate) fn new() -> Self {
         Self {
-            calls: std::array::from_fn(|_| AtomicU64::new(0)),
-            errors: std::array::from_fn(|_| AtomicU64::new(0)),
+            v3: v3::metrics::Counters::new(),
+            v4: v4::metrics::Counters::new(),
             mount_calls: AtomicU64::new(0),
             portmap_calls: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -144,21 +153,18 @@ impl Counters {
 
     pub(crate) fn count(&self, event: Event) {
         match event {
-            Event::Nfs(procedure, status) => {
-                if let Some(counter) = self.calls.get(procedure as usize) {
-                    add(counter, 1);
-                }
-                if status != Status::Ok {
-                    let mut errors = Status::ALL.iter().zip(&self.errors);
-                    if let Some((_, counter)) = errors.find(|(one, _)| **one == status) {
-                        add(counter, 1);
-                    }
-                }
-            }
+            Event::V3(procedure, status) => self.v3.count(procedure, status),
+            // Its operations were counted one by one.
+            Event::V4(_) => {}
             Event::Mount => add(&self.mount_calls, 1),
             Event::Portmap => add(&self.portmap_calls, 1),
             Event::Refused => add(&self.refused, 1),
         }
+    }
+
+    /// Counts one operation of version 4; `None` is one that does not exist.
+    pub(crate) fn count_operation(&self, operation: Option<v4::Operation>, status: v4::Status) {
+        self.v4.count(operation, status);
     }
 
     pub(crate) fn count_read(&self, bytes: u64) {
@@ -174,17 +180,17 @@ impl Counters {
     }
 }
 
-fn add(counter: &AtomicU64, number: u64) {
+pub(crate) fn add(counter: &AtomicU64, number: u64) {
     counter.fetch_add(number, Ordering::Relaxed);
 }
 
 /// The counts of the whole node at about one moment.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Snapshot {
-    /// Calls by procedure; each stands at its number.
-    pub calls: [u64; Procedure::COUNT],
-    /// Errors by status, in the order of [`Status::ALL`].
-    pub errors: [u64; Status::ALL.len()],
+    /// Those of version 3.
+    pub v3: v3::Counts,
+    /// Those of version 4.
+    pub v4: v4::Counts,
     /// Calls of MOUNT.
     pub mount_calls: u64,
     /// Calls of portmap.
@@ -202,12 +208,8 @@ pub struct Snapshot {
 impl Snapshot {
     pub(crate) fn add(&mut self, counters: &Counters) {
         let sum = |to: &mut u64, from: &AtomicU64| *to += from.load(Ordering::Relaxed);
-        for (to, from) in self.calls.iter_mut().zip(&counters.calls) {
-            sum(to, from);
-        }
-        for (to, from) in self.errors.iter_mut().zip(&counters.errors) {
-            sum(to, from);
-        }
+        self.v3.add(&counters.v3);
+        self.v4.add(&counters.v4);
         sum(&mut self.mount_calls, &counters.mount_calls);
         sum(&mut self.portmap_calls, &counters.portmap_calls);
         sum(&mut self.refused, &counters.refused);
@@ -219,12 +221,8 @@ impl Snapshot {
     /// Calls `sample` for every sample: its metric, the value of the metric's label (empty if
     /// it has none), and the count. Samples of one metric come one after the other.
     pub fn visit(&self, mut sample: impl FnMut(&'static Metric, &'static str, u64)) {
-        for (procedure, count) in Procedure::ALL.iter().zip(self.calls) {
-            sample(&CALLS, procedure.label(), count);
-        }
-        for (status, count) in Status::ALL.iter().zip(self.errors).skip(1) {
-            sample(&ERRORS, status.label(), count);
-        }
+        self.v3.visit(&mut sample);
+        self.v4.visit(&mut sample);
         sample(&MOUNT_CALLS, "", self.mount_calls);
         sample(&PORTMAP_CALLS, "", self.portmap_calls);
         sample(&REFUSED, "", self.refused);
@@ -254,13 +252,13 @@ mod tests {
         let workers = [Counters::new(), Counters::new()];
         let mut snapshot = Snapshot::default();
         for worker in &workers {
-            worker.count(Event::Nfs(Procedure::Remove, Status::NoEnt));
-            worker.count(Event::Nfs(Procedure::Remove, Status::Ok));
+            worker.count(Event::V3(v3::Procedure::Remove, v3::Status::NoEnt));
+            worker.count(Event::V3(v3::Procedure::Remove, v3::Status::Ok));
             worker.count_read(10);
             snapshot.add(worker);
         }
-        assert_eq!(snapshot.calls[Procedure::Remove as usize], 4);
-        assert_eq!(snapshot.errors.iter().sum::<u64>(), 2);
+        assert_eq!(snapshot.v3.calls[v3::Procedure::Remove as usize], 4);
+        assert_eq!(snapshot.v3.errors.iter().sum::<u64>(), 2);
         assert_eq!(snapshot.read_bytes, 20);
     }
 }

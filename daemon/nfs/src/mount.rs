@@ -14,7 +14,7 @@ use towline_volume::{Export, FileHandle, FileKind, Name, Pace, Reach};
 use crate::ground::{Blocking, Find};
 use crate::mounts::PATH_BYTES_MAX;
 use crate::rpc::auth::{AUTH_NONE, AUTH_SYS, identify};
-use crate::status::Status;
+use crate::v3::Status;
 use crate::xdr::{Malformed, Reader, Writer};
 use towline_volume::view::Located;
 

@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use towline_io::Peer;
-use towline_volume::{Export, Exports, Reach, VolumeId};
+use towline_volume::{Export, Exports, Reach, Timestamp, VolumeId};
 
-use crate::drc::ReplyCache;
 use crate::metrics::{Counters, Snapshot};
 use crate::mounts::Mounts;
 use crate::overlap::Overlap;
+use crate::v3::drc::ReplyCache;
+use crate::v4;
 
 /// The ports under which clients find this node, as portmap tells them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,12 +41,14 @@ pub enum LocalPorts {
 }
 
 /// How a node serves NFS.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settings {
     /// Where.
     pub ports: Ports,
     /// For whom on this host.
     pub local_ports: LocalPorts,
+    /// How version 4 is served; `None`: not at all.
+    pub v4: Option<v4::Settings>,
 }
 
 /// The NFS face of a node. One, shared by all workers.
@@ -62,6 +65,10 @@ pub struct Server {
     verifier: AtomicU64,
     /// The file system of each export's root.
     homes: Vec<(VolumeId, u64)>,
+    /// What clients of version 4 hold; `None`: it is not served.
+    pub(crate) books: Option<Arc<v4::Books>>,
+    /// The wall clock when the server was made.
+    pub(crate) born: Timestamp,
 }
 
 /// What a client's address may do with an export, and what the export's file ids start from.
@@ -83,6 +90,15 @@ impl Server {
             let root = export.volume.root().ok()?;
             Some((export.id, root.identity.file_system))
         };
+        let books = match &settings.v4 {
+            None => None,
+            Some(settings) => Some(Arc::new(v4::books(settings)?)),
+        };
+        let now = towline_base::clock::since_epoch();
+        let born = Timestamp {
+            seconds: now.as_secs().cast_signed(),
+            nanoseconds: now.subsec_nanos(),
+        };
         let homes = exports.all().iter().filter_map(home).collect();
         Ok(Arc::new(Self {
             exports,
@@ -94,6 +110,8 @@ impl Server {
             workers: Mutex::default(),
             verifier: AtomicU64::new(towline_base::rand::bits()?),
             homes,
+            books,
+            born,
         }))
     }
 
@@ -124,6 +142,9 @@ impl Server {
         snapshot.add(&self.counters);
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.iter().for_each(|worker| snapshot.add(worker));
+        if let Some(books) = &self.books {
+            snapshot.v4.census = books.census();
+        }
         snapshot
     }
 
@@ -193,7 +214,11 @@ mod tests {
             mount_udp: None,
             portmap: None,
         };
-        let settings = Settings { ports, local_ports };
+        let settings = Settings {
+            ports,
+            local_ports,
+            v4: None,
+        };
         Server::new(Arc::new(exports), settings).unwrap()
     }
 

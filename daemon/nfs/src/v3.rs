@@ -9,20 +9,31 @@ pub mod args;
 pub(crate) mod attributes;
 mod create;
 mod directory;
+pub mod drc;
 mod inspect;
+mod intake;
+mod job;
 mod lookup;
+pub(crate) mod metrics;
 pub mod procedure;
 pub(crate) mod read;
 mod remove;
 mod rename;
+mod serve;
 mod setattr;
+pub mod status;
 pub(crate) mod write;
 
 pub use args::Arguments;
+pub(crate) use intake::{Intake, Scan, scan};
+pub use metrics::Counts;
 pub use procedure::Procedure;
+pub(crate) use serve::Step;
+pub use status::Status;
 
-use crate::ground::{Blocking, Cold, Ground};
-use crate::status::Status;
+use towline_volume::FileHandle;
+
+use crate::ground::{self, Blocking, Cold, Ground, Miss, Target};
 use crate::xdr::Writer;
 
 /// Program number of NFS (RFC 1813 section 1.2).
@@ -120,4 +131,15 @@ pub(crate) fn answer_blocking(
             Status::Jukebox
         }),
     }
+}
+
+/// The node behind a handle, with this version's word for a failure.
+fn reach(ground: &mut Blocking<'_>, handle: &FileHandle) -> Result<Target, Status> {
+    Ok(ground.reach(handle)?)
+}
+
+/// Tells "ask elsewhere" from "this is the answer", with this version's word for a failure.
+#[inline]
+fn settle<T>(result: Result<T, Miss>) -> Result<Result<T, Status>, Cold> {
+    Ok(ground::settle(result)?.map_err(Status::from))
 }

@@ -19,8 +19,8 @@ use nfs3_types::nfs3::*;
 use nfs3_types::xdr_codec::Opaque;
 use rustix::io::Errno;
 use towline_base::Name;
-use towline_io::Identity;
 use towline_io::OpenFile;
+use towline_sys::identity::Identity;
 use towline_volume::volume::Result;
 use towline_volume::{
     Access, Attributes, Created, Detail, DirEntry, FileHandle, Guard, How, Node, Pace,

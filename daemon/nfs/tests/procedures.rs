@@ -682,7 +682,7 @@ fn a_stable_write_on_a_cache_volume_waits_for_no_disk() {
 /// Threat N10: a claimed uid feeds the kernel's permission checks and nothing else.
 #[test]
 fn a_strangers_uid_ends_at_the_permission_bits() {
-    if !towline_io::identity::can_switch() {
+    if !towline_sys::identity::can_switch() {
         return;
     }
     let node = node();
@@ -698,7 +698,7 @@ fn a_strangers_uid_ends_at_the_permission_bits() {
         offset: 0,
         count: 9,
     });
-    let stranger = towline_io::Identity::new(1234, 1234, &[]);
+    let stranger = towline_sys::identity::Identity::new(1234, 1234, &[]);
     let words = client.words(&message(9, NFS, 3, 6, &unix(&stranger), &arguments));
     assert_eq!(words[6], 13, "ACCES");
     assert_eq!(read(&mut client, &node.root_file("secret"), 0, 9).0, b"x");

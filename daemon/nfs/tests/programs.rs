@@ -40,12 +40,10 @@ fn what_is_not_served_is_refused_with_the_right_word() {
         client.words(&message(1, program, version, procedure, &nobody(), &[]))[5..].to_vec()
     };
     assert_eq!(ask(100_227, 3, 0), [1], "NFSACL: PROG_UNAVAIL");
-    assert_eq!(
-        ask(NFS, 4, 0),
-        [2, 3, 3],
-        "version 4: PROG_MISMATCH at once"
-    );
-    assert_eq!(ask(NFS, 2, 0), [2, 3, 3]);
+    assert_eq!(ask(NFS, 4, 0), [0], "NULL of version 4");
+    assert_eq!(ask(NFS, 4, 2), [3], "PROC_UNAVAIL");
+    assert_eq!(ask(NFS, 5, 0), [2, 3, 4], "PROG_MISMATCH at once");
+    assert_eq!(ask(NFS, 2, 0), [2, 3, 4]);
     assert_eq!(ask(MOUNT, 4, 0), [2, 1, 3]);
     assert_eq!(ask(NFS, 3, 22), [3], "PROC_UNAVAIL");
     assert_eq!(ask(MOUNT, 3, 6), [3]);

@@ -64,6 +64,8 @@ pub struct Attributes {
     pub changed: Timestamp,
     /// Creation; zero where the file system does not keep it.
     pub born: Timestamp,
+    /// Another number for another state (NFSv4's `change`); 0 where the volume was not asked.
+    pub change: u64,
 }
 
 impl Attributes {
@@ -90,6 +92,7 @@ impl Attributes {
             modified: time(&statx.stx_mtime),
             changed: time(&statx.stx_ctime),
             born: time(&statx.stx_btime),
+            change: 0,
         }
     }
 }
@@ -120,6 +123,7 @@ impl Attributes {
             modified: time(stat.st_mtime, stat.st_mtime_nsec),
             changed: time(stat.st_ctime, stat.st_ctime_nsec),
             born,
+            change: 0,
         }
     }
 }

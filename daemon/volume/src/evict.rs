@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use towline_base::clock;
-use towline_io::identity::assume_daemon;
-use towline_io::sys;
+use towline_sys::files;
+use towline_sys::identity::assume_daemon;
 
 use crate::attributes::{Attributes, FileKind};
 use crate::node::FileIdentity;
@@ -279,7 +279,7 @@ fn remove(dir: &OwnedFd, candidate: &Candidate) -> bool {
     let is_regular = rustix::fs::fstat(&file)
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
     // Where leases are not supported, age alone decides.
-    let is_open = sys::is_open_elsewhere(file.as_fd()).unwrap_or(false);
+    let is_open = files::is_open_elsewhere(file.as_fd()).unwrap_or(false);
     is_regular && !is_open && rustix::fs::unlinkat(dir, &candidate.name, AtFlags::empty()).is_ok()
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use towline_base::Name;
-use towline_io::identity::Identity;
+use towline_sys::identity::Identity;
 
 use crate::error::VolumeError;
 use crate::handle::{FileHandle, HandleKeys, VolumeId};
@@ -130,7 +130,7 @@ impl Export {
             Squash::Root => {
                 let anonymous = self.anonymous.gid;
                 let map = |gid: u32| if gid == 0 { anonymous } else { gid };
-                let mut mapped = [0; towline_io::identity::GROUPS_MAX];
+                let mut mapped = [0; towline_sys::identity::GROUPS_MAX];
                 let count = groups.len().min(mapped.len());
                 for (to, from) in mapped.iter_mut().zip(groups) {
                     *to = map(*from);

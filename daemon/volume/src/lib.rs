@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attributes;
+mod change;
 pub mod error;
 pub mod evict;
 pub mod export;
@@ -30,7 +31,7 @@ pub use handle::{FileHandle, VolumeId};
 pub use node::Node;
 pub use private::{Hidden, Private, Spelling, Subject};
 pub use towline_base::Name;
-pub use towline_io::identity::Identity;
+pub use towline_sys::identity::Identity;
 pub use tree::{Gates, Tree};
 pub use view::View;
 pub use volume::{

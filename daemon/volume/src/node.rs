@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use towline_io::OpenFile;
 
 use crate::attributes::{Attributes, FileKind, Timestamp};
+use crate::change::ChangeTable;
 use crate::error::VolumeError;
 use crate::handle::{FileHandle, VolumeId};
 
@@ -41,6 +42,7 @@ pub struct Node {
     pub identity: FileIdentity,
     /// `None` once it was released.
     path: RwLock<Option<Arc<OwnedFd>>>,
+    changes: Arc<ChangeTable>,
     opened: Mutex<Opened>,
 }
 
@@ -70,7 +72,7 @@ impl Node {
         handle: FileHandle,
         kind: FileKind,
         identity: FileIdentity,
-        path: OwnedFd,
+        (path, changes): (OwnedFd, Arc<ChangeTable>),
     ) -> Self {
         Self {
             volume,
@@ -78,6 +80,7 @@ impl Node {
             kind,
             identity,
             path: RwLock::new(Some(Arc::new(path))),
+            changes,
             opened: Mutex::default(),
         }
     }
@@ -87,7 +90,9 @@ impl Node {
         let path = self.path.read().unwrap_or_else(PoisonError::into_inner);
         let path = path.as_ref().ok_or(VolumeError::Stale)?;
         let stat = rustix::fs::fstat(path)?;
-        let attributes = Attributes::from_stat(&stat, self.identity.born);
+        let attributes = self
+            .changes
+            .numbered(Attributes::from_stat(&stat, self.identity.born));
         if attributes.links == 0 {
             Err(VolumeError::Stale)
         } else {

@@ -26,9 +26,9 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 use towline_base::Name;
-use towline_io::identity::{Identity, assume, assume_daemon};
-use towline_io::sys;
 use towline_io::{Gate, OpenFile};
+use towline_sys::files;
+use towline_sys::identity::{Identity, assume, assume_daemon};
 
 use crate::attributes::{Attributes, FileKind, Space};
 use crate::error::VolumeError;
@@ -83,7 +83,9 @@ impl Tree {
         writing: Writing,
         size_max: Option<u64>,
     ) -> Result<Self> {
-        let ground = Arc::new(Ground::open(root, id, keys, size_max)?);
+        // Files of a volume that is only read are published whole and never written into.
+        let by_contents = writing == Writing::ReadOnly;
+        let ground = Arc::new(Ground::open(root, id, keys, (size_max, by_contents))?);
         let changes = match writing {
             Writing::ReadOnly => None,
             Writing::Synchronous => Some(Changes::new(ground.clone(), true)),
@@ -216,7 +218,7 @@ impl Volume for Tree {
     fn access(&self, node: &Node, who: &Identity, asked: Access) -> Result<Access> {
         assume(who)?;
         let path = node.as_path()?;
-        let may = |wanted: bool, mode: i32| wanted && sys::access(&path, mode).is_ok();
+        let may = |wanted: bool, mode: i32| wanted && files::access(&path, mode).is_ok();
         // R_OK, W_OK and X_OK of access(2).
         let (read, write, execute) = (4, 2, 1);
         Ok(Access {
@@ -311,7 +313,7 @@ fn open_file(
     };
     assume(who)?;
     let mode = if is_writing { 2 } else { 4 };
-    match sys::access(node.as_path()?, mode) {
+    match files::access(node.as_path()?, mode) {
         Ok(()) => {}
         Err(Errno::ACCESS) if may_override(node, who, is_writing)? => {}
         Err(error) => return Err(error.into()),
@@ -330,7 +332,8 @@ fn open_file(
 fn may_override(node: &Node, who: &Identity, is_writing: bool) -> Result<bool> {
     let attributes = node.attributes()?;
     let execute = 1;
-    Ok(attributes.uid == who.uid || (!is_writing && sys::access(node.as_path()?, execute).is_ok()))
+    Ok(attributes.uid == who.uid
+        || (!is_writing && files::access(node.as_path()?, execute).is_ok()))
 }
 
 /// A descriptor to fsync the node with; `O_PATH` descriptors cannot.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use towline_base::{Name, Recent};
 use towline_io::OpenFile;
-use towline_io::identity::Identity;
+use towline_sys::identity::Identity;
 
 use crate::attributes::{Attributes, Timestamp};
 use crate::error::VolumeError;
@@ -235,6 +235,15 @@ impl View {
             Right::Write => entry.node.kept(Use::Writing),
         };
         file.filter(|_| granted)
+    }
+
+    /// The open file of a node, for whom its right was judged elsewhere.
+    #[must_use]
+    pub fn opened(node: &Node, right: Right) -> Option<Arc<OpenFile>> {
+        match right {
+            Right::Read => node.kept(Use::Reading),
+            Right::Write => node.kept(Use::Writing),
+        }
     }
 
     /// Keeps a node that a pool thread opened.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use towline_base::Name;
 use towline_io::OpenFile;
-use towline_io::identity::Identity;
+use towline_sys::identity::Identity;
 
 use crate::attributes::{Attributes, Guard, SetAttributes, Space, Wcc};
 use crate::error::VolumeError;
@@ -27,7 +27,7 @@ pub type Result<T> = std::result::Result<T, VolumeError>;
 /// `NotFound`, or what statx(2) reports.
 pub fn place_of(path: &std::path::Path) -> Result<(u64, u64)> {
     use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-    towline_io::identity::assume_daemon()?;
+    towline_sys::identity::assume_daemon()?;
     let seen = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS)?;
     let seen = Attributes::from_statx(&seen);
     Ok((seen.file_system, seen.file_id))
@@ -86,8 +86,9 @@ pub enum How {
     Unchecked(SetAttributes),
     /// Fail if the name is taken.
     Guarded(SetAttributes),
-    /// Fail if the name is taken, unless by a create with this same verifier.
-    Exclusive(Exclusive),
+    /// Fail if the name is taken, unless by a create with this same verifier. Times are not set:
+    /// they hold the verifier.
+    Exclusive(Exclusive, SetAttributes),
 }
 
 /// What MKNOD makes.
@@ -208,6 +209,10 @@ pub trait WritableVolume: Send + Sync + std::fmt::Debug {
 
     /// Whether this volume promises durability (project) or not (cache).
     fn is_synchronous(&self) -> bool;
+
+    /// *Hot.* Somebody has written to `node` through [`WritableVolume::open_write`]: what is shown
+    /// of it from now on has another [`Attributes::change`].
+    fn written(&self, _node: &Node) {}
 
     /// Changes attributes if the guard holds.
     fn set_attributes(

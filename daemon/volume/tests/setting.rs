@@ -20,7 +20,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use towline_base::MacKey;
-use towline_io::identity::{assume, assume_daemon, can_switch};
+use towline_sys::identity::{assume, assume_daemon, can_switch};
 use towline_volume::handle::HandleKeys;
 use towline_volume::tree::Writing;
 use towline_volume::{

@@ -116,7 +116,7 @@ fn an_exclusive_create_succeeds_again_with_its_own_verifier_only() {
     let dir = tempfile::tempdir().unwrap();
     let tree = open(dir.path(), Writing::Asynchronous);
     let root = tree.root().unwrap();
-    let mut how = How::Exclusive([1, 2, 3, 4, 5, 6, 7, 8]);
+    let mut how = How::Exclusive([1, 2, 3, 4, 5, 6, 7, 8], SetAttributes::default());
     let first = changes(&tree)
         .create(&root, &name("x"), &me(), &how)
         .unwrap();
@@ -124,7 +124,7 @@ fn an_exclusive_create_succeeds_again_with_its_own_verifier_only() {
         .create(&root, &name("x"), &me(), &how)
         .unwrap();
     assert_eq!(first.node.handle, again.node.handle);
-    how = How::Exclusive([8; 8]);
+    how = How::Exclusive([8; 8], SetAttributes::default());
     let other = changes(&tree).create(&root, &name("x"), &me(), &how);
     assert_eq!(other.err(), Some(VolumeError::Exists));
 }
@@ -238,7 +238,7 @@ fn the_owner_may_write_to_a_file_that_its_mode_protects() {
 
 #[test]
 fn the_kernel_decides_for_another_user() {
-    if !towline_io::identity::can_switch() {
+    if !towline_sys::identity::can_switch() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

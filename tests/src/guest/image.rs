@@ -34,7 +34,7 @@ const PACKAGES: [&str; 11] = [
 /// The meta package that depends on the kernel's newest package.
 const KERNEL: &str = "linux-image-cloud-amd64";
 /// Modules, loaded or at hand in the guest.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 18] = [
     "virtio_pci",
     "virtio_net",
     "virtio_blk",
@@ -48,6 +48,11 @@ const MODULES: [&str; 13] = [
     "veth",
     "sch_fq",
     "tcp_bbr",
+    "tls",
+    "gcm",
+    "ctr",
+    "ghash_generic",
+    "aesni_intel",
 ];
 /// Programs from the packages, at the same places in the guest.
 const PROGRAMS: [&str; 8] = [

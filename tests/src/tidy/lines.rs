@@ -160,32 +160,26 @@ fn forbid_unsafe(source: &Source) -> Vec<Finding> {
     let root =
         path.ends_with("src/lib.rs") || path.ends_with("src/main.rs") || path.contains("src/bin/");
     let has = |wanted: &str| source.lines.iter().any(|line| line == wanted);
-    // The compiler cannot forbid what one module is allowed; the rule below looks after the rest.
-    let denies = path == "tuning/src/lib.rs" && has("#![deny(unsafe_code)]");
-    if !root || denies || has("#![forbid(unsafe_code)]") || path.starts_with("daemon/io/") {
+    if !root || has("#![forbid(unsafe_code)]") || path.starts_with("daemon/sys/") {
         return Vec::new();
     }
     vec![source.finding(
         1,
         "forbid-unsafe",
-        "add #![forbid(unsafe_code)]: daemon/io has the unsafe",
+        "add #![forbid(unsafe_code)]: daemon/sys has the unsafe",
     )]
 }
 
-/// The only file outside `daemon/io` that may hold unsafe code, and why: netlink has no message for
-/// what the ethtool ioctl tells, and no safe wrapper knows it.
-const UNSAFE_ALONE: &str = "tuning/src/ethtool/ioctl.rs";
-
 fn safety(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if !source.path.starts_with("daemon/io/") && source.path != UNSAFE_ALONE {
+    if !source.path.starts_with("daemon/sys/") {
         // Every other crate forbids unsafe code; one module more could be let in by an attribute.
         let opens = |line: &str| {
             let code = line.trim_start();
             code == "unsafe_code," || code.starts_with('#') && code.contains("(unsafe_code,")
         };
         if let Some((number, _)) = each_line(&source.lines).find(|(_, line)| opens(line)) {
-            findings.push(source.finding(number, "safety", "unsafe code is daemon/io's alone"));
+            findings.push(source.finding(number, "safety", "unsafe code is daemon/sys's alone"));
         }
         return findings;
     }
@@ -424,15 +418,10 @@ mod tests {
     fn each_line_rule_finds_its_fault() {
         for (path, text, rule) in [
             ("a/src/lib.rs", "", "forbid-unsafe"),
-            ("daemon/io/src/b.rs", "let x = unsafe { y() };", "safety"),
+            ("daemon/sys/src/b.rs", "let x = unsafe { y() };", "safety"),
             (
                 "tuning/src/b.rs",
                 "#![allow(\n    unsafe_code,\n    reason = \"x\"\n)]",
-                "safety",
-            ),
-            (
-                "tuning/src/ethtool/ioctl.rs",
-                "let x = unsafe { y() };",
                 "safety",
             ),
             ("a/src/b.rs", "#[allow(dead_code)]", "allow-reason"),
@@ -462,7 +451,7 @@ mod tests {
     fn each_line_rule_accepts_what_it_should() {
         for (path, text) in [
             (
-                "daemon/io/src/lib.rs",
+                "daemon/sys/src/lib.rs",
                 "// SAFETY: y has no precondition.\nlet x = unsafe { y() };",
             ),
             (

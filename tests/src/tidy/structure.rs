@@ -15,7 +15,7 @@ use super::{Finding, Source};
 const EMPTY_NAMES: [&str; 6] = ["util", "utils", "common", "misc", "manager", "lib2"];
 /// Most crates in the ladder below `daemon/`.
 const DAEMON_CRATES_MAX: usize = 14;
-/// Promises of the threats reference, section 1, that the present code can keep or break. Each is
+/// Promises of `daemon/THREATS.md` that the present code can keep or break. Each is
 /// the name of a test in `tests/tests`.
 const PROMISES: [&str; 7] = [
     "acked_means_durable",
@@ -26,18 +26,11 @@ const PROMISES: [&str; 7] = [
     "io_uring_is_optional",
     "no_silent_configuration",
 ];
-/// Rows of the threats reference, section 2, that apply to the present code.
-const THREATS: [&str; 22] = [
-    "N1", "N2", "N3", "N4", "N5", "N6", "N7", "N8", "N9", "N10", "N11", "N12", "N13", "N14", "N15",
-    "F1", "F3", "H1", "H2", "H3", "H4", "H5",
-];
-
 /// All rules of this file.
 pub(super) fn check(root: &Path, sources: &[Source]) -> Result<Vec<Finding>> {
     let mut findings = names(sources);
     findings.extend(dead_files(sources));
     findings.extend(promises(sources));
-    findings.extend(corpus(root));
     findings.extend(dependencies(root)?);
     findings.extend(crate_count(root)?);
     Ok(findings)
@@ -156,24 +149,6 @@ fn promises(sources: &[Source]) -> Vec<Finding> {
     let missing = PROMISES.iter().filter(|promise| !has(promise));
     missing
         .map(|promise| at("tests/tests", "promise", format!("no test fn {promise}")))
-        .collect()
-}
-
-fn corpus(root: &Path) -> Vec<Finding> {
-    let directory = root.join("tests/corpus");
-    let has = |id: &str| {
-        let files = fs::read_dir(directory.join(id));
-        files.is_ok_and(|mut files| files.next().is_some())
-    };
-    let missing = THREATS.iter().filter(|id| !has(id));
-    missing
-        .map(|id| {
-            at(
-                "tests/corpus",
-                "corpus",
-                format!("no file below tests/corpus/{id}"),
-            )
-        })
         .collect()
 }
 

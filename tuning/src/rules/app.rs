@@ -1,4 +1,4 @@
-//! Rules of the programs on this host: what they set on their own sockets (catalogue, section 3.7).
+//! Rules of the programs on this host: what they set on their own sockets.
 //!
 //! A program that sets SO_RCVBUF ends the kernel's autotuning for that socket. The kernel does not
 //! tell that it did, but a listener has exactly the start value otherwise, and no connection grows

@@ -1,4 +1,4 @@
-//! Rules of the way to a peer (catalogue, section 3.5).
+//! Rules of the way to a peer.
 //!
 //! Invariant: pure functions of both ends' facts; what was not measured is unknown and never
 //! counts as passed.

@@ -1,4 +1,4 @@
-//! Rules of processors, memory, disks, clock and listeners (catalogue, sections 3.3 and 3.7).
+//! Rules of processors, memory, disks, clock and listeners.
 //!
 //! Invariant: pure functions of the facts; what was not read is unknown and never counts as
 //! passed.

@@ -1,4 +1,4 @@
-//! Rules of the link itself: state, speed, duplex, errors on the wire (catalogue, section 3.1).
+//! Rules of the link itself: state, speed, duplex, errors on the wire.
 //!
 //! Invariant: pure functions of the facts; what was not read is unknown and never counts as
 //! passed.

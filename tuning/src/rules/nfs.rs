@@ -1,4 +1,4 @@
-//! Rules of NFS mounts on this host (catalogue, section 3.6).
+//! Rules of NFS mounts on this host.
 //!
 //! Invariant: pure functions of the facts. Governed by nfs(5); the client's own options are
 //! judged, not the server.

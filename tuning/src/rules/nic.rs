@@ -1,4 +1,4 @@
-//! Rules of the card: rings, channels, coalescing, flow control, queues (catalogue, section 3.2).
+//! Rules of the card: rings, channels, coalescing, flow control, queues.
 //!
 //! Invariant: pure functions of the facts; a target is never above what the driver takes.
 

@@ -1,4 +1,4 @@
-//! Rules of interrupts and software queues: who serves the packets (catalogue, section 3.2).
+//! Rules of interrupts and software queues: who serves the packets.
 //!
 //! Invariant: pure functions of the facts; an interrupt is only moved to processors near the
 //! card.

@@ -1,4 +1,4 @@
-//! Rules of the offloads: what the card may do for the processor (catalogue, section 3.2).
+//! Rules of the offloads: what the card may do for the processor.
 //!
 //! Invariant: pure functions of the facts; what the driver has fixed is never proposed as a
 //! change.

@@ -1,4 +1,4 @@
-//! Rules of the PCIe link (catalogue, section 3.3).
+//! Rules of the PCIe link.
 //!
 //! Invariant: pure functions of the facts; the slowest link on the way to the root decides.
 

@@ -1,4 +1,4 @@
-//! Whether the ports of the shares can be reached through the firewalls between (catalogue, 3.4).
+//! Whether the ports of the shares can be reached through the firewalls between.
 //!
 //! A rule set is a program and its verdict depends on the packet, so it is not read: the peer says
 //! on which ports it listens, and each of those is connected to. Invariant: a pure function of the

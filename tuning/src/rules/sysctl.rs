@@ -1,4 +1,4 @@
-//! Rules of the core network settings (catalogue, section 3.4).
+//! Rules of the core network settings.
 //!
 //! Invariant: pure functions of the facts; a larger value than needed is never lowered.
 

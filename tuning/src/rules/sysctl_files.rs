@@ -1,4 +1,4 @@
-//! Rules of the sysctl files: what is configured against what is live (catalogue, section 3.4).
+//! Rules of the sysctl files: what is configured against what is live.
 //!
 //! Invariant: pure functions of the facts; files are read, never edited, except our own by
 //! `persist`.

@@ -1,4 +1,4 @@
-//! Rules of TCP: windows, algorithms and the switches of old guides (catalogue, section 3.4).
+//! Rules of TCP: windows, algorithms and the switches of old guides.
 //!
 //! Invariant: pure functions of the facts; a window that is larger than needed is never lowered.
 

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::Ordering;
 
-use towline_io::tcp_info::TcpInfo;
+use towline_sys::tcp_info::TcpInfo;
 
 use super::Session;
 use crate::iperf3::datagram::Reception;

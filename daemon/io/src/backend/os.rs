@@ -22,8 +22,8 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::{Backend, Entry, File, Kind, Lock, Metadata, Open, Result, Space, split};
-use crate::identity::assume_daemon;
-use crate::sys;
+use towline_sys::files;
+use towline_sys::identity::assume_daemon;
 
 /// A directory of this machine.
 #[derive(Debug)]
@@ -265,7 +265,7 @@ impl Backend for Directory {
 
     fn is_open(&self, path: &str) -> Result<bool> {
         let fd = self.resolve(path, OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty())?;
-        sys::is_open_elsewhere(fd.as_fd())
+        files::is_open_elsewhere(fd.as_fd())
     }
 }
 
@@ -335,7 +335,7 @@ impl File for OsFile {
 
     fn start_writing(&self, offset: u64, length: u64) {
         // A hint: where it cannot be taken the sync does all the work.
-        let _ = sys::start_writing(self.fd.as_fd(), offset, length);
+        let _ = files::start_writing(self.fd.as_fd(), offset, length);
     }
 
     fn make_read_only(&self) -> Result<()> {
@@ -344,7 +344,7 @@ impl File for OsFile {
 
     fn clone_range(&self, other: &dyn File, from: u64, to: u64, length: u64) -> Result<()> {
         let other = other.as_any().downcast_ref::<Self>().ok_or(Errno::XDEV)?;
-        sys::clone_range(self.fd.as_fd(), other.fd.as_fd(), from, to, length)
+        files::clone_range(self.fd.as_fd(), other.fd.as_fd(), from, to, length)
     }
 
     fn clone_whole(&self, other: &dyn File) -> Result<()> {

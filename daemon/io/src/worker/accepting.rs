@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, getpeername, getsockname, sockopt};
 
 use super::{Held, Worker};
-use crate::connection::Connection;
+use crate::connection::{Connection, SocketKind};
 use crate::limits::ACCEPTS_MAX;
 use crate::protocol::{Peer, Service};
 
@@ -51,14 +51,14 @@ impl<S: Service> Worker<S> {
             let Ok(local) = local_address(&socket) else {
                 continue;
             };
-            self.adopt(socket, Peer { address, local }, listener, true);
+            self.adopt(socket, Peer { address, local }, listener, SocketKind::Tcp);
         }
         // More may wait: the edge is gone, so ask again at the next turn.
         self.pending_accepts.push(listener);
     }
 
     /// Takes a connected socket in.
-    pub(super) fn adopt(&mut self, socket: OwnedFd, peer: Peer, listener: usize, is_tcp: bool) {
+    pub(super) fn adopt(&mut self, socket: OwnedFd, peer: Peer, listener: usize, kind: SocketKind) {
         let Some(patience) = self.patience.get(listener).copied() else {
             return;
         };
@@ -77,7 +77,7 @@ impl<S: Service> Worker<S> {
         let engine = &mut self.engine;
         let token = self.connections.insert_with(|token| -> Held<S> {
             failed = engine.watch(socket.as_fd(), token).err();
-            Box::new(Connection::new(socket, peer, is_tcp, patience, core, now))
+            Box::new(Connection::new(socket, peer, kind, patience, core, now))
         });
         self.metrics.connections_accepted.add(1);
         self.metrics.connections_open.add(1);

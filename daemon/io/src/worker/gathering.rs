@@ -5,14 +5,15 @@
 //! The socket is told to wake us when the rest of the payload waits in it (SO_RCVLOWAT,
 //! socket(7)); the kernel does so earlier when the receive window is full or the peer is gone.
 //! Invariant: a peer that is slow loses nothing by it: after [`GATHER_MAX`] every byte counts
-//! again. Not promised: that a payload arrives in one piece.
+//! again. Not promised: that a payload arrives in one piece. Only plain TCP waits: where the
+//! kernel decrypts, it looks at a record when input is told, so none is told for ever.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use crate::connection::{Connection, Gathering};
+use crate::connection::{Connection, Gathering, SocketKind};
 use crate::protocol::Protocol;
-use crate::sys;
+use towline_sys::sockets;
 
 /// Shortest rest of a payload that is worth the two system calls, in bytes.
 const GATHER_BYTES_MIN: u64 = 256 << 10;
@@ -28,7 +29,7 @@ const GATHER_MAX: Duration = Duration::from_millis(100);
 /// is there or as much as there will be.
 pub(super) fn gathers<P: Protocol>(connection: &mut Connection<P>, now: Instant) -> bool {
     connection.gathering == Gathering::Untried
-        && connection.is_tcp
+        && connection.kind == SocketKind::Tcp
         && !connection.is_last_edge
         && !connection.has_ended
         && wait_for_rest(connection, now)
@@ -55,7 +56,7 @@ fn wait_for_rest<P: Protocol>(connection: &mut Connection<P>, now: Instant) -> b
     let wanted = left.min(GATHER_BYTES_MAX) as u32;
     let is_set = matches!(connection.gathering, Gathering::For(bytes, _) if bytes == wanted);
     // What waits already is told as new input, so the edge cannot be lost.
-    if !is_set && sys::wake_at(connection.fd.as_fd(), wanted).is_err() {
+    if !is_set && sockets::wake_at(connection.fd.as_fd(), wanted).is_err() {
         return false;
     }
     connection.gathering = Gathering::For(wanted, now);
@@ -66,7 +67,7 @@ fn wait_for_rest<P: Protocol>(connection: &mut Connection<P>, now: Instant) -> b
 /// Makes every byte count again, when a payload has ended.
 pub(super) fn stop_gathering<P: Protocol>(connection: &mut Connection<P>) {
     if let Gathering::For(..) = connection.gathering
-        && let Err(error) = sys::wake_at(connection.fd.as_fd(), 1)
+        && let Err(error) = sockets::wake_at(connection.fd.as_fd(), 1)
     {
         tracing::debug!(%error, "a socket that is going away stays slow to wake");
     }

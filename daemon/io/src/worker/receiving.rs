@@ -12,8 +12,7 @@ use rustix::pipe::{SpliceFlags, splice};
 
 use super::gathering::{gather_rest, gathers, stop_gathering};
 use super::{DONTWAIT, Held, Worker};
-use crate::connection::{Connection, Receiving, Wants};
-use crate::identity::assume_writer;
+use crate::connection::{Connection, Receiving, SocketKind, Wants};
 use crate::limits::{
     RECEIVE_BYTES_MAX, RECEIVE_BYTES_MIN, SLICE_BYTES, SPLICE_BYTES_MIN, UNDER_WAY_MAX,
     UNSENT_BYTES_MAX, UNSENT_ITEMS_MAX,
@@ -22,6 +21,7 @@ use crate::pipes::PIPE_BYTES;
 use crate::protocol::{Protocol, Service};
 use crate::span::PayloadFault;
 use crate::token::Token;
+use towline_sys::identity::assume_writer;
 
 /// What one step of receiving did.
 pub(super) enum Received {
@@ -156,6 +156,11 @@ impl<S: Service> Worker<S> {
                 Received::Nothing
             }
             Err(Errno::INTR) => Received::Some,
+            // A record without data: the peer's word that it sends no more, mostly.
+            Err(Errno::IO) if connection.kind == SocketKind::KernelTls => {
+                (connection.is_readable, connection.has_ended) = (false, true);
+                self.nothing_to_read(connection)
+            }
             Err(_) => Received::Failed("the peer is gone"),
         };
         self.scratch = scratch;

@@ -15,8 +15,8 @@ use crate::limits::INLINE_BYTES_MAX;
 use crate::outbox::{Item, Outbox, Seen, has_arrived, is_all_resident};
 use crate::protocol::{Service, Unit};
 use crate::span::FileSpan;
-use crate::sys;
 use crate::token::Token;
+use towline_sys::files;
 
 const PADDING: [u8; 3] = [0; 3];
 
@@ -157,7 +157,7 @@ fn read_inline(outbox: &mut Outbox, head: &[u8], span: &FileSpan, padding: u8) -
     let waits = span.file.lives_in_memory();
     while filled < length {
         let offset = span.offset + filled as u64;
-        match sys::append(span.file.as_fd(), tail, length - filled, offset, waits) {
+        match files::append(span.file.as_fd(), tail, length - filled, offset, waits) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(Errno::INTR) => {}

@@ -152,7 +152,7 @@ impl<S: Service> Worker<S> {
         if self.now - connection.watched_since < window {
             return Fate::Wait;
         }
-        let unsent = crate::sys::unsent_bytes(connection.fd.as_fd()).unwrap_or(0);
+        let unsent = towline_sys::sockets::unsent_bytes(connection.fd.as_fd()).unwrap_or(0);
         let delivered = (connection.unsent_before + connection.moved).saturating_sub(unsent);
         let moved = connection.moved.max(delivered);
         (connection.moved, connection.unsent_before) = (0, unsent);

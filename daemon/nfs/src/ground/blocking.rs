@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use towline_volume::view::Located;
-use towline_volume::{Attributes, FileHandle, Name, Node, Pace, VolumeError};
+use towline_io::OpenFile;
+use towline_volume::view::{Located, Right};
+use towline_volume::{Attributes, FileHandle, Identity, Name, Node, Pace, VolumeError};
 
-use super::{Caller, Ground, Miss, Target};
+use super::{Grant, Ground, Miss, Target};
+use crate::caller::Caller;
 use crate::server::Server;
-use crate::status::Status;
 
 /// Something for the worker's view.
 #[derive(Debug)]
@@ -22,6 +23,12 @@ pub(crate) enum Find {
         dir: Arc<Node>,
         name: Name,
         node: Arc<Node>,
+    },
+    /// A right that the kernel granted; the attributes were read before it was asked.
+    Right {
+        target: Box<Target>,
+        right: Right,
+        seen: Attributes,
     },
 }
 
@@ -46,7 +53,7 @@ impl<'c> Blocking<'c> {
     }
 
     /// [`Ground::open`] where nothing is cold.
-    pub(crate) fn reach(&mut self, handle: &FileHandle) -> Result<Target, Status> {
+    pub(crate) fn reach(&mut self, handle: &FileHandle) -> Result<Target, VolumeError> {
         let located = match &self.known {
             Some(known) if known.node.handle == *handle => known.clone(),
             Some(_) | None => {
@@ -63,28 +70,18 @@ impl<'c> Blocking<'c> {
 
     /// Notes that `name` in `dir` is `node`.
     pub(crate) fn learn(&mut self, dir: &Target, name: &Name, node: &Arc<Node>) {
-        let export = dir.located.export.clone();
-        let node = node.clone();
-        self.finds.push(Find::Node(Located {
-            node: node.clone(),
-            export,
-        }));
-        self.finds.push(Find::Name {
-            dir: dir.located.node.clone(),
-            name: name.clone(),
-            node,
-        });
+        super::learn(&mut self.finds, dir, name, node);
     }
 }
 
 impl Ground for Blocking<'_> {
     fn open(&mut self, handle: &FileHandle) -> Result<Target, Miss> {
-        Ok(self.reach(handle)?)
+        self.reach(handle).map_err(settled)
     }
 
-    fn attributes(&mut self, target: &Target) -> Result<Attributes, Status> {
+    fn attributes(&mut self, target: &Target) -> Result<Attributes, VolumeError> {
         let Located { node, export } = &target.located;
-        Ok(export.volume.attributes(node)?)
+        export.volume.attributes(node)
     }
 
     fn lookup(&mut self, dir: &Target, name: &Name) -> Result<(FileHandle, Attributes), Miss> {
@@ -96,6 +93,10 @@ impl Ground for Blocking<'_> {
         let attributes = export.volume.attributes(&found).map_err(settled)?;
         let handle = found.handle;
         self.learn(dir, name, &found);
+        self.known = Some(Located {
+            node: found,
+            export: export.clone(),
+        });
         Ok((handle, attributes))
     }
 
@@ -104,15 +105,53 @@ impl Ground for Blocking<'_> {
         let parent = export.volume.parent(node, &dir.who).map_err(settled)?;
         let attributes = export.volume.attributes(&parent).map_err(settled)?;
         let handle = parent.handle;
-        self.finds.push(Find::Node(Located {
+        let located = Located {
             node: parent,
             export: export.clone(),
-        }));
+        };
+        self.known = Some(located.clone());
+        self.finds.push(Find::Node(located));
         Ok((handle, attributes))
+    }
+
+    fn file(
+        &mut self,
+        target: &Target,
+        seen: &Attributes,
+        right: Right,
+        grant: Grant,
+    ) -> Result<Arc<OpenFile>, Miss> {
+        match grant {
+            Grant::Ask => {
+                let file = open(target, right, &target.who).map_err(settled)?;
+                self.finds.push(Find::Right {
+                    target: Box::new(target.clone()),
+                    right,
+                    seen: *seen,
+                });
+                Ok(file)
+            }
+            // The mode may have changed since; what was opened stays open.
+            Grant::Given(who) => open(target, right, &who)
+                .or_else(|_| open(target, right, &Identity::DAEMON))
+                .map_err(settled),
+        }
+    }
+
+    fn notes(&mut self) -> Option<&mut Vec<Find>> {
+        Some(&mut self.finds)
+    }
+}
+
+fn open(target: &Target, right: Right, who: &Identity) -> Result<Arc<OpenFile>, VolumeError> {
+    let Located { node, export } = &target.located;
+    match right {
+        Right::Read => export.volume.open_read(node, who),
+        Right::Write => target.writable()?.open_write(node, who),
     }
 }
 
 /// A failure as a final answer: here nothing is cold.
 fn settled(error: VolumeError) -> Miss {
-    Miss::Failed(error.into())
+    Miss::Failed(error)
 }

@@ -3,12 +3,15 @@
 //! Invariant: no method waits for storage. What an address may do with an export is looked up
 //! once per connection. Not promised: that what was hot a moment ago still is.
 
-use towline_volume::view::{Hot as Warm, Located, View};
-use towline_volume::{Attributes, FileHandle, Name};
+use std::sync::Arc;
 
-use super::{Caller, Ground, Miss, Target};
+use towline_io::OpenFile;
+use towline_volume::view::{Hot as Warm, Located, Right, View};
+use towline_volume::{Attributes, FileHandle, Name, VolumeError};
+
+use super::{Find, Grant, Ground, Miss, Target};
+use crate::caller::Caller;
 use crate::server::{Door, Server};
-use crate::status::Status;
 
 /// A worker's memory in the hands of one call.
 pub(crate) struct Hot<'c> {
@@ -21,7 +24,7 @@ pub(crate) struct Hot<'c> {
 
 impl Hot<'_> {
     /// The target that `located` is for this caller.
-    pub(crate) fn target(&mut self, located: Located) -> Result<Target, Status> {
+    pub(crate) fn target(&mut self, located: Located) -> Result<Target, VolumeError> {
         let volume = located.export.id;
         let known = self.doors.iter().find(|door| door.volume == volume);
         let door = match known {
@@ -39,13 +42,13 @@ impl Hot<'_> {
 impl Ground for Hot<'_> {
     fn open(&mut self, handle: &FileHandle) -> Result<Target, Miss> {
         match self.view.node(handle) {
-            Warm::Ready(located) => Ok(self.target(located)?),
+            Warm::Ready(located) => self.target(located).map_err(Miss::Failed),
             Warm::Cold => Err(Miss::Cold),
         }
     }
 
-    fn attributes(&mut self, target: &Target) -> Result<Attributes, Status> {
-        Ok(self.view.attributes(&target.located)?)
+    fn attributes(&mut self, target: &Target) -> Result<Attributes, VolumeError> {
+        self.view.attributes(&target.located)
     }
 
     fn lookup(&mut self, dir: &Target, name: &Name) -> Result<(FileHandle, Attributes), Miss> {
@@ -57,5 +60,24 @@ impl Ground for Hot<'_> {
 
     fn parent(&mut self, _: &Target) -> Result<(FileHandle, Attributes), Miss> {
         Err(Miss::Cold)
+    }
+
+    fn file(
+        &mut self,
+        target: &Target,
+        seen: &Attributes,
+        right: Right,
+        grant: Grant,
+    ) -> Result<Arc<OpenFile>, Miss> {
+        let node = &target.located.node;
+        let file = match grant {
+            Grant::Ask => self.view.file(node, seen, &target.who, right),
+            Grant::Given(_) => View::opened(node, right),
+        };
+        file.ok_or(Miss::Cold)
+    }
+
+    fn notes(&mut self) -> Option<&mut Vec<Find>> {
+        None
     }
 }

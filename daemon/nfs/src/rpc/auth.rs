@@ -4,7 +4,7 @@
 //! caller without identity has the least rights there are (N11). Invariant: [`identify`] is the
 //! only place that turns a claim into an [`Identity`].
 
-use towline_io::identity::{GROUPS_MAX, Identity};
+use towline_sys::identity::{GROUPS_MAX, Identity};
 use towline_volume::Export;
 
 use crate::xdr::{Malformed, Reader};
@@ -71,6 +71,12 @@ impl Credential {
 }
 
 impl UnixIds {
+    /// The uid.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
     fn parse(body: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
         let _stamp = reader.u32()?;

@@ -9,9 +9,10 @@ use towline_volume::{Created, How, Name, SetAttributes, Special, Wcc, WritableVo
 
 use super::args::{Entry, Mode, NodeType};
 use super::attributes::{write_no_wcc, write_post, write_post_handle, write_wcc};
+use super::reach;
 use crate::ground::{Blocking, Ground, Target};
 use crate::overlap::Guard;
-use crate::status::Status;
+use crate::v3::Status;
 use crate::xdr::Writer;
 
 /// Longest target of a symbolic link, in bytes: Linux' `PATH_MAX` without its NUL.
@@ -27,7 +28,7 @@ pub(crate) fn create(
     let how = match mode {
         Mode::Unchecked(set) => How::Unchecked(*set),
         Mode::Guarded(set) => How::Guarded(*set),
-        Mode::Exclusive(verifier) => How::Exclusive(*verifier),
+        Mode::Exclusive(verifier) => How::Exclusive(*verifier, SetAttributes::default()),
     };
     let server = ground.server.clone();
     make(ground, place, out, |dir, volume, name| {
@@ -43,7 +44,7 @@ pub(crate) fn create(
 fn truncates(how: &How) -> bool {
     match how {
         How::Unchecked(set) => set.size.is_some(),
-        How::Guarded(_) | How::Exclusive(_) => false,
+        How::Guarded(_) | How::Exclusive(..) => false,
     }
 }
 
@@ -110,7 +111,7 @@ fn make(
     out: &mut Writer<'_>,
     act: impl FnOnce(&Target, &dyn WritableVolume, &Name) -> Result<Created, Status>,
 ) -> Status {
-    let dir = match ground.reach(&place.dir) {
+    let dir = match reach(ground, &place.dir) {
         Ok(dir) => dir,
         Err(status) => {
             out.u32(status.number());

@@ -11,9 +11,10 @@ use towline_volume::{Detail, DirEntry};
 
 use super::args::Resume;
 use super::attributes::{POST_ATTRIBUTES_BYTES, write_post, write_post_handle};
+use super::reach;
 use crate::ground::{Blocking, Ground, Target};
 use crate::server::Door;
-use crate::status::Status;
+use crate::v3::Status;
 use crate::xdr::{Writer, padded};
 
 /// Longest list put into one reply, in bytes: the `dtpref` of FSINFO, about 500 entries with
@@ -72,7 +73,7 @@ fn list(
     budget: Budget,
     out: &mut Writer<'_>,
 ) -> Status {
-    let dir = match ground.reach(&resume.dir) {
+    let dir = match reach(ground, &resume.dir) {
         Ok(dir) => dir,
         Err(status) => {
             out.words([status.number(), 0]);

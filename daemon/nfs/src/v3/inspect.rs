@@ -8,8 +8,9 @@ use towline_volume::{Access, FileHandle, FileKind};
 
 use super::TRANSFER_BYTES_MAX;
 use super::attributes::{Seen, write, write_post};
-use crate::ground::{Blocking, Cold, Ground, Target, settle};
-use crate::status::Status;
+use super::{reach, settle};
+use crate::ground::{Blocking, Cold, Ground, Target};
+use crate::v3::Status;
 use crate::xdr::Writer;
 use crate::xdr::writer::halves;
 
@@ -104,7 +105,7 @@ pub(crate) fn readlink(
     symlink: &FileHandle,
     out: &mut Writer<'_>,
 ) -> Status {
-    let opened = ground.reach(symlink);
+    let opened = reach(ground, symlink);
     answer(ground, opened, out, |target, _, out| {
         let volume = &target.located.export.volume;
         let text = volume.read_link(&target.located.node, &target.who)?;
@@ -115,7 +116,7 @@ pub(crate) fn readlink(
 
 /// FSSTAT.
 pub(crate) fn fsstat(ground: &mut Blocking<'_>, root: &FileHandle, out: &mut Writer<'_>) -> Status {
-    let opened = ground.reach(root);
+    let opened = reach(ground, root);
     answer(ground, opened, out, |target, _, out| {
         let space = target.located.export.volume.space()?;
         out.u64(space.bytes_total);
@@ -153,7 +154,7 @@ pub(crate) fn pathconf(
     object: &FileHandle,
     out: &mut Writer<'_>,
 ) -> Status {
-    let opened = ground.reach(object);
+    let opened = reach(ground, object);
     answer(ground, opened, out, |target, _, out| {
         let name_bytes_max = target.located.export.volume.space()?.name_bytes_max;
         // `no_trunc`, `chown_restricted`, not `case_insensitive`, `case_preserving`.
@@ -177,7 +178,7 @@ fn answer<G: Ground>(
             return status;
         }
     };
-    let seen = match ground.attributes(&target) {
+    let seen = match ground.attributes(&target).map_err(Status::from) {
         Ok(seen) => Some((target.door, seen)),
         Err(status) => {
             out.words([status.number(), 0]);

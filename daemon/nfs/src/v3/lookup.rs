@@ -3,12 +3,14 @@
 //! Invariant: a name reaches the volume only as a [`Name`], and `..` of an export's root is that
 //! root (threat N8). Not promised: that the name is still there when the answer arrives.
 
-use towline_volume::{Attributes, FileHandle, FileKind, Name};
+use towline_base::NameError;
+use towline_volume::{Attributes, FileHandle, FileKind, Name, VolumeError};
 
 use super::args::Entry;
 use super::attributes::write_post;
-use crate::ground::{Cold, Ground, Miss, Target, settle};
-use crate::status::Status;
+use super::settle;
+use crate::ground::{Cold, Ground, Miss, Target};
+use crate::v3::Status;
 use crate::xdr::Writer;
 
 /// LOOKUP.
@@ -48,14 +50,22 @@ fn find<G: Ground>(
     name: &[u8],
 ) -> Result<(FileHandle, Attributes), Miss> {
     if dir.located.node.kind != FileKind::Directory {
-        return Err(Miss::Failed(Status::NotDir));
+        return Err(Miss::Failed(VolumeError::NotDirectory));
     }
     match name {
         b"." => Ok((dir.located.node.handle, ground.attributes(dir)?)),
         b".." => ground.parent(dir),
         name => {
-            let name = Name::new(name).map_err(Status::from)?;
+            let name = Name::new(name).map_err(refused)?;
             ground.lookup(dir, &name)
         }
+    }
+}
+
+/// A name that no directory can have.
+fn refused(error: NameError) -> VolumeError {
+    match error {
+        NameError::Empty | NameError::Escapes => VolumeError::Invalid,
+        NameError::TooLong => VolumeError::NameTooLong,
     }
 }

@@ -14,9 +14,10 @@ use towline_volume::{Attributes, FileHandle, FileKind};
 
 use super::TRANSFER_BYTES_MAX;
 use super::attributes::{Seen, write_post};
-use crate::ground::{Blocking, Cold, Ground, Hot, Target, settle};
+use super::{reach, settle};
+use crate::ground::{Blocking, Cold, Ground, Hot, Target};
 use crate::rpc::reply::{Accept, MARK_BYTES, begin, finish};
-use crate::status::Status;
+use crate::v3::Status;
 use crate::xdr::{Reader, Writer, padding};
 
 /// The arguments.
@@ -46,7 +47,7 @@ pub(crate) fn hot(ground: &mut Hot<'_>, wanted: &Wanted) -> Result<Result<Source
     };
     let seen = match ground.attributes(&target) {
         Ok(seen) => seen,
-        Err(status) => return Ok(Err((status, None))),
+        Err(error) => return Ok(Err((error.into(), None))),
     };
     if let Err(status) = readable(&target) {
         return Ok(Err((status, Some((target.door, seen)))));
@@ -64,13 +65,11 @@ pub(crate) fn hot(ground: &mut Hot<'_>, wanted: &Wanted) -> Result<Result<Source
     reason = "made once for a file that is opened, and moved straight into the job's result"
 )]
 pub(crate) fn open(ground: &mut Blocking<'_>, wanted: &Wanted) -> Result<Source, Refusal> {
-    let target = ground
-        .reach(&wanted.file)
-        .map_err(|status| (status, None))?;
+    let target = reach(ground, &wanted.file).map_err(|status| (status, None))?;
     // Read before the right is asked for: the grant holds as long as these do.
     let seen = ground
         .attributes(&target)
-        .map_err(|status| (status, None))?;
+        .map_err(|error| (error.into(), None))?;
     let refuse = |status| (status, Some((target.door, seen)));
     readable(&target).map_err(refuse)?;
     let Located { node, export } = &target.located;

@@ -8,8 +8,9 @@ use towline_volume::{Name, VolumeError, Wcc, WritableVolume};
 use super::args::Entry;
 use super::attributes::{write_no_wcc, write_wcc};
 use super::create::fail;
+use super::reach;
 use crate::ground::{Blocking, Target};
-use crate::status::Status;
+use crate::v3::Status;
 use crate::xdr::Writer;
 
 /// REMOVE.
@@ -32,7 +33,7 @@ fn take_away(
     out: &mut Writer<'_>,
     act: impl FnOnce(&Target, &dyn WritableVolume, &Name) -> Result<Wcc, VolumeError>,
 ) -> Status {
-    let dir = match ground.reach(&place.dir) {
+    let dir = match reach(ground, &place.dir) {
         Ok(dir) => dir,
         Err(status) => {
             out.u32(status.number());

@@ -9,8 +9,9 @@ use towline_volume::{Attributes, FileKind, Name, Wcc};
 use super::args::Entry;
 use super::attributes::{write_no_wcc, write_post, write_wcc};
 use super::create::new_name;
+use super::reach;
 use crate::ground::{Blocking, Ground, Target};
-use crate::status::Status;
+use crate::v3::Status;
 use crate::xdr::Writer;
 use towline_volume::FileHandle;
 
@@ -21,8 +22,8 @@ pub(crate) fn rename(
     to: &Entry<'_>,
     out: &mut Writer<'_>,
 ) -> Status {
-    let from_dir = ground.reach(&from.dir);
-    let to_dir = ground.reach(&to.dir);
+    let from_dir = reach(ground, &from.dir);
+    let to_dir = reach(ground, &to.dir);
     let attempt = || {
         let (from_dir, to_dir) = (from_dir.as_ref(), to_dir.as_ref());
         let (from_dir, to_dir) = (from_dir.map_err(|e| *e)?, to_dir.map_err(|e| *e)?);
@@ -64,8 +65,8 @@ pub(crate) fn link(
     place: &Entry<'_>,
     out: &mut Writer<'_>,
 ) -> Status {
-    let node = ground.reach(file);
-    let dir = ground.reach(&place.dir);
+    let node = reach(ground, file);
+    let dir = reach(ground, &place.dir);
     let attempt = || -> Result<(Attributes, Wcc), Status> {
         let (node, dir) = (node.as_ref(), dir.as_ref());
         let (node, dir) = (node.map_err(|e| *e)?, dir.map_err(|e| *e)?);

@@ -7,8 +7,9 @@ use towline_volume::{FileHandle, SetAttributes, Timestamp};
 
 use super::attributes::{write_no_wcc, write_wcc};
 use super::create::fail;
+use super::reach;
 use crate::ground::Blocking;
-use crate::status::Status;
+use crate::v3::Status;
 use crate::xdr::Writer;
 
 /// SETATTR.
@@ -18,7 +19,7 @@ pub(crate) fn setattr(
     (changes, guard): (&SetAttributes, &Option<Timestamp>),
     out: &mut Writer<'_>,
 ) -> Status {
-    let target = match ground.reach(object) {
+    let target = match reach(ground, object) {
         Ok(target) => target,
         Err(status) => {
             out.u32(status.number());

@@ -10,17 +10,18 @@
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use towline_io::identity::assume;
+use towline_sys::identity::assume;
 use towline_volume::view::Located;
 use towline_volume::{Attributes, FileHandle, VolumeError, Wcc};
 
 use super::args::{Stable, WriteHead};
 use super::attributes::{write_no_wcc, write_wcc};
 use super::create::fail;
+use super::reach;
 use crate::ground::{Blocking, Target};
 use crate::overlap::Guard;
 use crate::server::Server;
-use crate::status::Status;
+use crate::v3::Status;
 use crate::xdr::Writer;
 
 /// A change of one file's contents under way.
@@ -67,6 +68,9 @@ impl Change {
         out: &mut Writer<'_>,
     ) -> Status {
         let Located { node, export } = &self.target.located;
+        if let Ok(volume) = self.target.writable() {
+            volume.written(node);
+        }
         let after = export.volume.attributes(node).ok();
         let before = self.before.filter(|_| self.guard.was_alone());
         let wcc = Wcc { before, after };
@@ -102,7 +106,7 @@ pub(crate) fn write(
     data: &[u8],
     out: &mut Writer<'_>,
 ) -> Status {
-    let target = match ground.reach(&head.file) {
+    let target = match reach(ground, &head.file) {
         Ok(target) => target,
         Err(status) => {
             out.u32(status.number());
@@ -132,7 +136,7 @@ fn store(change: &Change, data: &[u8]) -> Result<(), Status> {
 
 /// COMMIT.
 pub(crate) fn commit(ground: &mut Blocking<'_>, file: &FileHandle, out: &mut Writer<'_>) -> Status {
-    let target = match ground.reach(file) {
+    let target = match reach(ground, file) {
         Ok(target) => target,
         Err(status) => {
             out.u32(status.number());

@@ -62,6 +62,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Passes over bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`] if fewer are left.
+    #[inline]
+    pub fn skip(&mut self, bytes: usize) -> Result<(), Malformed> {
+        self.rest = self.rest.get(bytes..).ok_or(Malformed)?;
+        Ok(())
+    }
+
     /// `N` bytes of fixed-length opaque data; `N` is a multiple of four (RFC 4506 section 4.9).
     ///
     /// # Errors

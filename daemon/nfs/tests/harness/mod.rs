@@ -78,7 +78,11 @@ pub(crate) fn node_with(mut wrap: impl FnMut(Tree) -> Arc<dyn Volume>) -> Node {
         portmap: Some(111),
     };
     let local_ports = LocalPorts::Any;
-    let settings = Settings { ports, local_ports };
+    let settings = Settings {
+        ports,
+        local_ports,
+        v4: Some(towline_nfs::v4::Settings::default()),
+    };
     let server = Server::new(exports.clone(), settings).unwrap();
     let view = Rc::new(RefCell::new(View::new(exports.clone())));
     let desk = Desk::new(server.clone(), view.clone());

@@ -15,11 +15,11 @@ use rustix::fs::{AtFlags, Dev, FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
 use towline_base::Name;
 use towline_io::OpenFile;
-use towline_io::identity::{Identity, assume};
+use towline_sys::identity::{Identity, assume};
 
 use crate::attributes::{Attributes, FileKind, Guard, SetAttributes, Wcc};
 use crate::error::VolumeError;
-use crate::node::Node;
+use crate::node::{FileIdentity, Node};
 use crate::volume::{Created, How, Pace, Result, Special, Upload, WritableVolume};
 
 use super::condemned::Condemned;
@@ -80,6 +80,7 @@ impl Changes {
             let before = dir.attributes()?;
             assume(who)?;
             let value = act()?;
+            self.ground.changes.count(&dir.identity);
             let after = dir.attributes().ok();
             (
                 value,
@@ -162,6 +163,10 @@ impl WritableVolume for Changes {
         self.is_synchronous
     }
 
+    fn written(&self, node: &Node) {
+        self.ground.changes.count(&node.identity);
+    }
+
     fn set_attributes(
         &self,
         node: &Node,
@@ -175,7 +180,10 @@ impl WritableVolume for Changes {
             if guard.is_some_and(|time| time != before.changed) {
                 return Err(VolumeError::GuardFailed);
             }
-            setting::apply(node, who, changes)?;
+            let applied = setting::apply(node, who, changes);
+            // Some of it may have been done even where the whole failed.
+            self.ground.changes.count(&node.identity);
+            applied?;
             Wcc {
                 before: Some(before),
                 after: node.attributes().ok(),
@@ -190,7 +198,9 @@ impl WritableVolume for Changes {
         let made = self.change(dir, who, || match how {
             How::Unchecked(set) => creating::unchecked(ground, dir, name, who, set),
             How::Guarded(set) => creating::guarded(ground, dir, name, who, set),
-            How::Exclusive(verifier) => creating::exclusive(ground, dir, name, who, verifier),
+            How::Exclusive(verifier, set) => {
+                creating::exclusive(ground, dir, name, who, (verifier, set))
+            }
         })?;
         self.created(made)
     }
@@ -283,6 +293,9 @@ impl WritableVolume for Changes {
             let dir = dir.as_path()?;
             let gone = attributes_at(dir.as_fd(), name).ok();
             rustix::fs::unlinkat(&dir, name.as_bytes(), AtFlags::empty())?;
+            if let Some(gone) = &gone {
+                self.ground.changes.count(&FileIdentity::of(gone));
+            }
             Ok(gone)
         };
         // Before the answer: who removes a file may count on its room.
@@ -338,6 +351,12 @@ impl WritableVolume for Changes {
                 to_dir.as_path()?,
                 to_name.as_bytes(),
             )?;
+            for dir in [from_dir, to_dir] {
+                self.ground.changes.count(&dir.identity);
+            }
+            if let Some(replaced) = &replaced {
+                self.ground.changes.count(&FileIdentity::of(replaced));
+            }
             self.ground.let_go(replaced);
             if let Ok(node) = self.ground.enter(to_dir, to_name, Pace::Blocking) {
                 self.ground.moved(&node, to_dir, to_name);
@@ -380,6 +399,7 @@ impl WritableVolume for Changes {
                 flags,
             )?)
         })?;
+        self.ground.changes.count(&node.identity);
         self.sync(node)?;
         Ok((node.attributes()?, wcc))
     }

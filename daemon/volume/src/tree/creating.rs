@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use towline_base::Name;
 use towline_io::OpenFile;
-use towline_io::identity::Identity;
+use towline_sys::identity::Identity;
 
 use crate::attributes::{FileKind, SetAttributes, SetTime, Timestamp};
 use crate::error::VolumeError;
@@ -84,6 +84,7 @@ pub(super) fn unchecked(
             ..Default::default()
         },
     )?;
+    ground.changes.count(&node.identity);
     Ok(node)
 }
 
@@ -92,13 +93,13 @@ pub(super) fn exclusive(
     dir: &Node,
     name: &Name,
     who: &Identity,
-    verifier: &Exclusive,
+    (verifier, set): (&Exclusive, &SetAttributes),
 ) -> Result<Arc<Node>> {
     let (accessed, modified) = verifier_times(verifier);
     let set = SetAttributes {
         accessed: SetTime::To(accessed),
         modified: SetTime::To(modified),
-        ..Default::default()
+        ..*set
     };
     match guarded(ground, dir, name, who, &set) {
         Err(VolumeError::Exists) => {}

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use towline_base::Name;
-use towline_io::identity::assume_daemon;
-use towline_io::sys::{self, KernelHandle};
+use towline_sys::files::{self, KernelHandle};
+use towline_sys::identity::assume_daemon;
 
 use crate::attributes::{Attributes, FileKind, Space};
+use crate::change::ChangeTable;
 use crate::error::VolumeError;
 use crate::handle::{FileHandle, FileKey, HandleKeys, KeyForm, VolumeId};
 use crate::node::{FileIdentity, Node};
@@ -53,6 +54,8 @@ pub(super) struct Ground {
     mount_id: Option<u64>,
     /// Every node that somebody keeps.
     present: Present,
+    /// What has changed.
+    pub(super) changes: Arc<ChangeTable>,
     /// Of a bounded volume: its bound, and how much of it is used.
     bound: Option<Bound>,
 }
@@ -62,24 +65,26 @@ impl Ground {
         path: &Path,
         id: VolumeId,
         keys: HandleKeys,
-        size_max: Option<u64>,
+        (size_max, by_contents): (Option<u64>, bool),
     ) -> Result<Self> {
         assume_daemon()?;
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags | OFlags::PATH, Mode::empty())?;
         let mount = rustix::fs::open(path, flags | OFlags::RDONLY, Mode::empty())?;
         let attributes = live_attributes(fd.as_fd())?;
-        let form = match sys::name_to_handle(mount.as_fd(), c"") {
-            Ok(handle) => match sys::open_by_handle(mount.as_fd(), &handle) {
+        let form = match files::name_to_handle(mount.as_fd(), c"") {
+            Ok(handle) => match files::open_by_handle(mount.as_fd(), &handle) {
                 Ok(_) => (KeyForm::Kernel, None),
                 Err(_) => (KeyForm::Kernel, Some(Index::default())),
             },
             Err(_) => (KeyForm::Inode, Some(Index::default())),
         };
-        let mount_id = sys::mount_of(fd.as_fd(), b"");
+        let mount_id = files::mount_of(fd.as_fd(), b"");
         let handle = keys.seal(id, &FileKey::root());
         let identity = FileIdentity::of(&attributes);
-        let root = Arc::new(Node::new(id, handle, FileKind::Directory, identity, fd));
+        let changes = Arc::new(ChangeTable::new(by_contents));
+        let held = (fd, changes.clone());
+        let root = Arc::new(Node::new(id, handle, FileKind::Directory, identity, held));
         Ok(Self {
             id,
             keys,
@@ -89,6 +94,7 @@ impl Ground {
             form: form.0,
             mount_id,
             present: Present::default(),
+            changes,
             bound: size_max.map(Bound::new),
         })
     }
@@ -207,7 +213,7 @@ impl Ground {
         assume_daemon()?;
         let Some(index) = &self.index else {
             let kernel = kernel_handle(&key).ok_or(VolumeError::BadHandle)?;
-            let fd = sys::open_by_handle(self.mount.as_fd(), &kernel)?;
+            let fd = files::open_by_handle(self.mount.as_fd(), &kernel)?;
             live_attributes(fd.as_fd())?;
             return self.node(fd);
         };
@@ -234,7 +240,8 @@ impl Ground {
         }
         let key = self.key_of_fd(fd.as_fd(), c"")?;
         let handle = self.keys.seal(self.id, &key);
-        let node = Arc::new(Node::new(self.id, handle, attributes.kind, identity, fd));
+        let held = (fd, self.changes.clone());
+        let node = Arc::new(Node::new(self.id, handle, attributes.kind, identity, held));
         self.present.add(&node);
         Ok(node)
     }
@@ -249,7 +256,8 @@ impl Ground {
         let attributes = statx_at(dir_fd, name.as_bytes(), AtFlags::empty()).ok()?;
         // Another device is a subvolume, or a mount point that is not to be entered.
         if attributes.file_system != self.root.identity.file_system
-            && (self.mount_id.is_none() || sys::mount_of(dir_fd, name.as_bytes()) != self.mount_id)
+            && (self.mount_id.is_none()
+                || files::mount_of(dir_fd, name.as_bytes()) != self.mount_id)
         {
             return None;
         }
@@ -262,6 +270,7 @@ impl Ground {
         if let Some(index) = &self.index {
             index.record(key, self.key_of(dir).ok()?, name);
         }
+        let attributes = self.changes.numbered(attributes);
         Some((self.keys.seal(self.id, &key), attributes))
     }
 
@@ -283,7 +292,7 @@ impl Ground {
                 self.inode_key(&attributes).ok_or(VolumeError::NotSupported)
             }
             KeyForm::Kernel | KeyForm::Root => {
-                let handle = sys::name_to_handle(fd, name)?;
+                let handle = files::name_to_handle(fd, name)?;
                 let kind = handle.kind.to_le_bytes();
                 let bytes = [&kind[..], handle.as_bytes()].concat();
                 FileKey::new(KeyForm::Kernel, &bytes).ok_or(VolumeError::NotSupported)

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid};
 use towline_io::OpenFile;
-use towline_io::identity::{Identity, assume, is_owner};
+use towline_sys::identity::{Identity, assume, is_owner};
 
 use crate::attributes::{FileKind, SetAttributes, SetTime};
 use crate::error::VolumeError;

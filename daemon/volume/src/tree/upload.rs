@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use towline_base::{MacKey, Name};
 use towline_io::OpenFile;
-use towline_io::identity::{Identity, assume};
+use towline_sys::identity::{Identity, assume};
 
 use crate::attributes::FileKind;
 use crate::error::VolumeError;

@@ -9,7 +9,7 @@ use std::ptr;
 
 use rustix::io::Errno;
 
-use crate::sys::last_errno;
+use crate::last_errno;
 
 /// Most datagrams of one call, as a count: what the kernel also takes as segments of one send.
 pub const BATCH_MAX: usize = 64;

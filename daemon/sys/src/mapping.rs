@@ -14,13 +14,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
-use crate::sys::last_errno;
+use crate::last_errno;
 
 /// Largest file that is mapped, in bytes: its page tables (8 MiB) are taken down on a worker.
 const MAPPED_FILE_BYTES_MAX: u64 = 4 << 30;
 
 /// Most pieces of one call.
-pub(crate) const PIECES_MAX: usize = 64;
+pub const PIECES_MAX: usize = 64;
 
 /// A file's memory, from its first byte.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl HeldInMemory {
 
 /// Bytes of a mapped file, to be sent.
 #[derive(Clone, Debug)]
-pub(crate) struct MappedSpan {
+pub struct MappedSpan {
     mapping: Arc<Mapping>,
     /// From the start of the file. `offset + length` is inside the mapping.
     offset: usize,
@@ -113,26 +113,34 @@ pub(crate) struct MappedSpan {
 }
 
 impl MappedSpan {
-    pub(crate) fn len(&self) -> usize {
+    /// Bytes left to be sent.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.length
     }
 
+    /// Whether all has been sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
     /// Takes away bytes at the front that have been sent.
-    pub(crate) fn advance(&mut self, bytes: usize) {
+    pub fn advance(&mut self, bytes: usize) {
         let bytes = bytes.min(self.length);
         self.offset += bytes;
         self.length -= bytes;
     }
 
     /// Lets this file be read another way from now on.
-    pub(crate) fn give_up(&self) {
+    pub fn give_up(&self) {
         self.mapping.has_failed.store(true, Ordering::Relaxed);
     }
 }
 
 /// An open file's mapping, made when it is first asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Mappable {
+pub struct Mappable {
     state: Mutex<State>,
 }
 
@@ -146,7 +154,7 @@ enum State {
 
 impl Mappable {
     /// These bytes of the file, if they can be sent from where they lie.
-    pub(crate) fn span(&self, file: impl AsFd, offset: u64, length: u64) -> Option<MappedSpan> {
+    pub fn span(&self, file: impl AsFd, offset: u64, length: u64) -> Option<MappedSpan> {
         let offset = usize::try_from(offset).ok()?;
         let length = usize::try_from(length).ok()?;
         let end = offset.checked_add(length)?;
@@ -179,15 +187,23 @@ impl Mappable {
 }
 
 /// The pieces of one call, in order.
-pub(crate) struct Pieces<'a> {
+pub struct Pieces<'a> {
     places: [libc::iovec; PIECES_MAX],
     count: usize,
     bytes: usize,
     lifetime: std::marker::PhantomData<&'a [u8]>,
 }
 
+impl Default for Pieces<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<'a> Pieces<'a> {
-    pub(crate) fn new() -> Self {
+    /// No pieces yet.
+    #[must_use]
+    pub fn new() -> Self {
         let nothing = libc::iovec {
             iov_base: std::ptr::null_mut(),
             iov_len: 0,
@@ -201,12 +217,12 @@ impl<'a> Pieces<'a> {
     }
 
     /// Adds bytes of ours; `false` if there is no room for another piece.
-    pub(crate) fn add_bytes(&mut self, bytes: &'a [u8]) -> bool {
+    pub fn add_bytes(&mut self, bytes: &'a [u8]) -> bool {
         self.add(bytes.as_ptr().cast_mut().cast(), bytes.len())
     }
 
     /// Adds bytes of a mapped file; `false` if there is no room for another piece.
-    pub(crate) fn add_mapped(&mut self, span: &'a MappedSpan) -> bool {
+    pub fn add_mapped(&mut self, span: &'a MappedSpan) -> bool {
         let start = span.mapping.start.as_ptr().wrapping_byte_add(span.offset);
         self.add(start, span.length)
     }
@@ -225,7 +241,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// Bytes of all pieces.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
@@ -233,11 +249,7 @@ impl<'a> Pieces<'a> {
     ///
     /// # Errors
     /// What the socket reports, and `FAULT` if a mapped file has lost the first bytes to send.
-    pub(crate) fn send(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        flags: SendFlags,
-    ) -> Result<usize, Errno> {
+    pub fn send(&mut self, socket: BorrowedFd<'_>, flags: SendFlags) -> Result<usize, Errno> {
         let flags = flags.bits().cast_signed();
         // SAFETY: all zeroes is an empty `msghdr`.
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };

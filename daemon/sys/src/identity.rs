@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::io::Errno;
 
-use crate::sys::last_errno;
+use crate::last_errno;
 
 /// Most supplementary groups of a caller (RFC 5531 appendix A: `gids<16>`).
 pub const GROUPS_MAX: usize = 16;
@@ -128,7 +128,7 @@ pub fn is_owner(who: &Identity, uid: u32) -> bool {
 /// Makes this thread act as whoever writes, for bytes that go into a file that is already open:
 /// the right was checked when it was opened. The kernel then clears the set-id bits that this
 /// writer must not leave behind, and keeps the blocks that are reserved for root.
-pub(crate) fn assume_writer(who: &Identity) {
+pub fn assume_writer(who: &Identity) {
     if assume(who).is_err() {
         assume_nobody();
     }

@@ -1,13 +1,14 @@
-//! System calls that no kept crate wraps safely: kernel file handles, access checks for the
-//! assumed identity, and leases.
+//! Files: kernel handles, access checks for the assumed identity, leases, clones, write-behind.
 //!
-//! Each function here is safe to call with any arguments; what the kernel says comes back as an
-//! [`Errno`]. Sources: open_by_handle_at(2), faccessat2(2), fcntl(2). Not promised: that a file
-//! system supports a call (`Errno::OPNOTSUPP`).
+//! Invariant: each function is safe to call with any arguments. Sources: open_by_handle_at(2),
+//! faccessat2(2), fcntl(2), preadv2(2), ioctl_ficlonerange(2). Not promised: that a file system
+//! supports a call (`Errno::OPNOTSUPP`).
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
+
+use crate::last_errno;
 
 /// Longest kernel handle that we keep, in bytes. ext4 and xfs use 8 to 20, btrfs 20 to 40.
 pub const KERNEL_HANDLE_BYTES_MAX: usize = 38;
@@ -182,7 +183,7 @@ pub fn is_open_elsewhere(file: BorrowedFd<'_>) -> Result<bool, Errno> {
 /// # Errors
 /// `AGAIN` if nothing is in memory, `OPNOTSUPP` if the file system cannot tell, and what the
 /// storage reports.
-pub(crate) fn append(
+pub fn append(
     file: BorrowedFd<'_>,
     buffer: &mut Vec<u8>,
     length: usize,
@@ -208,30 +209,6 @@ pub(crate) fn append(
     // SAFETY: the kernel has just written `count` bytes behind the old length, inside capacity.
     unsafe { buffer.set_len(buffer.len() + count) };
     Ok(count)
-}
-
-/// Lets a socket count as readable only when so many bytes wait in it (socket(7), SO_RCVLOWAT);
-/// if they wait already, that is told as new input. The end of input always counts.
-///
-/// # Errors
-/// What setsockopt(2) reports for something that is not a socket.
-pub(crate) fn wake_at(socket: BorrowedFd<'_>, bytes: u32) -> Result<(), Errno> {
-    let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    // SAFETY: the kernel reads one int from `value`, which outlives the call.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RCVLOWAT,
-            (&raw const value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(last_errno())
-    }
 }
 
 /// Lets `length` bytes of `to` at `to_offset` share the blocks of `from` at `from_offset`
@@ -276,27 +253,6 @@ pub fn start_writing(file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(
     } else {
         Err(last_errno())
     }
-}
-
-/// Bytes that a socket has taken and its peer has not acknowledged (tcp(7), SIOCOUTQ).
-///
-/// # Errors
-/// What ioctl(2) reports for something that is not a socket.
-pub fn unsent_bytes(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
-    let mut count: libc::c_int = 0;
-    // SAFETY: TIOCOUTQ (the same number as SIOCOUTQ) writes one int to the pointer.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
-    if result == 0 {
-        Ok(u64::try_from(count).unwrap_or(0))
-    } else {
-        Err(last_errno())
-    }
-}
-
-pub(crate) fn last_errno() -> Errno {
-    std::io::Error::last_os_error()
-        .raw_os_error()
-        .map_or(Errno::IO, Errno::from_raw_os_error)
 }
 
 #[cfg(test)]

@@ -11,20 +11,21 @@ use towline_io::{Demand, Output, Payload, PayloadFault};
 use towline_volume::view::{Located, Right};
 use towline_volume::{Attributes, FileKind, VolumeError};
 
-use super::{Connection, Done, Step, warm};
+use super::args::WriteHead;
+use super::attributes::write_no_wcc;
+use super::read::Source;
+use super::serve::{Step, v3};
+use super::write::{Change, check_range};
+use super::{PROGRAM, Procedure, Status, VERSION, reach, settle};
 use crate::blocking::Finished;
-use crate::ground::{Blocking, Caller, Cold, Ground, Hot, Target, settle};
+use crate::caller::Caller;
+use crate::connection::{self, Connection, Done, warm};
+use crate::ground::{Blocking, Cold, Ground, Hot, Target};
 use crate::metrics::Event;
 use crate::rpc::call::{CALL, RPC_VERSION};
 use crate::rpc::record::HEADER_BYTES;
 use crate::rpc::reply::{Accept, begin, finish};
 use crate::rpc::{Call, Credential};
-use crate::status::Status;
-use crate::v3::args::WriteHead;
-use crate::v3::attributes::write_no_wcc;
-use crate::v3::read::Source;
-use crate::v3::write::{Change, check_range};
-use crate::v3::{self, Procedure};
 use crate::xdr::{Reader, Writer, padded};
 
 /// Longest head of a WRITE, in bytes: 24 of fixed numbers, 2 x 408 of credential and verifier,
@@ -33,9 +34,7 @@ const HEAD_BYTES_MAX: usize = 24 + 2 * 408 + 88;
 
 /// Where the connection stands with a WRITE.
 #[derive(Debug)]
-pub(super) enum Intake {
-    /// No WRITE under way.
-    Nothing,
+pub(crate) enum Intake {
     /// The file of the WRITE at the front of the input is being opened.
     Opening,
     /// It was opened, or not.
@@ -47,16 +46,26 @@ pub(super) enum Intake {
     Receiving(Box<Receiving>),
 }
 
+impl Intake {
+    /// Whether the stream waits for a job.
+    pub(crate) fn awaits_job(&self) -> bool {
+        match self {
+            Self::Opening => true,
+            Self::Opened { .. } | Self::Receiving(_) => false,
+        }
+    }
+}
+
 /// A WRITE whose data is on its way.
 #[derive(Debug)]
-pub(super) struct Receiving {
+pub(crate) struct Receiving {
     xid: u32,
     change: Result<Change, Status>,
 }
 
 /// What the front of the input is.
 #[derive(Debug)]
-pub(super) enum Scan {
+pub(crate) enum Scan {
     /// No WRITE, or one that must be looked at as a whole.
     Other,
     /// Perhaps a WRITE: more bytes will tell.
@@ -67,7 +76,7 @@ pub(super) enum Scan {
 
 /// The head of a WRITE call.
 #[derive(Debug)]
-pub(super) struct WriteCall {
+pub(crate) struct WriteCall {
     xid: u32,
     credential: Credential,
     head: WriteHead,
@@ -76,22 +85,14 @@ pub(super) struct WriteCall {
 }
 
 /// Looks at the first bytes of a message of `length` bytes.
-pub(super) fn scan(arrived: &[u8], length: usize) -> Scan {
+pub(crate) fn scan(arrived: &[u8], length: usize) -> Scan {
     let Some([_, head @ ..]) = words(arrived) else {
         return match arrived.len() < length {
             true => Scan::Short,
             false => Scan::Other,
         };
     };
-    if head
-        != [
-            CALL,
-            RPC_VERSION,
-            v3::PROGRAM,
-            v3::VERSION,
-            Procedure::Write as u32,
-        ]
-    {
+    if head != [CALL, RPC_VERSION, PROGRAM, VERSION, Procedure::Write as u32] {
         return Scan::Other;
     }
     match parse(arrived) {
@@ -127,7 +128,7 @@ fn parse(arrived: &[u8]) -> Option<WriteCall> {
 
 impl Connection {
     /// Begins the WRITE at the front of `input`, a record of `length` bytes.
-    pub(super) fn begin_write(
+    pub(crate) fn begin_write_v3(
         &mut self,
         call: &WriteCall,
         length: usize,
@@ -135,11 +136,11 @@ impl Connection {
         output: &mut Output<Done>,
     ) -> Demand {
         let caller = self.caller(call.credential);
-        let opened = match std::mem::replace(&mut self.intake, Intake::Nothing) {
-            Intake::Opened { xid, opened } if xid == call.xid => Ok(opened.map(|source| *source)),
-            Intake::Opened { .. } | Intake::Nothing | Intake::Opening | Intake::Receiving(_) => {
-                self.writer(&caller, &call.head)
+        let opened = match std::mem::replace(&mut self.intake, connection::Intake::Nothing) {
+            connection::Intake::V3(Intake::Opened { xid, opened }) if xid == call.xid => {
+                Ok(opened.map(|source| *source))
             }
+            _ => self.writer(&caller, &call.head),
         };
         let opened = match opened {
             Ok(opened) => opened,
@@ -164,7 +165,8 @@ impl Connection {
         *input = input.get(taken..).unwrap_or(&[]);
         self.skip = length - call.head_bytes - data_bytes;
         let xid = call.xid;
-        self.intake = Intake::Receiving(Box::new(Receiving { xid, change }));
+        let receiving = Receiving { xid, change };
+        self.intake = connection::Intake::V3(Intake::Receiving(Box::new(receiving)));
         Demand::Payload(Payload {
             sink,
             length: data_bytes as u64,
@@ -172,15 +174,15 @@ impl Connection {
     }
 
     /// The data is in the file, or is not: answers, at once or when it is durable.
-    pub(super) fn finish_write(
+    pub(crate) fn received_v3(
         &mut self,
+        intake: Intake,
         outcome: Result<(), PayloadFault>,
         output: &mut Output<Done>,
     ) {
-        let intake = std::mem::replace(&mut self.intake, Intake::Nothing);
         let Intake::Receiving(receiving) = intake else {
             // A driver that reports a payload nobody asked for is answered with nothing.
-            self.intake = intake;
+            self.intake = connection::Intake::V3(intake);
             return;
         };
         let Receiving { xid, change } = *receiving;
@@ -195,9 +197,9 @@ impl Connection {
                     let mut reply = Vec::new();
                     let mut out = Writer::new(&mut reply);
                     let (status, bytes) = put(&server, xid, change, outcome, &mut out);
-                    Done(Step::Finished(Finished {
+                    v3(Step::Finished(Finished {
                         reply,
-                        event: Event::Nfs(Procedure::Write, status),
+                        event: Event::V3(Procedure::Write, status),
                         finds: Vec::new(),
                         written_bytes: bytes,
                         is_replay: false,
@@ -208,7 +210,7 @@ impl Connection {
                 let mut out = Writer::new(output.buffer());
                 let (status, bytes) = put(self.server(), xid, change, outcome, &mut out);
                 self.shared.counters.count_written(bytes);
-                self.answered(Event::Nfs(Procedure::Write, status), bytes as usize);
+                self.answered(Event::V3(Procedure::Write, status), bytes as usize);
             }
             (Err(status), _) => {
                 let mut out = Writer::new(output.buffer());
@@ -216,7 +218,7 @@ impl Connection {
                 out.u32(status.number());
                 write_no_wcc(&mut out);
                 finish(&mut out, start, 0);
-                self.answered(Event::Nfs(Procedure::Write, status), 0);
+                self.answered(Event::V3(Procedure::Write, status), 0);
             }
         }
     }
@@ -254,18 +256,18 @@ impl Connection {
     fn open_writer(&mut self, caller: Caller, call: &WriteCall, output: &mut Output<Done>) {
         let (xid, head) = (call.xid, call.head);
         let known = warm(self.shared.view.borrow_mut().node(&head.file));
-        self.intake = Intake::Opening;
+        self.intake = connection::Intake::V3(Intake::Opening);
         let server = self.server().clone();
         output.defer(move || {
             let mut ground = Blocking::new(&server, &caller, known);
             let opened = open(&mut ground, &head).map(Box::new);
-            Done(Step::Write { xid, opened })
+            v3(Step::Write { xid, opened })
         });
     }
 }
 
 fn open(ground: &mut Blocking<'_>, head: &WriteHead) -> Result<Source, Status> {
-    let target = ground.reach(&head.file)?;
+    let target = reach(ground, &head.file)?;
     // Read before the right is asked for: the grant holds as long as these do.
     let seen = check(ground, &target, head)?;
     let Located { node, .. } = &target.located;
@@ -282,7 +284,7 @@ fn check<G: Ground>(
     target.writable()?;
     check_range(head)?;
     match target.located.node.kind {
-        FileKind::Regular => ground.attributes(target),
+        FileKind::Regular => Ok(ground.attributes(target)?),
         FileKind::Directory => Err(Status::IsDir),
         FileKind::Symlink
         | FileKind::Block

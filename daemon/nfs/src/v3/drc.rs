@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::ground::Caller;
+use crate::caller::Caller;
 use crate::rpc::{Call, Credential};
 
 /// Shards, each with its own lock. Only changes take one, on pool threads.

@@ -2,14 +2,15 @@
 //! files leave by sendfile(2) as they do without TLS (Documentation/networking/tls.rst).
 //!
 //! Invariant: a socket whose [`attach`] failed is as it was before. Not promised:
-//! records that carry no data. recv(2) fails with EIO at one (an alert, a key update), which ends
-//! the connection.
+//! records that carry no data. recv(2) fails with EIO at one (an alert, a key update), which counts
+//! as the end of what the peer sends.
 
 use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::io::Errno;
 
-use crate::sys::last_errno;
+use crate::last_errno;
+use crate::sockets::{get_option, set_option};
 
 /// Version on the wire (RFC 8446 section 4.2.1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -91,7 +92,7 @@ fn probe(cipher: Cipher) -> std::io::Result<()> {
 /// # Errors
 /// `NOENT` where the kernel has no TLS; `NOTCONN` before the connection stands.
 pub fn attach(socket: impl AsFd) -> Result<(), Errno> {
-    set(socket, libc::IPPROTO_TCP, libc::TCP_ULP, b"tls\0")
+    set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_ULP, b"tls\0")
 }
 
 /// Hands the key of one way to the kernel; `sequence` is the number of the next record.
@@ -109,12 +110,8 @@ pub fn install(
         Way::Send => libc::TLS_TX,
         Way::Receive => libc::TLS_RX,
     };
-    set(
-        socket,
-        libc::SOL_TLS,
-        option,
-        &crypto_info(version, key, sequence),
-    )
+    let info = crypto_info(version, key, sequence);
+    set_option(socket.as_fd(), libc::SOL_TLS, option, &info)
 }
 
 /// `struct tls12_crypto_info_*` of linux/tls.h as bytes: version and cipher in the host's order,
@@ -141,22 +138,57 @@ fn crypto_info(version: TlsVersion, key: TrafficKey<'_>, sequence: u64) -> Vec<u
     info
 }
 
-fn set(socket: impl AsFd, level: i32, option: i32, value: &[u8]) -> Result<(), Errno> {
-    // SAFETY: the kernel reads `value.len()` bytes of `value`, which lives until the call returns.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            level,
-            option,
-            value.as_ptr().cast(),
-            value.len() as libc::socklen_t,
-        )
+/// Whether the kernel does TLS on this socket.
+#[must_use]
+pub fn is_attached(socket: impl AsFd) -> bool {
+    let mut name = [0; 16];
+    let asked = get_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_ULP, &mut name);
+    asked.is_ok_and(|length| length > 3 && name.starts_with(b"tls"))
+}
+
+/// Type of the records that carry alerts (RFC 8446 section 5.1).
+const ALERT: u8 = 21;
+
+/// A warning, `close_notify` (RFC 8446 section 6.1).
+const CLOSE_NOTIFY: [u8; 2] = [1, 0];
+
+/// A control message of one byte (cmsg(3)): its data begins behind the header, both aligned to 8.
+#[repr(C)]
+struct RecordType {
+    header: libc::cmsghdr,
+    data: [u8; 8],
+}
+
+/// Tells the peer that no more data follows, so that it can tell an end from a cut (RFC 8446
+/// section 6.1). Does not wait.
+///
+/// # Errors
+/// What sendmsg(2) reports: `AGAIN` where the socket is full.
+pub fn close_notify(socket: impl AsFd) -> Result<(), Errno> {
+    let mut alert = CLOSE_NOTIFY;
+    let mut part = libc::iovec {
+        iov_base: alert.as_mut_ptr().cast(),
+        iov_len: alert.len(),
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(last_errno())
-    }
+    let mut control = RecordType {
+        header: libc::cmsghdr {
+            cmsg_len: size_of::<libc::cmsghdr>() + 1,
+            cmsg_level: libc::SOL_TLS,
+            cmsg_type: libc::TLS_SET_RECORD_TYPE,
+        },
+        data: [ALERT, 0, 0, 0, 0, 0, 0, 0],
+    };
+    // SAFETY: all fields of `msghdr` are numbers and pointers, for which zero is a value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut control).cast();
+    message.msg_controllen = size_of::<RecordType>();
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: `message` names `part`, `alert` and `control` with their sizes; all of them live
+    // until the call returns, and the kernel only reads them.
+    let sent = unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const message, flags) };
+    if sent < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
 #[cfg(test)]

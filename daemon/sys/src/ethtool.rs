@@ -1,14 +1,9 @@
 //! What a driver tells through the ethtool ioctl only: its firmware's version and its own counters.
 //!
 //! Netlink has neither (`Documentation/networking/ethtool-netlink.rst` lists both as ioctl only),
-//! so this file holds the only unsafe code beside `daemon/io`. Invariant: every request carries a
+//! so this file does what tuning cannot. Invariant: every request carries a
 //! buffer that is larger than what the kernel writes into it, every length that comes back is
 //! checked before use, and nothing is changed. Governed by `linux/ethtool.h`, netdevice(7).
-#![allow(
-    unsafe_code,
-    reason = "the ioctl takes a pointer to a buffer; no safe wrapper knows these requests"
-)]
-
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::io;
@@ -80,19 +75,19 @@ unsafe impl Ioctl for Ask<'_> {
 
 /// What a driver says of itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct DriverInfo {
+pub struct DriverInfo {
     /// Version of the firmware; empty where it tells none.
-    pub(crate) firmware: String,
+    pub firmware: String,
     counters: usize,
 }
 
 /// A socket to ask drivers through.
 #[derive(Debug)]
-pub(crate) struct DriverSocket(OwnedFd);
+pub struct DriverSocket(OwnedFd);
 
 impl DriverSocket {
     /// Any socket will do: the request names the interface.
-    pub(crate) fn open() -> io::Result<Self> {
+    pub fn open() -> io::Result<Self> {
         let kind = SocketType::DGRAM;
         let flags = SocketFlags::CLOEXEC;
         Ok(Self(socket_with(AddressFamily::INET, kind, flags, None)?))
@@ -121,7 +116,7 @@ impl DriverSocket {
     }
 
     /// Firmware and number of counters.
-    pub(crate) fn info(&self, link: &str) -> io::Result<DriverInfo> {
+    pub fn info(&self, link: &str) -> io::Result<DriverInfo> {
         // The kernel writes one `struct ethtool_drvinfo`, which has not grown since Linux 2.6.
         let mut buffer = vec![0; DRVINFO_BYTES];
         put(&mut buffer, 0, ETHTOOL_GDRVINFO);
@@ -133,7 +128,7 @@ impl DriverSocket {
     }
 
     /// The driver's own counters by its own names.
-    pub(crate) fn counters(&self, link: &str) -> io::Result<BTreeMap<String, u64>> {
+    pub fn counters(&self, link: &str) -> io::Result<BTreeMap<String, u64>> {
         let count = self.info(link)?.counters;
         if count == 0 || count > COUNTERS_MAX {
             return Err(io::Error::from(io::ErrorKind::Unsupported));

@@ -4,11 +4,11 @@
 //! Invariant: a field that this kernel does not have is `None`; nothing is guessed from a short
 //! answer. Times are microseconds. Not promised: that fields are read at one instant.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
-use crate::sys::last_errno;
+use crate::sockets::{get_option, set_option};
 
 /// Room for the kernel's answer in bytes; newer kernels have more fields, which are cut off.
 const INFO_BYTES: usize = 256;
@@ -62,22 +62,9 @@ pub struct TcpInfo {
 /// What getsockopt(2) reports, `NOTSUP` and the like for something that is no TCP socket.
 pub fn tcp_info(socket: impl AsFd) -> Result<TcpInfo, Errno> {
     let mut answer = [0_u8; INFO_BYTES];
-    let mut length = INFO_BYTES as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes to `answer`, which has that many, and the
-    // number that it wrote to `length`.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            answer.as_mut_ptr().cast(),
-            &raw mut length,
-        )
-    };
-    if result != 0 {
-        return Err(last_errno());
-    }
-    Ok(parse(answer.get(..length as usize).unwrap_or(&[])))
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+    let length = get_option(socket.as_fd(), level, name, &mut answer)?;
+    Ok(parse(answer.get(..length).unwrap_or(&[])))
 }
 
 /// Reads the fields at their offsets; the structure only ever grew at its end.
@@ -138,21 +125,7 @@ fn set_number(
     number: u32,
 ) -> Result<(), Errno> {
     let value = libc::c_int::try_from(number).map_err(|_| Errno::INVAL)?;
-    // SAFETY: the kernel reads one int from the pointer, whose length is given as such.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(last_errno())
-    }
+    set_option(socket.as_fd(), level, name, &value.to_ne_bytes())
 }
 
 #[cfg(test)]

@@ -1,0 +1,166 @@
+//! Questions about one node: GETATTR, ACCESS, READLINK, VERIFY, NVERIFY (RFC 8881 sections 18.1,
+//! 18.7, 18.15, 18.24, 18.30).
+//!
+//! ACCESS is what the kernel says for the caller's identity, less what a read-only export takes
+//! away. Not promised: that the free space shown is still free.
+
+use towline_volume::{Access, Attributes, FileKind};
+
+use super::Status;
+use super::attributes::{self, Facts, WRITE_ONLY};
+use super::bits::Bits;
+use super::compound::{Halt, Outcome, Place, Run};
+use super::place::is_root;
+use super::pseudo;
+use crate::ground::Target;
+use crate::xdr::Writer;
+
+/// `ACCESS4_READ` (RFC 8881 section 18.1.1).
+const ACCESS_READ: u32 = 0x01;
+/// `ACCESS4_LOOKUP` (RFC 8881 section 18.1.1).
+const ACCESS_LOOKUP: u32 = 0x02;
+/// `ACCESS4_MODIFY` (RFC 8881 section 18.1.1).
+const ACCESS_MODIFY: u32 = 0x04;
+/// `ACCESS4_EXTEND` (RFC 8881 section 18.1.1).
+const ACCESS_EXTEND: u32 = 0x08;
+/// `ACCESS4_DELETE` (RFC 8881 section 18.1.1).
+const ACCESS_DELETE: u32 = 0x10;
+/// `ACCESS4_EXECUTE` (RFC 8881 section 18.1.1).
+const ACCESS_EXECUTE: u32 = 0x20;
+
+/// GETATTR.
+pub(super) fn getattr(run: &mut Run<'_>, asked: &Bits) -> Outcome {
+    if !asked.and(&WRITE_ONLY).is_empty() {
+        return Err(Status::Inval.into());
+    }
+    let facts = facts(run, asked)?;
+    attributes::write(&mut run.writer(), asked, &facts);
+    Ok(())
+}
+
+/// VERIFY and NVERIFY: compares with the bytes that we would send.
+pub(super) fn verify(run: &mut Run<'_>, asked: &Bits, values: &[u8], wants_same: bool) -> Outcome {
+    let not_compared = WRITE_ONLY.or(&Bits::of(&[attributes::RDATTR_ERROR]));
+    if matches!(run.compound.current, Place::None) {
+        return Err(Status::NoFileHandle.into());
+    }
+    if !asked.and(&not_compared).is_empty() {
+        return Err(Status::Inval.into());
+    }
+    let supported = attributes::supported(run.compound.minor);
+    if !asked.without(&supported).is_empty() {
+        return Err(Status::AttrNotSupp.into());
+    }
+    let facts = facts(run, asked)?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    attributes::write(&mut Writer::new(&mut ours), asked, &facts);
+    let mut writer = Writer::new(&mut theirs);
+    asked.write(&mut writer);
+    writer.opaque(values);
+    match (ours == theirs, wants_same) {
+        (true, true) | (false, false) => Ok(()),
+        (false, true) => Err(Status::NotSame.into()),
+        (true, false) => Err(Status::Same.into()),
+    }
+}
+
+/// ACCESS.
+pub(super) fn access(run: &mut Run<'_>, asked: u32) -> Outcome {
+    let (granted, known) = match &run.compound.current {
+        Place::None => return Err(Status::NoFileHandle.into()),
+        Place::Root(_) => {
+            let known = ACCESS_READ | ACCESS_LOOKUP | ACCESS_MODIFY | ACCESS_EXTEND | ACCESS_DELETE;
+            (ACCESS_READ | ACCESS_LOOKUP, known)
+        }
+        Place::Node(target) => granted(target, asked)?,
+    };
+    run.writer().words([known & asked, granted & known & asked]);
+    Ok(())
+}
+
+/// The bits that the caller has, of those that make sense for this type of node.
+fn granted(target: &Target, asked: u32) -> Result<(u32, u32), Status> {
+    let node = &target.located.node;
+    let (write_bits, execute_bits) = match node.kind {
+        FileKind::Directory => (ACCESS_MODIFY | ACCESS_EXTEND | ACCESS_DELETE, ACCESS_LOOKUP),
+        FileKind::Regular
+        | FileKind::Symlink
+        | FileKind::Block
+        | FileKind::Character
+        | FileKind::Fifo
+        | FileKind::Socket => (ACCESS_MODIFY | ACCESS_EXTEND, ACCESS_EXECUTE),
+    };
+    let question = Access {
+        read: asked & ACCESS_READ != 0,
+        write: asked & write_bits != 0 && target.writable().is_ok(),
+        execute: asked & execute_bits != 0,
+    };
+    let volume = &target.located.export.volume;
+    let rights = volume.access(node, &target.who, question)?;
+    let bits = |granted: bool, bits: u32| if granted { bits } else { 0 };
+    let all = bits(rights.read, ACCESS_READ)
+        | bits(rights.write && question.write, write_bits)
+        | bits(rights.execute, execute_bits);
+    Ok((all, ACCESS_READ | write_bits | execute_bits))
+}
+
+/// READLINK.
+pub(super) fn readlink(run: &mut Run<'_>) -> Outcome {
+    let target = match &run.compound.current {
+        Place::Node(target) => target.clone(),
+        Place::Root(_) => return Err(Status::WrongType.into()),
+        Place::None => return Err(Status::NoFileHandle.into()),
+    };
+    match target.located.node.kind {
+        FileKind::Symlink => {}
+        // Section 18.24.4: of the two that there are, the one that says more.
+        _ => return Err(Status::WrongType.into()),
+    }
+    run.must_wait()?;
+    let volume = &target.located.export.volume;
+    let text = volume.read_link(&target.located.node, &target.who)?;
+    run.room_for(8 + text.len())?;
+    run.writer().opaque(&text);
+    Ok(())
+}
+
+/// What there is to tell of the current place.
+pub(super) fn facts(run: &mut Run<'_>, asked: &Bits) -> Result<Facts, Halt> {
+    let target = match &run.compound.current {
+        Place::None => return Err(Status::NoFileHandle.into()),
+        Place::Root(level) => return Ok(level.facts(run)),
+        Place::Node(target) => target,
+    };
+    let needs_space = attributes::needs_space(asked);
+    if needs_space && run.ground.notes().is_none() {
+        return Err(Halt::Cold);
+    }
+    let seen = run.ground.attributes(target)?;
+    let target = run.node()?;
+    let mut facts = of_node(run, target, &seen, target.located.node.handle);
+    if asked.has(attributes::MOUNTED_ON_FILEID) && is_root(target) {
+        facts.mounted_on = pseudo::mounted_on(target.door.volume);
+    }
+    if needs_space {
+        facts.space = Some(target.located.export.volume.space()?);
+    }
+    Ok(facts)
+}
+
+/// What there is to tell of a node in the volume of `near`.
+pub(super) fn of_node(
+    run: &Run<'_>,
+    near: &Target,
+    seen: &Attributes,
+    handle: towline_volume::FileHandle,
+) -> Facts {
+    Facts {
+        handle,
+        seen: *seen,
+        file_system: near.door.file_system_id(seen.file_system),
+        mounted_on: seen.file_id,
+        space: None,
+        minor: run.compound.minor,
+        lease_seconds: run.books.lease_seconds,
+    }
+}

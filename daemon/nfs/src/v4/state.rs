@@ -1,0 +1,9 @@
+//! What version 4 keeps of its clients, as rules without I/O, locks or clocks.
+//!
+//! Each part is a pure structure that is told what happens, and when; [`super::books`] puts them
+//! behind locks and shares them between workers. Invariant: nothing in here waits.
+
+pub mod clients;
+pub mod opens;
+pub mod slots;
+pub mod stateid;
