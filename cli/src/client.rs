@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use towline_config::status::Status;
-use towlined::models::wire::Fault;
+use towline_api::Fault;
+use towline_api::Status;
 use ureq::tls::{TlsConfig, TlsProvider};
 
 use crate::failure::Failure;
@@ -33,7 +33,7 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// The status of the node.
 pub(crate) fn status(node: &NodeUrl) -> Result<Status, Failure> {
-    let (code, body) = ask(node, "/v1/status", None)?;
+    let (code, body) = ask(node, towline_api::STATUS, None)?;
     read(node, code, &body)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Codes are those of sysexits(3). The message says what happened and what to do.
 
-use towlined::models::wire::Fault;
+use towline_api::Fault;
 
 /// A verb that failed.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +50,13 @@ pub(crate) enum Failure {
     #[error("{0}")]
     History(#[from] towline_bench::history::HistoryFault),
     /// The node did not start or did not stop well.
-    #[error(transparent)]
-    Node(#[from] towlined::NodeError),
+    #[error("{text}")]
+    Node {
+        /// What happened and what to do.
+        text: String,
+        /// The exit code of the node.
+        code: u8,
+    },
 }
 
 impl Failure {
@@ -83,7 +88,7 @@ impl Failure {
             Self::Output(_) => 74,
             Self::Tune(_) | Self::Bench(_) | Self::Source(_) => 2,
             Self::Measurement(_) | Self::History(_) => 2,
-            Self::Node(error) => error.exit_code(),
+            Self::Node { code, .. } => *code,
         }
     }
 }

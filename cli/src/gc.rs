@@ -4,7 +4,7 @@
 //! frees; models change meanwhile.
 
 use clap::Args;
-use towlined::models::wire;
+use towline_api as api;
 
 use crate::bar::size;
 use crate::failure::Failure;
@@ -38,11 +38,11 @@ pub(crate) struct Gc {
 }
 
 pub(crate) fn run(gc: &Gc) -> Result<(), Failure> {
-    let request = wire::Gc {
+    let request = api::Gc {
         dry_run: gc.dry_run,
         grace: gc.grace,
     };
-    let collected: wire::Collected = client::post(&gc.node, "/v1/models/gc", &request)?;
+    let collected: api::Collected = client::post(&gc.node, "/v1/models/gc", &request)?;
     if gc.json {
         let text = serde_json::to_string_pretty(&collected)
             .map_err(|error| Failure::Internal(error.to_string()))?;
@@ -51,7 +51,7 @@ pub(crate) fn run(gc: &Gc) -> Result<(), Failure> {
     output::print(&describe(&collected))
 }
 
-fn describe(collected: &wire::Collected) -> String {
+fn describe(collected: &api::Collected) -> String {
     let (went, marked) = match collected.dry_run {
         true => ("would free", "would mark"),
         false => ("freed", "marked for the next run"),

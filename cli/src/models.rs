@@ -7,7 +7,7 @@
 mod keys;
 
 use clap::{Args, Subcommand};
-use towlined::models::wire;
+use towline_api as api;
 
 use crate::bar::size;
 use crate::failure::Failure;
@@ -119,18 +119,18 @@ pub(crate) fn run(models: &Models) -> Result<(), Failure> {
     let node = &models.node.with(token)?;
     match verb {
         None | Some(Verb::List) => {
-            let list: wire::Models = client::get(node, "/v1/models")?;
+            let list: api::Models = client::get(node, "/v1/models")?;
             print(&list, *json, || describe_all(&list))
         }
         Some(Verb::Show { name }) => {
             let (name, revision) = name_and_tag(name);
-            let model: wire::Model = client::get(node, &format!("/v1/models/{name}"))?;
+            let model: api::Model = client::get(node, &format!("/v1/models/{name}"))?;
             print(&model, *json, || {
                 describe(&model, revision.unwrap_or("main"))
             })
         }
         Some(Verb::Du) => {
-            let usage: wire::Usage = client::get(node, "/v1/models/usage")?;
+            let usage: api::Usage = client::get(node, "/v1/models/usage")?;
             print(&usage, *json, || describe_usage(&usage))
         }
         Some(Verb::Tag { name, tag }) => change((node, *json), "tag", name, Some(tag)),
@@ -167,7 +167,7 @@ fn change(
     tag: Option<&str>,
 ) -> Result<(), Failure> {
     let (bare, revision) = name_and_tag(name);
-    let request = wire::Target {
+    let request = api::Target {
         name: bare.to_owned(),
         revision: revision.map(str::to_owned),
         tag: tag.map(str::to_owned),
@@ -193,7 +193,7 @@ fn print<T: serde::Serialize>(
     output::print(&format!("{text}\n"))
 }
 
-fn describe_all(list: &wire::Models) -> String {
+fn describe_all(list: &api::Models) -> String {
     if list.models.is_empty() {
         return "no models yet: towline push DIR ORG/MODEL publishes one\n".to_owned();
     }
@@ -217,7 +217,7 @@ fn describe_all(list: &wire::Models) -> String {
     )
 }
 
-fn describe(model: &wire::Model, wanted: &str) -> String {
+fn describe(model: &api::Model, wanted: &str) -> String {
     let rows = model.revisions.iter().map(|revision| {
         vec![
             revision.revision.clone(),
@@ -241,7 +241,7 @@ fn describe(model: &wire::Model, wanted: &str) -> String {
             model.name
         ));
     }
-    let named = |revision: &&wire::Revision| {
+    let named = |revision: &&api::Revision| {
         revision.revision.starts_with(wanted) || revision.tags.iter().any(|tag| tag == wanted)
     };
     if let Some(revision) = model.revisions.iter().find(named) {
@@ -254,7 +254,7 @@ fn describe(model: &wire::Model, wanted: &str) -> String {
     text
 }
 
-fn describe_usage(usage: &wire::Usage) -> String {
+fn describe_usage(usage: &api::Usage) -> String {
     let rows = usage.revisions.iter().map(|revision| {
         vec![
             revision.name.clone(),
@@ -285,7 +285,7 @@ fn kind(name: &str) -> &'static str {
 }
 
 /// What else there is to know of a revision.
-fn remarks(model: &wire::Model, revision: &wire::Revision) -> String {
+fn remarks(model: &api::Model, revision: &api::Revision) -> String {
     let words = [
         (model.private, "private"),
         (revision.pinned.is_some(), "pinned"),
@@ -297,7 +297,7 @@ fn remarks(model: &wire::Model, revision: &wire::Revision) -> String {
 }
 
 /// Who signed a revision, and whether that counts.
-fn signers(revision: &wire::Revision) -> String {
+fn signers(revision: &api::Revision) -> String {
     let signed = revision.signed_by.iter().map(|signed| {
         let who = match signed.name.as_str() {
             "" => signed.key.chars().take(24).collect(),
@@ -320,7 +320,7 @@ fn signers(revision: &wire::Revision) -> String {
     signed.join(", ")
 }
 
-fn tags(revision: &wire::Revision) -> String {
+fn tags(revision: &api::Revision) -> String {
     if revision.tags.is_empty() {
         return "-".to_owned();
     }

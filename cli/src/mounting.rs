@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use towline_config::status::{ListenerProtocol, Status};
+use towline_api::status::{ListenerProtocol, Status};
 
 /// Ports that are assumed when no node answers.
 const NFS_PORT: u16 = towline_config::effective::NFS_PORT_DEFAULT;
@@ -166,8 +166,8 @@ impl Facts {
         let asked = url.and_then(host_of).filter(|host| !is_local(host));
         Self {
             host: asked.unwrap_or_else(|| own_address(status)),
-            nfs_port: status.port(ListenerProtocol::Nfs).unwrap_or(NFS_PORT),
-            http_port: status.port(ListenerProtocol::Http).unwrap_or(HTTP_PORT),
+            nfs_port: port(status, ListenerProtocol::Nfs).unwrap_or(NFS_PORT),
+            http_port: port(status, ListenerProtocol::Http).unwrap_or(HTTP_PORT),
             portmap: status.portmap,
             volumes: status
                 .volumes
@@ -253,9 +253,18 @@ fn is_local(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
+/// The port of the first listener that speaks a protocol.
+fn port(status: &Status, protocol: ListenerProtocol) -> Option<u16> {
+    let mut all = status.listeners.iter();
+    let found = all.find(|listener| listener.protocol == protocol)?;
+    Some(found.address.port())
+}
+
 /// An address under which others reach the node that runs on this host.
 fn own_address(status: &Status) -> String {
-    let listened = status.addresses();
+    let listeners = status.listeners.iter();
+    let nfs = listeners.filter(|listener| listener.protocol == ListenerProtocol::Nfs);
+    let listened: Vec<IpAddr> = nfs.map(|listener| listener.address.ip()).collect();
     let outside = |address: &IpAddr| !address.is_loopback() && !address.is_unspecified();
     let named = listened.iter().copied().find(outside);
     let everywhere = listened.iter().any(IpAddr::is_unspecified);

@@ -4,8 +4,7 @@
 //! source names, and nowhere else.
 
 use clap::Args;
-use towline_config::Secret;
-use towlined::models::wire;
+use towline_api as api;
 
 use crate::failure::Failure;
 use crate::options::NodeUrl;
@@ -62,11 +61,11 @@ pub(crate) fn run(pull: &Pull) -> Result<(), Failure> {
         path.display().to_string()
     };
     let is_hub = source.starts_with("hf://");
-    let request = wire::Pull {
+    let request = api::Pull {
         source,
         endpoint: pull.endpoint.clone(),
         // A hub's token must not go to another kind of server because it is in the environment.
-        token: pull.token.clone().filter(|_| is_hub).map(Secret::new),
+        token: pull.token.clone().filter(|_| is_hub).map(api::Token),
         name,
         tag,
     };

@@ -10,8 +10,8 @@ mod signed;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use towline_api as api;
 use towline_store::{RepoKind, RepoName};
-use towlined::models::wire;
 
 use crate::bar::size;
 use crate::failure::Failure;
@@ -88,13 +88,17 @@ pub(crate) fn run(push: &Push) -> Result<(), Failure> {
 }
 
 /// Lets the node read the folder.
-fn hand_over(push: &Push, node: &NodeUrl, directory: &Path) -> Result<wire::Task, Failure> {
+fn hand_over(
+    push: &Push,
+    node: &NodeUrl,
+    directory: &Path,
+) -> Result<api::Task<serde_json::Value>, Failure> {
     let (name, tag) = push.name_and_tag()?;
     let signed = match &push.sign_key {
         None => None,
         Some(_) => signed::folder(push, node, directory)?.signed,
     };
-    let request = wire::Push {
+    let request = api::Push {
         directory: directory.to_owned(),
         name,
         tag,
@@ -136,13 +140,13 @@ pub(crate) fn report(result: &serde_json::Value, json: bool) -> Result<(), Failu
     if json {
         return output::print(&format!("{result:#}\n"));
     }
-    let published: wire::Published = serde_json::from_value(result.clone())
+    let published: api::Published = serde_json::from_value(result.clone())
         .map_err(|error| Failure::Internal(error.to_string()))?;
     output::print(&describe(&published))
 }
 
-fn describe(published: &wire::Published) -> String {
-    let wire::Published {
+fn describe(published: &api::Published) -> String {
+    let api::Published {
         name,
         tag,
         revision,

@@ -2,7 +2,7 @@
 //!
 //! `towline up` prints the same words once its node is ready, so both always agree.
 
-use towline_config::status::{ListenerProtocol, Status, Volume};
+use towline_api::status::{ListenerProtocol, Status, Volume};
 
 use crate::bar::size;
 use crate::failure::Failure;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use towlined::models::wire::{Task, TaskState};
+use serde_json::Value;
+use towline_api::{Task, TaskState};
 
 use crate::bar::Bar;
 use crate::client;
@@ -18,7 +19,7 @@ use crate::options::NodeUrl;
 const PAUSE: Duration = Duration::from_millis(150);
 
 /// Follows a task until it has ended; its result.
-pub(crate) fn follow(node: &NodeUrl, begun: Task) -> Result<serde_json::Value, Failure> {
+pub(crate) fn follow(node: &NodeUrl, begun: Task<Value>) -> Result<Value, Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, interrupted.clone())?;
@@ -45,12 +46,12 @@ pub(crate) fn follow(node: &NodeUrl, begun: Task) -> Result<serde_json::Value, F
 }
 
 /// A task of the node by its number.
-pub(crate) fn find(node: &NodeUrl, number: u64) -> Result<Task, Failure> {
+pub(crate) fn find(node: &NodeUrl, number: u64) -> Result<Task<Value>, Failure> {
     client::get(node, &format!("/v1/models/tasks/{number}"))
 }
 
 /// What to say of a task that nobody watches any more.
-fn left(node: &NodeUrl, task: &Task) -> String {
+fn left(node: &NodeUrl, task: &Task<Value>) -> String {
     let asked = if node.url == crate::options::URL_DEFAULT {
         String::new()
     } else {

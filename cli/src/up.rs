@@ -2,7 +2,8 @@
 //!
 //! Prints, once everything is served, what, where, to whom, and the commands that mount it.
 
-use towline_config::{LogFormat, status::Status};
+use towline_api::Status;
+use towline_config::LogFormat;
 
 use crate::failure::Failure;
 use crate::mounting::{self, Facts, System};
@@ -24,8 +25,12 @@ pub(crate) fn run(options: &NodeOptions) -> Result<(), Failure> {
     let as_json = effective.log.format.value == LogFormat::Json;
     towlined::trace::start(effective.log.level.value, as_json);
     let mut printed = Ok(());
-    towlined::run(&effective, |status| {
-        printed = output::print(&banner(status))
+    let run = towlined::run(&effective, |status| {
+        printed = output::print(&banner(status));
+    });
+    run.map_err(|error| Failure::Node {
+        text: error.to_string(),
+        code: error.exit_code(),
     })?;
     printed
 }

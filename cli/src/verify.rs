@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use towlined::models::wire;
+use towline_api as api;
 
 use crate::bar::size;
 use crate::failure::Failure;
@@ -47,14 +47,14 @@ pub(crate) struct Verify {
 
 pub(crate) fn run(verify: &Verify) -> Result<ExitCode, Failure> {
     let named = verify.name.as_deref().map(name_and_tag);
-    let request = wire::Verify {
+    let request = api::Verify {
         name: named.map(|(name, _)| name.to_owned()),
         revision: named.and_then(|(_, tag)| tag.map(str::to_owned)),
         look_only: verify.look_only,
     };
     let begun = client::post(&verify.node, "/v1/models/verify", &request)?;
     let result = task::follow(&verify.node, begun)?;
-    let report: wire::Verified = serde_json::from_value(result.clone())
+    let report: api::Verified = serde_json::from_value(result.clone())
         .map_err(|error| Failure::Internal(error.to_string()))?;
     if verify.json {
         output::print(&format!("{result:#}\n"))?;
@@ -72,7 +72,7 @@ pub(crate) fn run(verify: &Verify) -> Result<ExitCode, Failure> {
     })
 }
 
-fn describe(report: &wire::Verified) -> String {
+fn describe(report: &api::Verified) -> String {
     let mut text = format!(
         "{} revisions, {} files, {} read\n",
         report.revisions,

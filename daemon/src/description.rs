@@ -3,8 +3,8 @@
 //! Made once, when everything is open. Invariant: what is described is what is served. Not
 //! promised: what a peer may see of it; that is judged where it asks.
 
+use towline_api::status::{self, ListenerProtocol, Status};
 use towline_base::clock;
-use towline_config::status::{self, ListenerProtocol, Status};
 use towline_config::{self as config, Effective};
 
 use crate::face::Speaks;

@@ -77,7 +77,7 @@ fn run(config: Option<PathBuf>) -> ExitCode {
     };
     let as_json = effective.log.format.value == LogFormat::Json;
     towlined::trace::start(effective.log.level.value, as_json);
-    let ready = |status: &towline_config::status::Status| {
+    let ready = |status: &towline_api::Status| {
         for note in &status.notes {
             tracing::warn!("{note}");
         }

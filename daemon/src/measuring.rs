@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use rustix::io::Errno;
+use towline_api::status::{Listener, ListenerProtocol};
 use towline_bench::iperf3::server::Allowance;
 use towline_bench::link::LinkError;
 use towline_bench::link::server::{Config, Counters, Event, Server};
 use towline_config::Effective;
-use towline_config::status::{Listener, ListenerProtocol};
 
 use crate::error::NodeError;
 

@@ -13,13 +13,11 @@ mod listing;
 pub(crate) mod metrics;
 mod publish;
 mod report;
-pub mod wire;
 
 use std::sync::Arc;
 
 use ring::digest;
 use serde_json::Value;
-use towline_config::Secret;
 use towline_http::{Keyring, Sight};
 use towline_store::{DirectorySource, PublicKey, PublishOptions, RepoName, Signer, Store};
 
@@ -30,7 +28,7 @@ pub(crate) use answer::fault;
 use answer::{Answer, done, failed, json, parse, refuse, repo, required, tag, value};
 use metrics::PullTally;
 use report::{describe, verified};
-use wire::{Fault, Gc, Pull, Push, Target, Verify};
+use towline_api::{self as api, Fault, Gc, Pull, Push, Target, Verify};
 
 /// The store with the tasks that work on it.
 pub(crate) struct ModelDesk {
@@ -267,7 +265,7 @@ impl ModelDesk {
                 .map(|(name, rev)| format!("{name}@{rev}"))
                 .collect()
         };
-        Ok(json(&wire::Collected {
+        Ok(json(&api::Collected {
             dry_run: gc.dry_run,
             revisions: names(&collected.revisions),
             files: collected.files,
@@ -352,7 +350,7 @@ fn pull_key(pull: &Pull) -> [u8; 32] {
     let parts = [
         Some(pull.source.as_str()),
         pull.endpoint.as_deref(),
-        pull.token.as_ref().map(Secret::expose),
+        pull.token.as_ref().map(|token| token.0.as_str()),
         pull.name.as_deref(),
         pull.tag.as_deref(),
     ];

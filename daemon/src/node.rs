@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use towline_config::status::Status;
+use towline_api::Status;
 use towline_config::{self as config, CongestionControl, Effective, LocalPorts};
 use towline_io::{
     Admission, Congestion, EngineChoice, Listening, Patience, Pool, PoolLimits, WorkerLimits,
@@ -82,7 +82,7 @@ impl Facts {
         }
         status.uploads = self.models.as_ref().map(|models| {
             let staged = models.staged();
-            config::status::Uploads {
+            towline_api::status::Uploads {
                 bytes: staged.bytes,
                 promised: staged.promised,
                 bytes_max: staged.bytes_max,

@@ -28,9 +28,9 @@ use towline_store::{
 };
 
 use crate::models::metrics::PullTally;
-use crate::models::wire::{Fault, Pull};
 use crate::tasks::Doing;
 use crate::uploads::Uploads;
+use towline_api::{Fault, Pull};
 
 pub(crate) use arriving::Arriving;
 use arriving::Shown;
@@ -154,7 +154,7 @@ impl Wanted {
             source,
             name,
             tag,
-            token: request.token.clone(),
+            token: request.token.clone().map(|token| Secret::new(token.0)),
         })
     }
 

@@ -14,7 +14,7 @@ use towline_base::clock;
 use towline_http::Sight;
 use towline_store::{Progress, ProgressView, RepoName};
 
-use crate::models::wire::{Fault, Task, TaskState};
+use towline_api::{Fault, Task, TaskState};
 
 /// Most tasks at once: each reads and hashes on several threads.
 const RUNNING_MAX: usize = 8;
@@ -169,7 +169,7 @@ impl Tasks {
     }
 
     /// How far a task is, for somebody who may know of its model.
-    pub(crate) fn get(&self, number: u64, sight: &Sight) -> Option<Task> {
+    pub(crate) fn get(&self, number: u64, sight: &Sight) -> Option<Task<Value>> {
         let entry = self.held().tasks.get(&number)?.clone();
         let about = entry.about.as_ref();
         about
@@ -236,7 +236,7 @@ impl Entry {
         *look = Some(Box::new(move || last));
     }
 
-    fn describe(&self, number: u64) -> Task {
+    fn describe(&self, number: u64) -> Task<Value> {
         let view = self.view();
         let end = self.end();
         let (state, until, result, error) = match &*end {

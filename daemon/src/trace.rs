@@ -35,7 +35,11 @@ static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
 /// Starts logging. Does nothing if logging has been started already.
 pub fn start(level: &str, as_json: bool) {
-    let filter = EnvFilter::try_from_env("TOWLINE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // A variable that is set to nothing would otherwise mean silence.
+    let wanted = std::env::var("TOWLINE_LOG").unwrap_or_default();
+    let wanted = Some(wanted).filter(|wanted| !wanted.trim().is_empty());
+    let filter = wanted.and_then(|wanted| EnvFilter::try_new(wanted).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use towline_base::MacKey;
 use towline_config::{self as config, Effective};
 use towline_http::{Keyring, ModelToken};
-use towline_store::{BusyFault, PublicKey, Signer, Store, StoreError};
+use towline_store::{BusyFault, PublicKey, Signer, Store, StoreError, signing_key};
 use towline_volume::handle::HandleKeys;
 use towline_volume::tree::Writing;
 use towline_volume::{
@@ -21,8 +21,8 @@ use towline_volume::{
 };
 
 use crate::error::NodeError;
+use crate::process;
 use crate::pull::Arriving;
-use crate::{process, signing_key};
 
 /// Mode of a default folder that clients write to, where the node acts as its callers: every
 /// user may make files there and remove only their own, as in `/tmp`.

@@ -27,4 +27,5 @@ pub mod slow;
 pub mod small_disk;
 pub mod throttle;
 pub mod tidy;
+pub mod two_hosts;
 pub mod wire;

@@ -11,6 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 mod citations;
+mod ladder;
 mod lines;
 mod ratchet;
 mod structure;
@@ -139,6 +140,7 @@ pub fn check(root: &Path, sources: &[Source]) -> Result<Vec<Finding>> {
     let mut findings: Vec<Finding> = sources.iter().flat_map(lines::check).collect();
     findings.extend(structure::check(root, sources)?);
     findings.extend(citations::check(root, sources));
+    findings.extend(ladder::check(root, sources)?);
     findings.sort();
     Ok(findings)
 }

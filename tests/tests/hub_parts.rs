@@ -2,8 +2,8 @@
 //! whoever sends them by hand is told what is wrong with them.
 //!
 //! The clients are `hf upload` of today and of 0.36, and curl. Invariant: what came in parts is
-//! byte for byte what was sent or is not there; parts that came before a kill -9 are not asked for again
-//! within an upload. Not promised: that a client which is started again leaves out such parts.
+//! byte for byte what was sent or is not there; parts that came before a kill -9 are not asked for
+//! again within an upload. Not promised: that a client which is started again leaves them out.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -172,7 +172,13 @@ fn the_report_and_its_metrics_are_served() -> Result<()> {
     let node = node("answer = false")?;
     let base: SocketAddr = node.http();
     let report: Value = serde_json::from_str(&curl(&format!("http://{base}/v1/tune"))?)?;
+    // A client that knows the wire only reads all of it.
+    let read: towline_api::tune::Report = serde_json::from_value(report.clone())?;
     let checks = report["checks"].as_array().context("no checks")?;
+    ensure!(
+        read.format == 1 && read.checks.len() == checks.len(),
+        "{read:?}"
+    );
     ensure!(checks.len() > 40, "{} checks", checks.len());
     let failed = checks.iter().filter(|check| check["state"] == "fail");
     let failed = u64::try_from(failed.count())?;

@@ -286,6 +286,48 @@ fn slow_senders_hold_up_nobody_and_a_pause_of_a_minute_passes() -> Result<()> {
     Ok(())
 }
 
+/// The bounds of every other transfer hold here too: what stands still, or dribbles, ends.
+#[test]
+fn a_dribble_is_cut_and_what_had_come_is_gone_on_with() -> Result<()> {
+    let mut slow = settings();
+    slow.configuration += "[limits]\nstall_timeout = \"3s\"\nprogress_per_s = \"64KiB\"\n";
+    let node = Node::start_with(slow)?;
+    let bytes: Vec<u8> = (0..MIB).map(|at| (at % 241) as u8).collect();
+    let oid = hash(&bytes);
+    let mut still = upload(&node, &oid, MIB)?;
+    still.write_all(&bytes[..100_000])?;
+    let text = reply(still)?;
+    ensure!(
+        text.starts_with("HTTP/1.1 408 ") && text.contains("limits.stall_timeout"),
+        "{text}"
+    );
+    let mut socket = upload(&node, &hash(b"other"), MIB)?;
+    let begun = Instant::now();
+    while socket.write_all(&[7; 2_000]).is_ok() {
+        ensure!(begun.elapsed() < Duration::from_secs(40), "it goes on");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    ensure!(
+        begun.elapsed() > Duration::from_secs(8),
+        "{:?}",
+        begun.elapsed()
+    );
+    until_staged(&node, |bytes| bytes > 100_000)?;
+    ensure!(metric(&node, "towline_models_uploads_slow_total")? == 2);
+    // A client that is fast enough goes on behind what is here.
+    let url = place(&node, &oid, MIB)?;
+    let rest = node.scratch().join("rest");
+    fs::write(&rest, &bytes[100_000..])?;
+    let range = format!("Content-Range: bytes 100000-{}/{MIB}", MIB - 1);
+    let mut command = asking();
+    command
+        .args(["-sSf", "-H", &range, "-T"])
+        .arg(&rest)
+        .arg(url);
+    ensure!(command.status()?.success(), "it does not go on");
+    Ok(())
+}
+
 /// Calls as honest clients make them; the slowest.
 fn honest(node: &Node, folder: &Path, round: u32) -> Result<Duration> {
     let mut slowest = Duration::ZERO;

@@ -138,7 +138,9 @@ fn of_file(path: &Path, bytes: u64) -> Result<Parts, SourceError> {
 }
 
 fn empty(name: &str) -> SourceError {
-    let text = "there is nothing to read: put a file of 256 MiB or more there, or name another";
+    let text = "there is nothing to read: put a file of 256 MiB or more there, or name another \
+                folder; files of folders below it, such as ORG/MODEL/TAG of a model, are not \
+                looked at";
     SourceError::Usage(format!("{name}: {text}"))
 }
 

@@ -6,9 +6,9 @@
 use std::path::Path;
 
 use serde_json::json;
+use towline_api as api;
 use towline_store::ManifestId;
-use towlined::models::wire;
-use towlined::signing_key;
+use towline_store::signing_key;
 
 use crate::failure::Failure;
 use crate::options::NodeUrl;
@@ -48,7 +48,7 @@ pub(super) fn sign(
         None => None,
         Some(key) => Some(signature(node, bare, revision.unwrap_or("main"), key)?),
     };
-    let request = wire::Sign {
+    let request = api::Sign {
         name: bare.to_owned(),
         revision: revision.map(str::to_owned),
         signature,
@@ -65,9 +65,9 @@ fn signature(
     name: &str,
     wanted: &str,
     key: &Path,
-) -> Result<wire::SignatureText, Failure> {
+) -> Result<api::SignatureText, Failure> {
     let signer = signing_key::read(key).map_err(|fault| Failure::usage(fault.to_string()))?;
-    let model: wire::Model = client::get(node, &format!("/v1/models/{name}"))?;
+    let model: api::Model = client::get(node, &format!("/v1/models/{name}"))?;
     let mut revisions = model.revisions.iter();
     let found = revisions.find(|revision| {
         revision.revision == wanted || revision.tags.iter().any(|tag| tag == wanted)
@@ -81,7 +81,7 @@ fn signature(
         Failure::Internal(format!("the node names no manifest ({fault}): update it"))
     })?;
     let signature = signer.sign_manifest(&manifest);
-    Ok(wire::SignatureText {
+    Ok(api::SignatureText {
         key: signature.key.to_string(),
         bytes: signature.hex(),
     })

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use towline_api as api;
 use towline_base::clock;
 use towline_store::Source;
-use towlined::models::wire;
 
 use super::Push;
 use super::signed::{self, Folder};
@@ -36,7 +36,7 @@ pub(super) fn publish(
     push: &Push,
     node: &NodeUrl,
     directory: &Path,
-) -> Result<wire::Task, Failure> {
+) -> Result<api::Task<serde_json::Value>, Failure> {
     let (name, tag) = push.name_and_tag()?;
     let name = name.as_str();
     let folder = signed::folder(push, node, directory)?;
@@ -58,12 +58,12 @@ pub(super) fn publish(
     };
     sending.all()?;
     let named = folder.manifest.files.iter().filter_map(|file| {
-        Some(wire::PublishFile {
+        Some(api::PublishFile {
             path: file.path.to_string(),
             sha256: file.sha256?.to_string(),
         })
     });
-    let request = wire::Publish {
+    let request = api::Publish {
         name: name.to_owned(),
         tag,
         message: push.message.clone(),
@@ -96,17 +96,17 @@ fn ask<'f>(
     node: &NodeUrl,
     (name, key): (&str, Option<&str>),
     files: impl Iterator<Item = (&'f String, u64)>,
-) -> Result<Vec<wire::MissingFile>, Failure> {
-    let files = files.map(|(sha256, size)| wire::HavingFile {
+) -> Result<Vec<api::MissingFile>, Failure> {
+    let files = files.map(|(sha256, size)| api::HavingFile {
         sha256: sha256.clone(),
         size,
     });
-    let request = wire::Having {
+    let request = api::Having {
         name: name.to_owned(),
         key: key.map(str::to_owned),
         files: files.collect(),
     };
-    let missing: wire::Missing = client::post(node, "/v1/models/missing", &request)?;
+    let missing: api::Missing = client::post(node, "/v1/models/missing", &request)?;
     Ok(missing.files)
 }
 
@@ -117,7 +117,7 @@ struct Sending<'a> {
     key: Option<&'a str>,
     folder: &'a Folder,
     files: &'a BTreeMap<String, Hashed>,
-    missing: &'a [wire::MissingFile],
+    missing: &'a [api::MissingFile],
     next: AtomicUsize,
     /// Bytes that have left.
     sent: AtomicU64,
@@ -160,7 +160,7 @@ impl Sending<'_> {
     }
 
     /// Sends one file, going on where it broke off.
-    fn one(&self, file: &wire::MissingFile) -> Result<(), Failure> {
+    fn one(&self, file: &api::MissingFile) -> Result<(), Failure> {
         let Some(hashed) = self.files.get(&file.sha256) else {
             let why = "the node asks for a file that nobody named";
             return Err(Failure::Internal(why.to_owned()));
@@ -191,7 +191,7 @@ impl Sending<'_> {
         }
     }
 
-    fn send(&self, file: &wire::MissingFile, hashed: &Hashed) -> Result<(), Failure> {
+    fn send(&self, file: &api::MissingFile, hashed: &Hashed) -> Result<(), Failure> {
         let held = file.held.min(hashed.size);
         let mut body = Body {
             source: &self.folder.source,

@@ -6,14 +6,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use towline_api as api;
 use towline_base::clock;
 use towline_store::manifest::Manifest;
+use towline_store::signing_key;
 use towline_store::{
     DirectorySource, Outline, Progress, RepoName, Result, RevisionId, Source, SourceEntry,
     StoreError,
 };
-use towlined::models::wire;
-use towlined::signing_key;
 
 use super::Push;
 use crate::bar::Bar;
@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Folder {
     pub(super) source: Listed,
     pub(super) manifest: Manifest,
-    pub(super) signed: Option<wire::Signed>,
+    pub(super) signed: Option<api::Signed>,
 }
 
 /// A directory with its list of files, which is made once.
@@ -80,10 +80,10 @@ pub(super) fn folder(
     let manifest = read(&outline, &source).map_err(failed)?;
     let signed = signer.map(|signer| {
         let signature = signer.sign_manifest(&Manifest::id_of(&manifest.encode()));
-        wire::Signed {
+        api::Signed {
             parent: parent.map(|rev| rev.to_string()),
             created: outline.created,
-            signature: wire::SignatureText {
+            signature: api::SignatureText {
                 key: signature.key.to_string(),
                 bytes: signature.hex(),
             },
@@ -115,7 +115,7 @@ fn read(outline: &Outline<'_>, source: &Listed) -> Result<Manifest> {
 
 /// What the tag points to on the node now.
 fn head(node: &NodeUrl, name: &str, tag: &str) -> std::result::Result<Option<RevisionId>, Failure> {
-    let listed: wire::Models = client::get(node, "/v1/models")?;
+    let listed: api::Models = client::get(node, "/v1/models")?;
     let model = listed.models.iter().find(|model| model.name == name);
     let mut revisions = model.into_iter().flat_map(|model| &model.revisions);
     let tagged = revisions.find(|revision| revision.tags.iter().any(|at| at == tag));

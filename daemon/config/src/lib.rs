@@ -23,7 +23,6 @@ pub mod period;
 mod s3_check;
 pub mod secret;
 pub mod show;
-pub mod status;
 pub mod surroundings;
 mod tls_check;
 mod volume_check;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use towline_store::{ClientFault, RepoName, StorageFault, StoreError, TagName};
 
-use super::wire::Fault;
+use towline_api::Fault;
 
 /// An answer: a status code and JSON.
 pub(crate) type Answer = (u16, Value);

@@ -8,14 +8,15 @@ use std::collections::BTreeSet;
 use towline_http::Sight;
 use towline_store::{CatalogRepo, CatalogRevision, PublicKey, RepoName};
 
+use super::ModelDesk;
 use super::answer::{Answer, failed, json, refuse};
-use super::{ModelDesk, wire};
+use towline_api as api;
 
 /// A repository: what is served of it, and what is refused for want of a signature.
 type Both<'c> = (Option<&'c CatalogRepo>, Option<&'c CatalogRepo>);
 
 impl ModelDesk {
-    pub(super) fn list(&self, sight: &Sight) -> wire::Models {
+    pub(super) fn list(&self, sight: &Sight) -> api::Models {
         let seen = self.uploads.models().seen(sight.clone());
         let names = seen.repos().chain(seen.refused_repos());
         let names: BTreeSet<&RepoName> = names.map(|(name, _)| name).collect();
@@ -23,7 +24,7 @@ impl ModelDesk {
             let both = (seen.repo(name), seen.refused(name));
             self.model(name, both, (sight, false))
         });
-        wire::Models {
+        api::Models {
             models: models.collect(),
         }
     }
@@ -49,22 +50,22 @@ impl ModelDesk {
         name: &RepoName,
         (repo, refused): Both<'_>,
         (sight, with_files): (&Sight, bool),
-    ) -> wire::Model {
+    ) -> api::Model {
         let both = [(repo, false), (refused, true)];
         let both = both
             .into_iter()
             .filter_map(|(repo, out)| Some((repo?, out)));
-        let mut revisions: Vec<wire::Revision> = both
+        let mut revisions: Vec<api::Revision> = both
             .flat_map(|(repo, is_refused)| {
                 let all = repo.revisions.values();
-                all.map(move |revision| wire::Revision {
+                all.map(move |revision| api::Revision {
                     refused: is_refused,
                     ..self.revision(repo, revision, with_files)
                 })
             })
             .collect();
         revisions.sort_by_key(|revision| std::cmp::Reverse(revision.created));
-        wire::Model {
+        api::Model {
             name: name.to_string(),
             kind: name.kind().word().to_owned(),
             private: sight.is_private(name),
@@ -77,11 +78,11 @@ impl ModelDesk {
         repo: &CatalogRepo,
         revision: &CatalogRevision,
         with_files: bool,
-    ) -> wire::Revision {
+    ) -> api::Revision {
         let tags = repo.tags.iter().filter(|(_, tag)| tag.rev == revision.rev);
         let contents = revision.files.iter().filter(|_| with_files);
         let store = self.store();
-        wire::Revision {
+        api::Revision {
             revision: revision.rev.to_string(),
             manifest: revision.manifest.to_string(),
             tags: tags.map(|(name, _)| name.to_string()).collect(),
@@ -99,7 +100,7 @@ impl ModelDesk {
                 .collect(),
             refused: false,
             contents: contents
-                .map(|file| wire::File {
+                .map(|file| api::File {
                     path: file.path.to_string(),
                     size: file.size,
                     etag: file.etag(),
@@ -108,9 +109,9 @@ impl ModelDesk {
         }
     }
 
-    fn signed(&self, key: &PublicKey) -> wire::SignedBy {
+    fn signed(&self, key: &PublicKey) -> api::SignedBy {
         let trusted = self.trusted.iter().find(|(trusted, _)| trusted == key);
-        wire::SignedBy {
+        api::SignedBy {
             key: key.to_string(),
             name: trusted.map(|(_, name)| name.clone()).unwrap_or_default(),
             trusted: trusted.is_some(),
@@ -119,7 +120,7 @@ impl ModelDesk {
 
     pub(super) fn usage(&self, sight: &Sight) -> Answer {
         match self.store().usage() {
-            Ok(usage) => json(&wire::Usage {
+            Ok(usage) => json(&api::Usage {
                 stored: usage.stored_bytes,
                 referred: usage.referred_bytes,
                 unused: usage.unused_bytes,
@@ -130,7 +131,7 @@ impl ModelDesk {
                     .revisions
                     .iter()
                     .filter(|((name, _), _)| sight.sees(name))
-                    .map(|((name, rev), usage)| wire::RevisionUsage {
+                    .map(|((name, rev), usage)| api::RevisionUsage {
                         name: name.to_string(),
                         revision: rev.to_string(),
                         bytes: usage.bytes,

@@ -11,9 +11,9 @@ use towline_store::{
 
 use super::answer::{Answer, done, failed, fault, json, refuse, tag, value};
 use super::report::describe;
-use super::wire;
 use super::{Caller, ModelDesk};
 use crate::uploads::Operation;
+use towline_api as api;
 
 /// What a publisher signed.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Signed {
 }
 
 impl Signed {
-    pub(super) fn of(signed: &wire::Signed) -> Result<Self, Answer> {
+    pub(super) fn of(signed: &api::Signed) -> Result<Self, Answer> {
         let parent = match signed.parent.as_deref() {
             None => Parent::Nothing,
             Some(rev) => Parent::Exactly(name::<RevisionId>(rev)?),
@@ -53,7 +53,7 @@ pub(super) fn options<'a>(
 
 impl ModelDesk {
     /// Tells which files are not here, where they go, and how much of each has come already.
-    pub(super) fn missing(&self, asked: &wire::Having, caller: &Caller) -> Result<Answer, Answer> {
+    pub(super) fn missing(&self, asked: &api::Having, caller: &Caller) -> Result<Answer, Answer> {
         let repo = self.own(&asked.name, caller)?;
         // What would be refused in the end is refused before it is sent.
         let key = match asked.key.as_deref() {
@@ -76,22 +76,18 @@ impl ModelDesk {
             let room = self.uploads.judge_room(wanted, None, &caller.sight);
             room.map_err(|why| refuse(507, "storage", &why))?;
             let (place, held) = self.uploads.place(&oid, file.size, &caller.sight);
-            files.push(wire::MissingFile {
+            files.push(api::MissingFile {
                 sha256: file.sha256.clone(),
                 size: file.size,
                 held,
                 place: format!("/hf{place}"),
             });
         }
-        Ok(json(&wire::Missing { files }))
+        Ok(json(&api::Missing { files }))
     }
 
     /// Publishes files that are all here.
-    pub(super) fn publish(
-        &self,
-        publish: wire::Publish,
-        caller: &Caller,
-    ) -> Result<Answer, Answer> {
+    pub(super) fn publish(&self, publish: api::Publish, caller: &Caller) -> Result<Answer, Answer> {
         let (repo, tag) = (self.own(&publish.name, caller)?, tag(&publish.tag)?);
         let signed = publish.signed.as_ref().map(Signed::of).transpose()?;
         let mut operations = Vec::new();
@@ -121,7 +117,7 @@ impl ModelDesk {
     }
 
     /// Adds a signature to a revision: one that was made elsewhere, or this node's own.
-    pub(super) fn sign(&self, sign: &wire::Sign, caller: &Caller) -> Result<Answer, Answer> {
+    pub(super) fn sign(&self, sign: &api::Sign, caller: &Caller) -> Result<Answer, Answer> {
         let repo = self.own(&sign.name, caller)?;
         let rev = self.resolve(&repo, sign.revision.as_deref())?;
         let signature = match (&sign.signature, self.uploads.signer()) {
@@ -162,7 +158,7 @@ fn name<T: std::str::FromStr<Err = towline_store::NameFault>>(text: &str) -> Res
         .map_err(|fault: towline_store::NameFault| refuse(400, "usage", &fault.to_string()))
 }
 
-fn signature(text: &wire::SignatureText) -> Result<Signature, Answer> {
+fn signature(text: &api::SignatureText) -> Result<Signature, Answer> {
     Signature::parse(&text.key, &text.bytes).map_err(|fault| {
         refuse(
             400,

@@ -4,10 +4,10 @@
 
 use towline_store::{RepoName, TagName};
 
-use super::wire;
+use towline_api as api;
 
-pub(super) fn verified(report: &towline_store::VerifyReport) -> wire::Verified {
-    let damages = report.damages.iter().map(|damage| wire::Damage {
+pub(super) fn verified(report: &towline_store::VerifyReport) -> api::Verified {
+    let damages = report.damages.iter().map(|damage| api::Damage {
         kind: kind(damage.kind).to_owned(),
         path: damage.path.clone(),
         detail: damage.detail.clone(),
@@ -23,7 +23,7 @@ pub(super) fn verified(report: &towline_store::VerifyReport) -> wire::Verified {
         }
         .to_owned(),
     });
-    wire::Verified {
+    api::Verified {
         revisions: report.revisions,
         files: report.files,
         bytes: report.bytes,
@@ -50,9 +50,9 @@ pub(super) fn describe(
     name: &RepoName,
     tag: &TagName,
     published: &towline_store::Published,
-) -> wire::Published {
+) -> api::Published {
     let stored = &published.stored;
-    wire::Published {
+    api::Published {
         name: name.to_string(),
         tag: tag.to_string(),
         revision: published.rev.to_string(),

@@ -36,9 +36,12 @@ impl Objects {
         let parsed = url::Url::parse(url).map_err(|error| usage(&error))?;
         let local = std::env::var("AWS_ENDPOINT_URL").is_ok_and(|url| url.starts_with("http://"));
         let plain = local.then(|| ("aws_allow_http".to_owned(), "true".to_owned()));
-        let settings = std::env::vars()
-            .map(|(name, value)| (name.to_ascii_lowercase(), value))
-            .chain(plain);
+        // Variables that are no text or say nothing are none of ours.
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
+            (!value.is_empty()).then(|| (name.to_ascii_lowercase(), value))
+        });
+        let settings = variables.chain(plain);
         let (store, prefix) =
             object_store::parse_url_opts(&parsed, settings).map_err(|error| usage(&error))?;
         let runtime = tokio::runtime::Builder::new_current_thread()

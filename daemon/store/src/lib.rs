@@ -43,6 +43,7 @@ mod recover;
 mod reflink;
 mod repository;
 pub mod sign;
+pub mod signing_key;
 pub mod source;
 mod space;
 mod store;

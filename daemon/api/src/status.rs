@@ -1,9 +1,9 @@
-//! What a node says of itself at `GET /v1/status`: one shape for the node and its clients.
+//! What a node says of itself at `GET /v1/status`.
 //!
 //! Invariant: fields are only added, never renamed or removed, while the path says `v1`; a
 //! client ignores what it does not know. Secrets have no place here.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -116,48 +116,4 @@ pub struct Anonymous {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
-}
-
-impl Status {
-    /// The port of the first listener that speaks `protocol`.
-    #[must_use]
-    pub fn port(&self, protocol: ListenerProtocol) -> Option<u16> {
-        let mut all = self.listeners.iter();
-        let found = all.find(|listener| listener.protocol == protocol)?;
-        Some(found.address.port())
-    }
-
-    /// The addresses on which NFS is listened for.
-    #[must_use]
-    pub fn addresses(&self) -> Vec<IpAddr> {
-        self.listeners
-            .iter()
-            .filter(|listener| listener.protocol == ListenerProtocol::Nfs)
-            .map(|listener| listener.address.ip())
-            .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_of_a_newer_node_is_read_without_what_is_new() {
-        let text = r#"{
-            "node": "n1", "version": "0.2.0", "engine": "uring", "workers": 4, "started": 7,
-            "runs_as_root": true, "colour": "blue",
-            "listeners": [{"protocol": "nfs", "address": "10.0.0.1:2049"}],
-            "volumes": [{
-                "name": "models", "kind": "model", "path": "/m", "read_only": true,
-                "allow": ["10.0.0.0/24"], "allow_write": [], "squash": "root",
-                "anonymous": {"uid": 65534, "gid": 65534}
-            }]
-        }"#;
-        let status: Status = serde_json::from_str(text).unwrap();
-        assert_eq!(status.port(ListenerProtocol::Nfs), Some(2049));
-        assert_eq!(status.port(ListenerProtocol::Http), None);
-        let again: Status = serde_json::from_str(&serde_json::to_string(&status).unwrap()).unwrap();
-        assert_eq!(again, status);
-    }
 }

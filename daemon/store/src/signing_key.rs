@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use towline_store::{PublicKey, Sha256, Signer};
+use crate::{PublicKey, Sha256, Signer};
 
 /// How the line of the secret begins.
 const SECRET_START: &str = "ed25519-secret:";
