@@ -113,6 +113,8 @@ fn may_begin(run: &Run<'_>, client: &Client, args: &OpenArgs<'_>) -> Result<(), 
         Claim::Previous => run.books.may_reclaim(client),
         Claim::DelegationBefore => Err(Status::NotSupp),
         _ if !is_complete => Err(Status::Grace),
+        // With locks that are only advised of, nothing else can conflict (section 8.4.2.1).
+        _ if args.deny != 0 && run.books.is_in_grace() => Err(Status::Grace),
         _ => Ok(()),
     }
 }

@@ -308,8 +308,6 @@ pub(super) fn reclaim_complete(run: &mut Run<'_>, one_fs: bool) -> Outcome {
     }
     run.must_wait()?;
     let client = run.client()?;
-    match client.is_complete.swap(true, Ordering::AcqRel) {
-        true => Err(Status::CompleteAlready.into()),
-        false => Ok(()),
-    }
+    run.books.complete(&client)?;
+    Ok(())
 }
