@@ -291,3 +291,112 @@ fn a_read_only_volume_refuses_every_change() {
     }
     assert_eq!(std::fs::read(node.path("models/f")).unwrap(), b"contents");
 }
+
+/// Attributes, holes and copies of minor version 2.
+#[test]
+fn extended_attributes_are_set_listed_and_removed() {
+    let node = node();
+    std::fs::write(node.path("projects/f"), "contents").unwrap();
+    let mut client = node.client(A);
+    let mut session = Session::new(&mut client, "a", 2);
+    let file = session.handle(&mut client, &["projects", "f"]);
+    let put = || Ops::default().put(&file);
+    let set = |how: u32, value: &[u8]| put().op(73).word(how).opaque(b"colour").opaque(value);
+    let mut call = |ops: Ops| session.call(&mut client, ops);
+    let first = call(set(1, b"red"));
+    if first.status == 10_004 {
+        // The file system below the temporary directory has no extended attributes.
+        return;
+    }
+    assert_eq!(first.status, 0);
+    assert_eq!(
+        call(set(1, b"blue")).status,
+        17,
+        "CREATE of one that is there"
+    );
+    assert_eq!(call(set(2, b"green")).status, 0);
+    let mut found = call(put().op(72).opaque(b"colour"));
+    found.well(22);
+    assert_eq!(found.well(72).opaque(), b"green");
+    let mut listed = call(put().op(74).long(0).word(1000));
+    listed.well(22);
+    listed.well(74).long();
+    assert_eq!(
+        (listed.word(), listed.opaque(), listed.word()),
+        (1, b"colour".to_vec(), 1)
+    );
+    assert_eq!(call(put().op(75).opaque(b"colour")).status, 0);
+    assert_eq!(
+        call(put().op(75).opaque(b"colour")).status,
+        10_095,
+        "NOXATTR"
+    );
+    assert_eq!(call(put().op(72).opaque(b"colour")).status, 10_095);
+    assert_eq!(call(set(2, b"x")).status, 10_095);
+    assert_eq!(call(set(0, &vec![0; 70_000])).status, 10_096, "XATTR2BIG");
+}
+
+#[test]
+fn holes_are_found_made_and_filled_and_files_are_copied() {
+    let node = node();
+    let mut bytes = vec![0; 1 << 20];
+    bytes[..5].copy_from_slice(b"hello");
+    std::fs::write(node.path("projects/f"), &bytes).unwrap();
+    std::fs::write(node.path("projects/g"), b"").unwrap();
+    let mut client = node.client(A);
+    let mut session = Session::new(&mut client, "a", 2);
+    let file = session.handle(&mut client, &["projects", "f"]);
+    let copy = session.handle(&mut client, &["projects", "g"]);
+    let put = || Ops::default().put(&file);
+    let mut call = |ops: Ops| session.call(&mut client, ops);
+    let punch = put().op(62).fixed(&ANONYMOUS).long(65_536).long(65_536);
+    assert_eq!(call(punch).status, 0);
+    let seek = |what: u32, from: u64| put().op(69).fixed(&ANONYMOUS).long(from).word(what);
+    let mut hole = call(seek(1, 0));
+    hole.well(22);
+    hole.well(69).word();
+    // A file system without holes has one at the end only.
+    assert!([65_536, 1 << 20].contains(&hole.long()));
+    let mut data = call(seek(0, 0));
+    data.well(22);
+    assert_eq!((data.well(69).word(), data.long()), (0, 0));
+    assert_eq!(call(seek(0, 1 << 20)).status, 6, "NXIO behind the end");
+    assert_eq!(call(seek(2, 0)).status, 22);
+    let grow = put().op(59).fixed(&ANONYMOUS).long(1 << 20).long(4096);
+    assert_eq!(call(grow).status, 0);
+    assert_eq!(
+        std::fs::metadata(node.path("projects/f")).unwrap().len(),
+        (1 << 20) + 4096
+    );
+    let copying = |count: u64| {
+        put()
+            .op(32)
+            .put(&copy)
+            .op(60)
+            .fixed(&ANONYMOUS)
+            .fixed(&ANONYMOUS)
+            .long(0)
+            .long(3)
+            .long(count)
+            .word(1)
+            .word(1)
+    };
+    let mut copied = call(copying(5).word(0));
+    assert_eq!(copied.status, 0);
+    copied.well(22);
+    copied.well(32);
+    copied.well(22);
+    assert_eq!(
+        (copied.well(60).word(), copied.long(), copied.word()),
+        (0, 5, 0)
+    );
+    assert_eq!(
+        std::fs::read(node.path("projects/g")).unwrap(),
+        b"\0\0\0hello"
+    );
+    assert_eq!(
+        call(copying(5).word(1)).status,
+        10_004,
+        "from another server"
+    );
+}

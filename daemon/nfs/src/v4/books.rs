@@ -200,11 +200,11 @@ impl Books {
         self.present().insert(client.id, client);
     }
 
-    /// Whether a client holds state, or sessions, under a lease that runs.
+    /// Whether a client holds state under a lease that runs.
     #[must_use]
     pub fn is_in_use(&self, id: u64) -> bool {
         let client = self.client(id);
-        client.is_some_and(|client| !self.has_expired(&client))
+        client.is_some_and(|client| client.holds() > 0 && !self.has_expired(&client))
     }
 
     /// Whether a client was silent for longer than its lease.

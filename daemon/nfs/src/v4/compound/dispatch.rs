@@ -6,7 +6,8 @@
 use super::super::args::Args;
 use super::super::operation::Operation;
 use super::super::{
-    Status, change, directory, inspect, lock, open, place, read, sessions, stateids, write,
+    Status, change, copy, directory, inspect, lock, open, place, read, sessions, sparse, stateids,
+    write, xattr,
 };
 use super::{Halt, Outcome, Run};
 use crate::xdr::Reader;
@@ -146,6 +147,22 @@ impl Run<'_> {
             Args::Name { name } => change::link(self, name),
             Args::Rename { from, to } => change::rename(self, from, to),
             Args::SetAttr { stateid, settings } => change::setattr(self, stateid, &settings),
+            Args::Seek {
+                stateid,
+                offset,
+                what,
+            } => sparse::seek(self, stateid, offset, what),
+            Args::Allocate {
+                stateid,
+                offset,
+                length,
+            } => {
+                let wanted = operation == Operation::Allocate;
+                sparse::allocate(self, stateid, (offset, length), wanted)
+            }
+            Args::Copy(args) if operation == Operation::Copy => copy::copy(self, &args),
+            Args::Copy(args) => copy::clone(self, &args),
+            Args::Xattr(args) => xattr::xattr(self, &args),
             Args::Lock(args) => lock::lock(self, &args),
             Args::LockTest(args) => lock::test(self, &args),
             Args::Unlock(args) => lock::unlock(self, &args),
