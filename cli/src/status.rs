@@ -73,6 +73,12 @@ pub(crate) fn describe(status: &Status) -> String {
             size(uploads.bytes_max)
         ));
     }
+    if let Some(held) = status.nfs4.filter(|held| held.clients > 0) {
+        text.push_str(&format!(
+            "\nnfs 4: {} clients, {} sessions, {} opens, {} lock owners, {} delegations\n",
+            held.clients, held.sessions, held.opens, held.lock_owners, held.delegations
+        ));
+    }
     for note in &status.notes {
         text.push_str(&format!("\nnote: {note}\n"));
     }

@@ -59,6 +59,7 @@ pub(crate) fn status(
         listeners,
         tune: Vec::new(),
         uploads: None,
+        nfs4: None,
         volumes: effective.volumes.iter().map(volume_status).collect(),
         notes,
     }

@@ -88,6 +88,13 @@ impl Facts {
                 bytes_max: staged.bytes_max,
             }
         });
+        status.nfs4 = self.nfs.held().map(|held| config::status::Nfs4 {
+            clients: held.clients,
+            sessions: held.sessions,
+            opens: held.opens,
+            lock_owners: held.lock_owners,
+            delegations: held.delegations,
+        });
         status
     }
 }
@@ -213,6 +220,7 @@ impl Node {
         tokio::spawn(eviction::note_uses(self.facts.clone()));
         tokio::spawn(trace::tell_left_out());
         tokio::spawn(standing::serve(self.facts.standing.clone()));
+        tokio::spawn(forget_silent_clients(self.facts.nfs.clone()));
         for socket in self.udp {
             tokio::spawn(datagrams::serve(socket, self.facts.nfs.clone()));
         }
@@ -450,7 +458,10 @@ fn nfs_server(
         LocalPorts::Any => towline_nfs::LocalPorts::Any,
     };
     let lease_seconds = u32::try_from(effective.nfs_lease.value.as_secs()).unwrap_or(u32::MAX);
-    let settings = towline_nfs::v4::Settings { lease_seconds };
+    let settings = towline_nfs::v4::Settings {
+        lease_seconds,
+        ledger: Some(effective.node.data.value.join(".towline/nfs4.ledger")),
+    };
     let v4 = effective.nfs_v4.value.then_some(settings);
     towline_nfs::Server::new(
         exports.clone(),
@@ -460,7 +471,22 @@ fn nfs_server(
             v4,
         },
     )
-    .map_err(|error| system("no randomness for the write verifier", error))
+    .map_err(|error| system("cannot begin the ledger of NFSv4 clients", error))
+}
+
+/// Lets clients of NFSv4 go that were not heard of for a day, until the runtime ends.
+async fn forget_silent_clients(nfs: Arc<towline_nfs::Server>) {
+    /// Nobody waits for it: whoever wants what such a client holds gets it at once.
+    const INTERVAL: std::time::Duration = std::time::Duration::from_secs(600);
+    let mut timer = tokio::time::interval(INTERVAL);
+    loop {
+        timer.tick().await;
+        let nfs = nfs.clone();
+        let swept = tokio::task::spawn_blocking(move || nfs.forget_silent_clients()).await;
+        if swept.is_err() {
+            return;
+        }
+    }
 }
 
 /// Gives every worker its own socket of each listener.

@@ -1,6 +1,12 @@
 # Shared by the guest's jobs. PORT is the server's NFS port on the host's loopback; MOUNT listens
-# there too unless MOUNT_PORT says otherwise.
+# there too unless MOUNT_PORT says otherwise. VERS is the version of NFS, 3 unless said otherwise.
 set -eu
+: "${VERS:=3}"
+if [ "$VERS" != 3 ]; then
+    modprobe nfsv4
+    # Two clients of one name are one client to a server (RFC 8881 section 2.4).
+    hostname "${NAME:-guest}"
+fi
 
 fail() {
     echo "FAIL: $*"
@@ -10,9 +16,13 @@ fail() {
 # attach VOLUME [OPTIONS]: mounts a volume under its own name.
 attach() {
     mkdir -p "/mnt/$1"
+    case $VERS in
+        3) ports="mountport=${MOUNT_PORT:-$PORT},mountproto=tcp,nolock" kind=nfs ;;
+        *) ports=proto=tcp kind=nfs4 ;;
+    esac
     mount.nfs "10.0.2.2:/$1" "/mnt/$1" \
-        -o "vers=3,proto=tcp,port=$PORT,mountport=${MOUNT_PORT:-$PORT},mountproto=tcp,nolock,hard,${2:-rw}"
-    grep -q " /mnt/$1 nfs " /proc/mounts || fail "$1 is not mounted"
+        -o "vers=$VERS,proto=tcp,port=$PORT,$ports,hard,${2:-rw}"
+    grep -q " /mnt/$1 $kind " /proc/mounts || fail "$1 is not mounted by version $VERS"
 }
 
 # refused MESSAGE COMMAND: the command must fail and say so in these words.

@@ -40,9 +40,27 @@ pub struct Status {
     /// Files of models that were uploaded and are not published; where there is a store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uploads: Option<Uploads>,
+    /// What clients of NFSv4 hold; where that is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nfs4: Option<Nfs4>,
     /// What an operator should know, in sentences.
     #[serde(default)]
     pub notes: Vec<String>,
+}
+
+/// What clients of NFS version 4 hold.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Nfs4 {
+    /// Clients that are known.
+    pub clients: u64,
+    /// Their sessions.
+    pub sessions: u64,
+    /// Files that they have open.
+    pub opens: u64,
+    /// Owners that have locked, or have had locked, part of a file that they have open.
+    pub lock_owners: u64,
+    /// Delegations.
+    pub delegations: u64,
 }
 
 /// Room that uploads take before they are published.

@@ -59,6 +59,8 @@ pub(crate) enum Intake {
     Nothing,
     /// One of version 3.
     V3(v3::Intake),
+    /// One of version 4.
+    V4(v4::Intake),
 }
 
 impl Intake {
@@ -67,6 +69,7 @@ impl Intake {
         match self {
             Self::Nothing => false,
             Self::V3(intake) => intake.awaits_job(),
+            Self::V4(intake) => intake.awaits_job(),
         }
     }
 }
@@ -99,6 +102,7 @@ impl Protocol for Connection {
     fn received(&mut self, outcome: Result<(), PayloadFault>, output: &mut Output<Done>) -> Demand {
         match std::mem::replace(&mut self.intake, Intake::Nothing) {
             Intake::V3(intake) => self.received_v3(intake, outcome, output),
+            Intake::V4(intake) => self.received_v4(intake, outcome),
             // A driver that reports a payload nobody asked for is answered with nothing.
             Intake::Nothing => {}
         }
@@ -157,6 +161,9 @@ impl Connection {
         if matches!(self.rest(), Demand::Pause) {
             return Some(Demand::Pause);
         }
+        if let Intake::V4(v4::Intake::Tail(_)) = &self.intake {
+            return self.tail_v4(input, output);
+        }
         match self.records.peek(input) {
             Ok(Front::Nothing) => Some(Demand::Input),
             Ok(Front::Single { length, arrived }) => self.single(length, arrived, input, output),
@@ -180,6 +187,15 @@ impl Connection {
                 }
                 v3::Scan::Short => return Some(Demand::Input),
                 v3::Scan::Other => {}
+            }
+            if self.server().books.is_some() {
+                match v4::scan(arrived, length) {
+                    v4::Scan::Write(call) => {
+                        return self.begin_write_v4(&call, (length, arrived), input, output);
+                    }
+                    v4::Scan::Short => return Some(Demand::Input),
+                    v4::Scan::Other => {}
+                }
             }
         }
         if arrived.len() == length {

@@ -148,6 +148,19 @@ impl Server {
         snapshot
     }
 
+    /// What clients of version 4 hold; `None`: it is not served.
+    #[must_use]
+    pub fn held(&self) -> Option<v4::Census> {
+        self.books.as_ref().map(|books| books.census())
+    }
+
+    /// Lets clients of version 4 go that were silent for longer than courtesy lasts. Blocks.
+    pub fn forget_silent_clients(&self) {
+        if let Some(books) = &self.books {
+            books.sweep();
+        }
+    }
+
     /// Counters for one more worker. Called once per worker, so the list stays short.
     pub(crate) fn enlist(&self) -> Arc<Counters> {
         let counters = Arc::new(Counters::new());

@@ -6,14 +6,21 @@
 //! kept in [`books`], by the rules of [`state`]. Minor version 0 is another protocol in practice
 //! and is refused. Not promised: pNFS, named attributes, SSV, ACLs, labels, persistent sessions.
 
+use std::path::PathBuf;
+
 pub mod args;
 pub mod attributes;
 pub mod bits;
 pub mod books;
+mod change;
 pub(crate) mod compound;
+mod copy;
 mod directory;
 pub mod holding;
 mod inspect;
+mod intake;
+pub mod ledger;
+mod lock;
 pub(crate) mod metrics;
 mod open;
 pub mod operation;
@@ -23,11 +30,15 @@ mod read;
 mod serve;
 pub mod session;
 mod sessions;
+mod sparse;
 pub mod state;
 mod stateids;
 pub mod status;
+mod write;
+mod xattr;
 
-pub use books::Books;
+pub use books::{Books, Census};
+pub(crate) use intake::{Intake, Scan, scan};
 pub use metrics::Counts;
 pub use operation::Operation;
 pub(crate) use serve::Step;
@@ -78,23 +89,27 @@ pub const TRANSFER_BYTES_MAX: u32 = crate::v3::TRANSFER_BYTES_MAX;
 pub struct Settings {
     /// The lease, in seconds.
     pub lease_seconds: u32,
+    /// Where it is written down who may reclaim after a restart; `None`: nowhere, and nobody may.
+    pub ledger: Option<PathBuf>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             lease_seconds: LEASE_SECONDS_DEFAULT,
+            ledger: None,
         }
     }
 }
 
-/// The books of a node that starts now.
+/// The books of a node that starts now. Blocks.
 ///
 /// # Errors
-/// The operating system's error when it has no randomness.
+/// The operating system's: no randomness, or a ledger that cannot be read or written.
 pub(crate) fn books(settings: &Settings) -> std::io::Result<Books> {
-    let mut identity = [0; 16];
-    towline_base::rand::fill(&mut identity)?;
-    let epoch = towline_base::rand::bits()? as u32;
-    Ok(Books::new(epoch, identity, settings.lease_seconds))
+    let opened = match &settings.ledger {
+        Some(path) => ledger::Ledger::open(path)?,
+        None => (ledger::Ledger::nowhere(), ledger::first_start()?),
+    };
+    Ok(Books::new(opened, settings.lease_seconds))
 }

@@ -36,5 +36,5 @@ pub use tree::{Gates, Tree};
 pub use view::View;
 pub use volume::{
     Access, Created, Detail, DirEntry, Exclusive, How, Pace, Special, Upload, Volume,
-    WritableVolume,
+    WritableVolume, XattrHow, XattrSet,
 };

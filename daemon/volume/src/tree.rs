@@ -16,6 +16,7 @@ mod present;
 mod setting;
 mod upload;
 mod usage;
+mod xattr;
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -274,6 +275,14 @@ impl Volume for Tree {
             }
             visit(entry)
         })
+    }
+
+    fn xattr(&self, node: &Node, who: &Identity, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        xattr::get(node, who, name)
+    }
+
+    fn xattrs(&self, node: &Node, who: &Identity) -> Result<Vec<Vec<u8>>> {
+        xattr::list(node, who)
     }
 
     fn space(&self) -> Result<Space> {

@@ -91,6 +91,30 @@ pub enum How {
     Exclusive(Exclusive, SetAttributes),
 }
 
+/// How an extended attribute is set (`setxattr_option4`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum XattrHow {
+    /// Whether there is one or not.
+    Either,
+    /// Only a new one.
+    Create,
+    /// Only one that is there.
+    Replace,
+}
+
+/// What became of setting an extended attribute.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum XattrSet {
+    /// It is set.
+    Done,
+    /// There is one already.
+    Taken,
+    /// There is none.
+    Missing,
+    /// It is longer than one may be.
+    TooBig,
+}
+
 /// What MKNOD makes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Special {
@@ -189,6 +213,17 @@ pub trait Volume: Send + Sync + std::fmt::Debug {
         visit: &mut dyn FnMut(&DirEntry<'_>) -> ControlFlow<()>,
     ) -> Result<bool>;
 
+    /// The value of an extended attribute; `None`: there is none of that name. Names are those of
+    /// xattr(7) without `user.`.
+    fn xattr(&self, _node: &Node, _who: &Identity, _name: &[u8]) -> Result<Option<Vec<u8>>> {
+        Err(VolumeError::NotSupported)
+    }
+
+    /// The names of all extended attributes.
+    fn xattrs(&self, _node: &Node, _who: &Identity) -> Result<Vec<Vec<u8>>> {
+        Err(VolumeError::NotSupported)
+    }
+
     /// Room.
     fn space(&self) -> Result<Space>;
 
@@ -209,6 +244,22 @@ pub trait WritableVolume: Send + Sync + std::fmt::Debug {
 
     /// Whether this volume promises durability (project) or not (cache).
     fn is_synchronous(&self) -> bool;
+
+    /// Sets an extended attribute, name and value. The node before and after.
+    fn set_xattr(
+        &self,
+        _node: &Node,
+        _who: &Identity,
+        _pair: (&[u8], &[u8]),
+        _how: XattrHow,
+    ) -> Result<(XattrSet, Wcc)> {
+        Err(VolumeError::NotSupported)
+    }
+
+    /// Removes an extended attribute; whether there was one.
+    fn remove_xattr(&self, _node: &Node, _who: &Identity, _name: &[u8]) -> Result<(bool, Wcc)> {
+        Err(VolumeError::NotSupported)
+    }
 
     /// *Hot.* Somebody has written to `node` through [`WritableVolume::open_write`]: what is shown
     /// of it from now on has another [`Attributes::change`].

@@ -5,6 +5,7 @@
 //! nothing is allocated from a length that a peer claims, and operations that are not done here
 //! are not read. Not promised: that a name may be used or that a handle is ours.
 
+pub mod extra;
 pub mod lock;
 pub mod open;
 pub mod session;
@@ -19,6 +20,7 @@ use super::operation::Operation;
 use super::state::stateid::StateId;
 use crate::xdr::{Malformed, Reader};
 
+pub use extra::{Copying, XattrArgs};
 pub use lock::{LockArgs, LockOwner, LockTest, Unlock};
 pub use open::{Claim, Create, OpenArgs};
 pub use session::{Channel, CreateSessionArgs, ExchangeIdArgs, SequenceArgs};
@@ -124,6 +126,22 @@ pub enum Args<'a> {
     TestStateId { count: u32, list: Reader<'a> },
     /// RECLAIM_COMPLETE (18.51).
     ReclaimComplete { one_fs: bool },
+    /// SEEK (RFC 7862 section 15.11).
+    Seek {
+        stateid: StateId,
+        offset: u64,
+        what: u32,
+    },
+    /// ALLOCATE and DEALLOCATE (RFC 7862 sections 15.1 and 15.4).
+    Allocate {
+        stateid: StateId,
+        offset: u64,
+        length: u64,
+    },
+    /// COPY and CLONE (RFC 7862 sections 15.2 and 15.13).
+    Copy(Copying),
+    /// GETXATTR, SETXATTR, LISTXATTRS and REMOVEXATTR (RFC 8276 section 8.4).
+    Xattr(XattrArgs<'a>),
 }
 
 /// What CREATE is to make (RFC 8881 section 18.4, `createtype4`).
@@ -339,7 +357,7 @@ impl<'a> Args<'a> {
             Operation::ReclaimComplete => Self::ReclaimComplete {
                 one_fs: from.flag()?,
             },
-            _ => return Err(Status::NotSupp),
+            other => return extra::parse(other, from),
         })
     }
 }

@@ -48,6 +48,14 @@ pub const TIME_MODIFY_SET: u32 = 54;
 /// `FATTR4_MOUNTED_ON_FILEID`.
 pub const MOUNTED_ON_FILEID: u32 = 55;
 
+/// `FATTR4_CLONE_BLKSIZE` (RFC 7862 section 12.2.1).
+const CLONE_BLKSIZE: u32 = 77;
+/// `FATTR4_XATTR_SUPPORT` (RFC 8276 section 8.2).
+const XATTR_SUPPORT: u32 = 82;
+
+/// Bytes that a clone begins and ends at: the block of the file systems that can clone.
+const CLONE_BYTES: u32 = 4096;
+
 /// What can be set.
 pub const SETTABLE: Bits = Bits::of(&[
     SIZE,
@@ -71,7 +79,7 @@ pub const SUPPORTED: Bits = Bits::of(&[
 ]);
 
 /// What minor version 2 adds.
-const OF_MINOR_2: Bits = Bits::of(&[]);
+const OF_MINOR_2: Bits = Bits::of(&[CLONE_BLKSIZE, XATTR_SUPPORT]);
 
 /// What must be asked of the file system as a whole, which may wait.
 const SPACE: Bits = Bits::of(&[21, 22, 23, 29, 42, 43, 44]);
@@ -206,6 +214,8 @@ fn write_constant(out: &mut Writer<'_>, number: u32) {
         28 => out.u32(LINKS_MAX),
         30 | 31 => out.u64(u64::from(TRANSFER_BYTES_MAX)),
         51 => time(out, &TIME_DELTA),
+        XATTR_SUPPORT => out.u32(1),
+        CLONE_BLKSIZE => out.u32(CLONE_BYTES),
         75 => EXCLUSIVE.write(out),
         _ => {}
     }

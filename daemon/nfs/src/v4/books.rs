@@ -7,13 +7,15 @@
 //! promised: that a client which is silent for longer than a lease keeps what it has, once
 //! somebody else wants it (courtesy).
 
+mod locking;
 mod opening;
 
+pub use locking::{Asking, Clash};
 pub use opening::Opening;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -23,9 +25,12 @@ use towline_volume::FileHandle;
 use super::COURTESY_SECONDS_MAX;
 use super::Status;
 use super::holding::Holding;
+use super::ledger::{Before, Entry, Ledger};
 use super::session::{Client, SESSION_BYTES, Session};
 use super::state::clients::Clients;
+use super::state::grace::Grace;
 use super::state::opens::Opens;
+use super::state::ranges::Ranges;
 use super::state::stateid::{Kind, Meaning, Other, StateId, other};
 
 /// Locks of each kind. More would only cost memory: two calls that meet on one wait for less
@@ -46,12 +51,16 @@ pub const SESSIONS_PER_CLIENT_MAX: usize = 8;
 #[derive(Debug, Default)]
 pub struct File {
     /// Who has it open.
-    pub opens: Opens,
+    opens: Opens,
+    /// What is locked.
+    ranges: Ranges,
+    /// By whom, and who has locked before.
+    lockers: Vec<locking::Locker>,
 }
 
 impl File {
     fn is_empty(&self) -> bool {
-        self.opens.is_empty()
+        self.opens.is_empty() && self.lockers.is_empty()
     }
 }
 
@@ -112,6 +121,9 @@ pub struct Books {
     files: Shards<FileHandle, File>,
     given: AtomicU64,
     sessions_open: AtomicUsize,
+    ledger: Ledger,
+    grace: Mutex<Grace>,
+    grace_is_noted: AtomicBool,
     /// By kind: opens, lock owners, delegations.
     held: [AtomicUsize; 3],
 }
@@ -132,9 +144,15 @@ pub struct Census {
 }
 
 impl Books {
-    /// Empty books for the start `epoch` of the node `identity`.
+    /// Empty books for a start of the node, after what an earlier one has left.
     #[must_use]
-    pub fn new(epoch: u32, identity: [u8; 16], lease_seconds: u32) -> Self {
+    pub fn new((ledger, before): (Ledger, Before), lease_seconds: u32) -> Self {
+        let Before {
+            epoch,
+            identity,
+            reclaimers,
+        } = before;
+        let grace = Grace::new(reclaimers, u64::from(lease_seconds) * 1000);
         Self {
             epoch,
             identity,
@@ -147,6 +165,9 @@ impl Books {
             files: Shards::new(),
             given: AtomicU64::new(1),
             sessions_open: AtomicUsize::new(0),
+            ledger,
+            grace: Mutex::new(grace),
+            grace_is_noted: AtomicBool::new(false),
             held: std::array::from_fn(|_| AtomicUsize::new(0)),
         }
     }
@@ -179,11 +200,11 @@ impl Books {
         self.present().insert(client.id, client);
     }
 
-    /// Whether a client holds state, or sessions, under a lease that runs.
+    /// Whether a client holds state under a lease that runs.
     #[must_use]
     pub fn is_in_use(&self, id: u64) -> bool {
         let client = self.client(id);
-        client.is_some_and(|client| !self.has_expired(&client))
+        client.is_some_and(|client| client.holds() > 0 && !self.has_expired(&client))
     }
 
     /// Whether a client was silent for longer than its lease.
@@ -200,6 +221,10 @@ impl Books {
             return;
         };
         client.end();
+        if client.is_complete.load(Ordering::Acquire) {
+            // A failure was told of, and costs this client no more than a try to reclaim.
+            let _ = self.ledger.note(Entry::Gone(&client.owner));
+        }
         for session in self.sessions_of(id) {
             self.end_session(&session.id);
         }
@@ -324,7 +349,10 @@ impl Books {
         let Some(holding) = self.unlist(other) else {
             return;
         };
-        self.with_file(&holding.handle, |file| file.opens.close(other));
+        self.with_file(&holding.handle, |file| {
+            file.opens.close(other);
+            file.drop_locker(other);
+        });
     }
 
     /// Does something with a file's state; empty state is forgotten.
@@ -342,14 +370,46 @@ impl Books {
     ///
     /// # Errors
     /// NO_GRACE.
-    pub fn may_reclaim(&self, _client: &Client) -> Result<(), Status> {
-        Err(Status::NoGrace)
+    pub fn may_reclaim(&self, client: &Client) -> Result<(), Status> {
+        let is_complete = client.is_complete.load(Ordering::Acquire);
+        let may = self.grace().may_reclaim(&client.owner, self.now_ms());
+        match may && !is_complete {
+            true => Ok(()),
+            false => Err(Status::NoGrace),
+        }
     }
 
-    /// Whether an owner still has locks of its file.
-    #[must_use]
-    pub fn has_locks(&self, _holding: &Holding) -> bool {
-        false
+    /// Whether clients may still reclaim what others must not be given meanwhile.
+    pub fn is_in_grace(&self) -> bool {
+        let is_on = self.grace().is_on(self.now_ms());
+        if !is_on && !self.grace_is_noted.swap(true, Ordering::AcqRel) {
+            // Before anything is given that somebody could reclaim after the next restart.
+            if self.ledger.note(Entry::GraceEnded).is_err() {
+                self.grace_is_noted.store(false, Ordering::Release);
+                return true;
+            }
+            tracing::info!("clients of NFSv4 have reclaimed what they held");
+        }
+        is_on
+    }
+
+    /// A client reclaims no more. Blocks until that is on the disk.
+    ///
+    /// # Errors
+    /// COMPLETE_ALREADY; SERVERFAULT if the disk failed.
+    pub fn complete(&self, client: &Client) -> Result<(), Status> {
+        if client.is_complete.load(Ordering::Acquire) {
+            return Err(Status::CompleteAlready);
+        }
+        let noted = self.ledger.note(Entry::Complete(&client.owner));
+        noted.map_err(|_| Status::ServerFault)?;
+        client.is_complete.store(true, Ordering::Release);
+        self.grace().complete(&client.owner);
+        Ok(())
+    }
+
+    fn grace(&self) -> MutexGuard<'_, Grace> {
+        self.grace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether something that a client held was revoked and not freed yet.

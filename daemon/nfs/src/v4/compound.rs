@@ -14,12 +14,14 @@ use towline_base::NameError;
 use towline_io::OpenFile;
 use towline_volume::VolumeError;
 
+use super::args::WriteHead;
 use super::books::Books;
 use super::operation::{ILLEGAL, Operation};
 use super::pseudo::Level;
 use super::session::Claim;
 use super::state::stateid::{Meaning, StateId};
-use super::{MINOR_MAX, MINOR_MIN, Status};
+use super::write::Sink;
+use super::{MINOR_MAX, MINOR_MIN, Status, intake, write};
 use crate::caller::Caller;
 use crate::ground::{Ground, Miss, Target};
 use crate::metrics::Counters;
@@ -29,7 +31,7 @@ use crate::server::Server;
 use crate::xdr::{Malformed, Reader, Writer};
 
 /// Longest tag, in bytes: it comes back in the reply; clients send none or a word.
-const TAG_BYTES_MAX: usize = 1024;
+pub(super) const TAG_BYTES_MAX: usize = 1024;
 
 /// Most operations of a COMPOUND outside a session, and what a session may have at most. Linux
 /// sends at most 8.
@@ -58,6 +60,9 @@ pub(crate) struct Run<'r> {
     pub(crate) out: &'r mut Vec<u8>,
 }
 
+/// What a COMPOUND stands on: ground, node, books.
+pub(crate) type Standing<'s> = (&'s mut dyn Ground, &'s Arc<Server>, &'s Books);
+
 /// Why an operation has no ordinary end.
 #[derive(Debug)]
 pub(crate) enum Halt {
@@ -66,7 +71,6 @@ pub(crate) enum Halt {
     /// It failed, and has no results.
     Failed(Status),
     /// It failed, and has put its results out all the same.
-    #[expect(dead_code, reason = "for the operations that change something")]
     Told(Status),
     /// It is a READ whose bytes follow the reply.
     Span(ReadSpan),
@@ -125,6 +129,12 @@ pub(crate) struct Compound {
     replay: Option<Arc<[u8]>>,
     /// An earlier sending of this call was answered, nobody knows how.
     is_uncached: bool,
+    /// Operations before which [`Compound::run`] pauses.
+    pub(super) pause_at: u32,
+    /// What became of the data of a WRITE that went straight into its file.
+    pub(super) stored: Result<(), Status>,
+    /// Bytes of file contents written.
+    pub(super) written_bytes: u64,
 }
 
 /// The stateid that stands for none.
@@ -176,6 +186,9 @@ impl Compound {
             status: Status::Ok,
             replay: None,
             is_uncached: false,
+            pause_at: u32::MAX,
+            stored: Ok(()),
+            written_bytes: 0,
         })
     }
 
@@ -183,7 +196,7 @@ impl Compound {
     pub(crate) fn run(
         &mut self,
         message: &[u8],
-        (ground, server, books): (&mut dyn Ground, &Arc<Server>, &Books),
+        (ground, server, books): Standing<'_>,
         counters: &Counters,
         out: &mut Vec<u8>,
     ) -> Progress {
@@ -191,7 +204,8 @@ impl Compound {
             self.status = Status::MinorVersMismatch;
             self.total = 0;
         }
-        while self.begun < self.total && self.status == Status::Ok {
+        let until = |this: &Self| this.total.min(this.pause_at);
+        while self.begun < until(self) && self.status == Status::Ok {
             let before = out.len();
             let mut reader = Reader::new(message.get(self.at..).unwrap_or(&[]));
             let Ok(number) = reader.u32() else {
@@ -227,6 +241,85 @@ impl Compound {
             }
         }
         Progress::Done
+    }
+
+    /// Carries out what stands before a WRITE, and opens its file. `Err`: it must wait. The second
+    /// `Err` says what is said of the WRITE; nothing, if its turn does not come.
+    pub(super) fn open_for_write(
+        &mut self,
+        message: &[u8],
+        (ground, server, books): Standing<'_>,
+        counters: &Counters,
+        head: &WriteHead,
+        out: &mut Vec<u8>,
+    ) -> Result<Result<Sink, Option<Status>>, ()> {
+        let shorter: &mut dyn Ground = &mut *ground;
+        let standing = (shorter, server, books);
+        if matches!(self.run(message, standing, counters, out), Progress::Cold) {
+            return Err(());
+        }
+        let has_turn = self.status == Status::Ok && self.begun < self.total;
+        if !has_turn || self.replay.is_some() {
+            return Ok(Err(None));
+        }
+        if self.is_uncached {
+            return Ok(Err(Some(Status::RetryUncachedRep)));
+        }
+        let mut run = Run {
+            compound: self,
+            ground,
+            server,
+            books,
+            out,
+        };
+        match write::open(&mut run, head) {
+            Ok(mut sink) => {
+                sink.begin(server);
+                Ok(Ok(sink))
+            }
+            Err(halt) => intake::refused(halt).map(Err),
+        }
+    }
+
+    /// Answers the WRITE whose data went straight into its file, or did not.
+    pub(super) fn written(
+        &mut self,
+        sink: Result<Sink, Option<Status>>,
+        standing: &mut Standing<'_>,
+        counters: &Counters,
+        out: &mut Vec<u8>,
+    ) {
+        let sink = match sink {
+            // Its turn has not come.
+            Err(None) => return,
+            Err(Some(status)) => Err(Halt::Failed(status)),
+            Ok(sink) => Ok(sink),
+        };
+        let before = out.len();
+        Writer::new(out).words([Operation::Write as u32, Status::Ok.number()]);
+        self.begun += 1;
+        let stored = self.stored;
+        let (ground, server, books) = standing;
+        let outcome = sink.and_then(|sink| {
+            let mut run = Run {
+                compound: self,
+                ground: &mut **ground,
+                server,
+                books,
+                out: &mut *out,
+            };
+            write::conclude(&mut run, sink, stored)
+        });
+        if let Ok(status) = self.conclude(outcome, before, out) {
+            counters.count_operation(Some(Operation::Write), status);
+        }
+    }
+
+    /// The reply so far comes back into the shared buffer.
+    pub(super) fn put_back(&mut self, reply: &[u8], out: &mut Vec<u8>) {
+        self.start = out.len();
+        self.count_at += self.start;
+        out.extend_from_slice(reply);
     }
 
     /// Puts the status of an operation where it belongs.

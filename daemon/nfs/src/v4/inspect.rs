@@ -28,6 +28,11 @@ const ACCESS_DELETE: u32 = 0x10;
 /// `ACCESS4_EXECUTE` (RFC 8881 section 18.1.1).
 const ACCESS_EXECUTE: u32 = 0x20;
 
+/// `ACCESS4_XAREAD` and `ACCESS4_XALIST` (RFC 8276 section 8.5).
+const ACCESS_XATTR_READ: u32 = 0x40 | 0x100;
+/// `ACCESS4_XAWRITE` (RFC 8276 section 8.5).
+const ACCESS_XATTR_WRITE: u32 = 0x80;
+
 /// GETATTR.
 pub(super) fn getattr(run: &mut Run<'_>, asked: &Bits) -> Outcome {
     if !asked.and(&WRITE_ONLY).is_empty() {
@@ -72,14 +77,14 @@ pub(super) fn access(run: &mut Run<'_>, asked: u32) -> Outcome {
             let known = ACCESS_READ | ACCESS_LOOKUP | ACCESS_MODIFY | ACCESS_EXTEND | ACCESS_DELETE;
             (ACCESS_READ | ACCESS_LOOKUP, known)
         }
-        Place::Node(target) => granted(target, asked)?,
+        Place::Node(target) => granted(target, asked, run.compound.minor)?,
     };
     run.writer().words([known & asked, granted & known & asked]);
     Ok(())
 }
 
 /// The bits that the caller has, of those that make sense for this type of node.
-fn granted(target: &Target, asked: u32) -> Result<(u32, u32), Status> {
+fn granted(target: &Target, asked: u32, minor: u32) -> Result<(u32, u32), Status> {
     let node = &target.located.node;
     let (write_bits, execute_bits) = match node.kind {
         FileKind::Directory => (ACCESS_MODIFY | ACCESS_EXTEND | ACCESS_DELETE, ACCESS_LOOKUP),
@@ -90,18 +95,25 @@ fn granted(target: &Target, asked: u32) -> Result<(u32, u32), Status> {
         | FileKind::Fifo
         | FileKind::Socket => (ACCESS_MODIFY | ACCESS_EXTEND, ACCESS_EXECUTE),
     };
+    let (read_bits, write_bits) = match minor {
+        0 | 1 => (ACCESS_READ, write_bits),
+        _ => (
+            ACCESS_READ | ACCESS_XATTR_READ,
+            write_bits | ACCESS_XATTR_WRITE,
+        ),
+    };
     let question = Access {
-        read: asked & ACCESS_READ != 0,
+        read: asked & read_bits != 0,
         write: asked & write_bits != 0 && target.writable().is_ok(),
         execute: asked & execute_bits != 0,
     };
     let volume = &target.located.export.volume;
     let rights = volume.access(node, &target.who, question)?;
     let bits = |granted: bool, bits: u32| if granted { bits } else { 0 };
-    let all = bits(rights.read, ACCESS_READ)
+    let all = bits(rights.read, read_bits)
         | bits(rights.write && question.write, write_bits)
         | bits(rights.execute, execute_bits);
-    Ok((all, ACCESS_READ | write_bits | execute_bits))
+    Ok((all, read_bits | write_bits | execute_bits))
 }
 
 /// READLINK.

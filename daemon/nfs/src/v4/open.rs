@@ -30,6 +30,15 @@ const RESULT_POSIX: u32 = 0x4;
 /// `OPEN_DELEGATE_NONE` (RFC 8881 section 18.16.2).
 const DELEGATE_NONE: u32 = 0;
 
+/// `OPEN_DELEGATE_NONE_EXT` (RFC 8881 section 18.16.2).
+const DELEGATE_NONE_EXT: u32 = 3;
+
+/// What a client says of delegations (`OPEN4_SHARE_ACCESS_WANT_DELEG_MASK`, section 18.16.1).
+const WANT_MASK: u32 = 0xff00;
+
+/// `OPEN4_SHARE_ACCESS_WANT_NO_DELEG` (RFC 8881 section 18.16.1).
+const WANT_NONE: u32 = 0x400;
+
 /// What OPEN has opened.
 pub(super) struct Found {
     target: Target,
@@ -98,10 +107,21 @@ pub(super) fn open(run: &mut Run<'_>, args: &OpenArgs<'_>) -> Outcome {
     found.change.write(&mut out);
     out.u32(RESULT_POSIX);
     found.set.write(&mut out);
-    out.u32(DELEGATE_NONE);
+    write_no_delegation(&mut out, args.access & WANT_MASK);
     run.set_current(Place::Node(found.target));
     run.compound.stateid = stateid;
     Ok(())
+}
+
+/// Says that there is no delegation, and why if the client has said what it wants.
+fn write_no_delegation(out: &mut Writer<'_>, want: u32) {
+    /// `WND4_NOT_WANTED` and `WND4_NOT_SUPP_FTYPE` (section 18.16.2).
+    const REASONS: (u32, u32) = (0, 3);
+    match want {
+        0 => out.u32(DELEGATE_NONE),
+        WANT_NONE => out.words([DELEGATE_NONE_EXT, REASONS.0]),
+        _ => out.words([DELEGATE_NONE_EXT, REASONS.1]),
+    }
 }
 
 /// What must be reclaimed comes first, and only what was held (section 8.4.2.1).
@@ -113,6 +133,8 @@ fn may_begin(run: &Run<'_>, client: &Client, args: &OpenArgs<'_>) -> Result<(), 
         Claim::Previous => run.books.may_reclaim(client),
         Claim::DelegationBefore => Err(Status::NotSupp),
         _ if !is_complete => Err(Status::Grace),
+        // With locks that are only advised of, nothing else can conflict (section 8.4.2.1).
+        _ if args.deny != 0 && run.books.is_in_grace() => Err(Status::Grace),
         _ => Ok(()),
     }
 }

@@ -9,14 +9,14 @@ use std::borrow::Cow;
 use towline_io::{FileSpan, Framed, Output};
 
 use super::compound::{Compound, Progress, ReadSpan};
-use super::{Status, read};
+use super::intake::Prepared;
+use super::{Status, intake, read};
 use crate::blocking::keep;
 use crate::connection::{self, Connection, Done};
 use crate::ground::{Blocking, Find, Hot};
 use crate::metrics::Event;
 use crate::rpc::reply::{self, Accept};
 use crate::rpc::{Call, Credential};
-use crate::v4::compound::Place;
 use crate::xdr::padding;
 
 /// What a job on the pool gives back.
@@ -24,6 +24,34 @@ use crate::xdr::padding;
 pub(crate) enum Step {
     /// A COMPOUND is through.
     Ended(Box<Ended>),
+    /// The file of the WRITE at the front of the input was opened, or not.
+    Opened(Box<Prepared>),
+}
+
+impl Step {
+    /// A COMPOUND that ran on the pool.
+    pub(super) fn ended(
+        mut compound: Compound,
+        progress: Progress,
+        mut reply: Vec<u8>,
+        finds: Vec<Find>,
+    ) -> Done {
+        let span = match progress {
+            Progress::Span(span) => Some(span),
+            // Nothing is cold on the pool.
+            Progress::Done | Progress::Cold => None,
+        };
+        let following = span.as_ref().map_or(0, span_bytes);
+        let status = compound.end(following, &mut reply);
+        let ended = Ended {
+            reply,
+            span,
+            status,
+            finds,
+            written_bytes: compound.written_bytes,
+        };
+        Done(connection::Step::V4(Self::Ended(Box::new(ended))))
+    }
 }
 
 /// A COMPOUND whose reply is whole, but perhaps for bytes of a file.
@@ -96,15 +124,12 @@ impl Connection {
         let mut reply = compound.take_reply(output.buffer());
         let message = keep(message);
         let server = self.server().clone();
-        let known = match &compound.current {
-            Place::Node(target) => Some(target.located.clone()),
-            Place::Root(_) | Place::None => None,
-        };
+        let known = intake::known(&compound);
         self.in_flight += 1;
         output.defer(move || {
             let caller = compound.caller;
             let mut ground = Blocking::new(&server, &caller, known);
-            let mut span = None;
+            let mut progress = Progress::Done;
             if let Some(books) = &server.books {
                 let standing = (
                     &mut ground as &mut dyn crate::ground::Ground,
@@ -112,27 +137,16 @@ impl Connection {
                     books.as_ref(),
                 );
                 let counters = &server.counters;
-                match compound.run(&message, standing, counters, &mut reply) {
-                    Progress::Span(found) => span = Some(found),
-                    Progress::Done | Progress::Cold => {}
-                }
+                progress = compound.run(&message, standing, counters, &mut reply);
             }
-            let following = span.as_ref().map_or(0, span_bytes);
-            let status = compound.end(following, &mut reply);
-            let ended = Ended {
-                reply,
-                span,
-                status,
-                finds: ground.finds,
-                written_bytes: 0,
-            };
-            Done(connection::Step::V4(Step::Ended(Box::new(ended))))
+            Step::ended(*compound, progress, reply, ground.finds)
         });
     }
 
     /// Goes on with what a job has left.
     pub(crate) fn completed_v4(&mut self, step: Step, output: &mut Output<Done>) {
         match step {
+            Step::Opened(prepared) => self.opened_v4(prepared),
             Step::Ended(ended) => {
                 let Ended {
                     reply,
@@ -154,7 +168,12 @@ impl Connection {
         }
     }
 
-    fn put_span(&mut self, compound: &mut Compound, span: ReadSpan, output: &mut Output<Done>) {
+    pub(super) fn put_span(
+        &mut self,
+        compound: &mut Compound,
+        span: ReadSpan,
+        output: &mut Output<Done>,
+    ) {
         let head_start = compound.start();
         let status = compound.end(span_bytes(&span), output.buffer());
         let bytes = span.length as usize;

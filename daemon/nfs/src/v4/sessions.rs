@@ -27,14 +27,19 @@ const FLAG_UPDATE: u32 = 0x4000_0000;
 const FLAG_CONFIRMED: u32 = 0x8000_0000;
 /// `EXCHGID4_FLAG_USE_NON_PNFS` (RFC 8881 section 18.35.1).
 const FLAG_NON_PNFS: u32 = 0x0001_0000;
-/// Every flag that a client may set (RFC 8881 section 18.35.1, RFC 7862 section 14.1).
-const FLAGS_OF_CLIENTS: u32 = 0x4007_0107;
+/// Every flag that a client may set (RFC 8881 section 18.35.1).
+const FLAGS_OF_CLIENTS: u32 = 0x4007_0103;
+/// `EXCHGID4_FLAG_SUPP_FENCE_OPS`, of minor version 2 (RFC 7862 section 14.1).
+const FLAG_FENCE_OPS: u32 = 0x4;
 
 /// `CREATE_SESSION4_FLAG_PERSIST`, `_CONN_BACK_CHAN`, `_CONN_RDMA` (RFC 8881 section 18.36.1).
 const SESSION_FLAGS: u32 = 0x7;
 
 /// Fewest bytes of a request or reply that hold anything: RPC head, COMPOUND and a SEQUENCE.
 const CHANNEL_BYTES_MIN: u32 = 128;
+
+/// Fewest operations of a callback: CB_SEQUENCE and what follows it.
+const CALLBACK_OPERATIONS: u32 = 2;
 
 /// Longest reply that is kept, in bytes: Linux' have at most 376; 64 of them are 128 KiB.
 const CACHED_BYTES_MAX: u32 = 2048;
@@ -46,7 +51,11 @@ const SLOTS_MAX: u32 = 64;
 pub(super) fn exchange_id(run: &mut Run<'_>, args: &ExchangeIdArgs<'_>) -> Outcome {
     run.must_wait()?;
     let caller = &run.compound.caller;
-    if args.flags & !FLAGS_OF_CLIENTS != 0 {
+    let flags = match run.compound.minor {
+        0 | 1 => FLAGS_OF_CLIENTS,
+        _ => FLAGS_OF_CLIENTS | FLAG_FENCE_OPS,
+    };
+    if args.flags & !flags != 0 {
         return Err(Status::Inval.into());
     }
     if !run.server.is_listed(caller.address) {
@@ -58,6 +67,7 @@ pub(super) fn exchange_id(run: &mut Run<'_>, args: &ExchangeIdArgs<'_>) -> Outco
         principal: principal(caller),
         address: caller.address,
         is_update: args.flags & FLAG_UPDATE != 0,
+        now_ms: run.books.now_ms(),
     };
     let books = run.books;
     let made = books
@@ -95,10 +105,11 @@ pub(super) fn create_session(run: &mut Run<'_>, args: &CreateSessionArgs) -> Out
     }
     let caller = run.compound.caller;
     let books = run.books;
+    let at = (books.now_ms(), u64::from(books.lease_seconds) * 1000);
     // Creations of one id are rare, and one after the other.
     let creation = books
         .clients()
-        .create(args.client, args.sequence, principal(&caller))?;
+        .create((args.client, args.sequence), principal(&caller), at)?;
     let (replaced, is_first) = match creation {
         Creation::Replay(reply) => {
             run.out.extend_from_slice(&reply);
@@ -107,6 +118,9 @@ pub(super) fn create_session(run: &mut Run<'_>, args: &CreateSessionArgs) -> Out
         Creation::New { replaced, is_first } => (replaced, is_first),
     };
     let (fore, back) = (granted(&args.fore)?, args.back);
+    if back.request_bytes_max < CHANNEL_BYTES_MIN || back.operations_max < CALLBACK_OPERATIONS {
+        return Err(Status::TooSmall.into());
+    }
     if let Some(replaced) = replaced {
         books.expel(replaced);
     }
@@ -308,8 +322,6 @@ pub(super) fn reclaim_complete(run: &mut Run<'_>, one_fs: bool) -> Outcome {
     }
     run.must_wait()?;
     let client = run.client()?;
-    match client.is_complete.swap(true, Ordering::AcqRel) {
-        true => Err(Status::CompleteAlready.into()),
-        false => Ok(()),
-    }
+    run.books.complete(&client)?;
+    Ok(())
 }

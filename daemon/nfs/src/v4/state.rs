@@ -4,6 +4,8 @@
 //! behind locks and shares them between workers. Invariant: nothing in here waits.
 
 pub mod clients;
+pub mod grace;
 pub mod opens;
+pub mod ranges;
 pub mod slots;
 pub mod stateid;

@@ -22,6 +22,8 @@ pub enum Status {
     NoEnt = 2,
     /// NFS4ERR_IO: the storage failed.
     Io = 5,
+    /// NFS4ERR_NXIO: SEEK behind the end.
+    Nxio = 6,
     /// NFS4ERR_ACCESS: permission denied.
     Access = 13,
     /// NFS4ERR_EXIST: the name is taken.
@@ -110,6 +112,8 @@ pub enum Status {
     OpenMode = 10_038,
     /// NFS4ERR_BADOWNER: an owner that is no number.
     BadOwner = 10_039,
+    /// NFS4ERR_BADNAME: a name that no file can have.
+    BadName = 10_041,
     /// NFS4ERR_OP_ILLEGAL: no such operation in this minor version.
     OpIllegal = 10_044,
     /// NFS4ERR_BADSESSION: no such session here.
@@ -154,11 +158,12 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order of their numbers; the metrics have one counter for each.
-    pub const ALL: [Self; 68] = [
+    pub const ALL: [Self; 70] = [
         Self::Ok,
         Self::Perm,
         Self::NoEnt,
         Self::Io,
+        Self::Nxio,
         Self::Access,
         Self::Exist,
         Self::Xdev,
@@ -203,6 +208,7 @@ impl Status {
         Self::LocksHeld,
         Self::OpenMode,
         Self::BadOwner,
+        Self::BadName,
         Self::OpIllegal,
         Self::BadSession,
         Self::BadSlot,
@@ -239,6 +245,7 @@ impl Status {
             Self::Perm => "perm",
             Self::NoEnt => "noent",
             Self::Io => "io",
+            Self::Nxio => "nxio",
             Self::Access => "access",
             Self::Exist => "exist",
             Self::Xdev => "xdev",
@@ -283,6 +290,7 @@ impl Status {
             Self::LocksHeld => "locks_held",
             Self::OpenMode => "openmode",
             Self::BadOwner => "badowner",
+            Self::BadName => "badname",
             Self::OpIllegal => "op_illegal",
             Self::BadSession => "badsession",
             Self::BadSlot => "badslot",
@@ -343,8 +351,9 @@ impl From<VolumeError> for Status {
 impl From<NameError> for Status {
     fn from(error: NameError) -> Self {
         match error {
-            // RFC 8881 section 2.6.3.1 leaves BADNAME and INVAL to the server; clients know both.
-            NameError::Empty | NameError::Escapes => Self::Inval,
+            NameError::Empty => Self::Inval,
+            // As knfsd says of `.`, `..` and slashes.
+            NameError::Escapes => Self::BadName,
             NameError::TooLong => Self::NameTooLong,
         }
     }

@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part of the harness")]
 
+pub(crate) mod compounds;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;

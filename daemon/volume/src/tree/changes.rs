@@ -20,11 +20,13 @@ use towline_sys::identity::{Identity, assume};
 use crate::attributes::{Attributes, FileKind, Guard, SetAttributes, Wcc};
 use crate::error::VolumeError;
 use crate::node::{FileIdentity, Node};
-use crate::volume::{Created, How, Pace, Result, Special, Upload, WritableVolume};
+use crate::volume::{
+    Created, How, Pace, Result, Special, Upload, WritableVolume, XattrHow, XattrSet,
+};
 
 use super::condemned::Condemned;
 use super::ground::{Ground, attributes_at, proc_path};
-use super::{creating, list, open_file, open_for_sync, setting, statx_at, upload};
+use super::{creating, list, open_file, open_for_sync, setting, statx_at, upload, xattr};
 
 /// Locks for directories, chosen by inode number. More would only cost memory: two changes that
 /// meet on one lock wait some microseconds for each other.
@@ -96,6 +98,20 @@ impl Changes {
         Ok(result)
     }
 
+    /// Runs a change of `node` itself and reports it before and after.
+    fn alter<T>(&self, node: &Node, act: impl FnOnce() -> Result<T>) -> Result<(T, Wcc)> {
+        let altered = {
+            let _held = self.lock(Self::lock_index(node));
+            let before = Some(node.attributes()?);
+            let value = act()?;
+            self.ground.changes.count(&node.identity);
+            let after = node.attributes().ok();
+            (value, Wcc { before, after })
+        };
+        self.sync(node)?;
+        Ok(altered)
+    }
+
     /// Syncs whatever the tree's kind is; a first failure is the last word on that file.
     pub(super) fn sync_always(&self, node: &Node) -> Result<()> {
         if !matches!(node.kind, FileKind::Regular | FileKind::Directory) {
@@ -161,6 +177,20 @@ impl WritableVolume for Changes {
 
     fn is_synchronous(&self) -> bool {
         self.is_synchronous
+    }
+
+    fn set_xattr(
+        &self,
+        node: &Node,
+        who: &Identity,
+        pair: (&[u8], &[u8]),
+        how: XattrHow,
+    ) -> Result<(XattrSet, Wcc)> {
+        self.alter(node, || xattr::set(node, who, pair, how))
+    }
+
+    fn remove_xattr(&self, node: &Node, who: &Identity, name: &[u8]) -> Result<(bool, Wcc)> {
+        self.alter(node, || xattr::remove(node, who, name))
     }
 
     fn written(&self, node: &Node) {
@@ -344,15 +374,22 @@ impl WritableVolume for Changes {
             };
             let before = (from_dir.attributes()?, to_dir.attributes()?);
             assume(who)?;
+            let moved = attributes_at(from_dir.as_path()?.as_fd(), from_name).ok();
             let replaced = attributes_at(to_dir.as_path()?.as_fd(), to_name).ok();
+            // rename(2) of a file to another name of its own does nothing.
+            let is_same = moved
+                .zip(replaced)
+                .is_some_and(|(moved, there)| FileIdentity::of(&moved) == FileIdentity::of(&there));
             rustix::fs::renameat(
                 from_dir.as_path()?,
                 from_name.as_bytes(),
                 to_dir.as_path()?,
                 to_name.as_bytes(),
             )?;
-            for dir in [from_dir, to_dir] {
-                self.ground.changes.count(&dir.identity);
+            if !is_same {
+                for dir in [from_dir, to_dir] {
+                    self.ground.changes.count(&dir.identity);
+                }
             }
             if let Some(replaced) = &replaced {
                 self.ground.changes.count(&FileIdentity::of(replaced));

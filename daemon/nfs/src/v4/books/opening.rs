@@ -5,14 +5,15 @@
 //! promised: that two clients which both wait are served in turn.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use towline_volume::{FileHandle, Identity};
 
-use super::{Books, File, Holding};
+use super::{Books, Entry, File, Holding};
 use crate::v4::Status;
 use crate::v4::session::{Client, EXPIRED_SOME};
 use crate::v4::state::opens::{Open, Wanted};
-use crate::v4::state::stateid::{Kind, StateId};
+use crate::v4::state::stateid::{Kind, Other, StateId};
 
 /// Most clients that give way to one OPEN: each is a lease that has run out.
 const WAYS_MAX: usize = 64;
@@ -94,16 +95,21 @@ impl Books {
         if !self.has_expired(&client) {
             return false;
         }
-        client
-            .flags
-            .fetch_or(EXPIRED_SOME, std::sync::atomic::Ordering::AcqRel);
+        // On the disk first: after a restart it must not reclaim what others were given.
+        if self.ledger.note(Entry::Gone(&client.owner)).is_err() {
+            return false;
+        }
+        client.flags.fetch_or(EXPIRED_SOME, Ordering::AcqRel);
         self.forget_opens(id, handle)
     }
 
     fn forget_opens(&self, id: u64, handle: &FileHandle) -> bool {
-        let gone = self.with_file(handle, |file| file.opens.close_all(id));
-        for open in gone.into_iter().flatten() {
-            if let Some(holding) = self.holdings.get(&open.other) {
+        let gone = self.with_file(handle, |file| {
+            let opens = file.opens.close_all(id).into_iter().map(|open| open.other);
+            opens.chain(file.drop_lockers(id)).collect::<Vec<Other>>()
+        });
+        for other in gone.into_iter().flatten() {
+            if let Some(holding) = self.holdings.get(&other) {
                 holding.revoke(Status::Expired);
             }
         }
@@ -126,12 +132,23 @@ impl Books {
     /// Ends an open.
     ///
     /// # Errors
-    /// BAD_STATEID if it is gone already.
+    /// BAD_STATEID if it is gone already, LOCKS_HELD while something is locked by it.
     pub fn close(&self, holding: &Holding) -> Result<Open, Status> {
         let other = &holding.other;
-        self.unlist(other).ok_or(Status::BadStateId)?;
-        let closed = self.with_file(&holding.handle, |file| file.opens.close(other));
-        closed.flatten().ok_or(Status::BadStateId)
+        let closed = self.with_file(&holding.handle, |file| {
+            let (lockers, has_locks) = file.lockers_of(other);
+            if has_locks {
+                return Err(Status::LocksHeld);
+            }
+            lockers.iter().for_each(|locker| file.drop_locker(locker));
+            let open = file.opens.close(other).ok_or(Status::BadStateId)?;
+            Ok((open, lockers))
+        });
+        let (open, lockers) = closed.unwrap_or(Err(Status::BadStateId))?;
+        for other in lockers.iter().chain([other]) {
+            self.unlist(other);
+        }
+        Ok(open)
     }
 
     /// Whether somebody's open denies this access to a caller without an open of its own. Opens

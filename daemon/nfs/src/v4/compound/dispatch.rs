@@ -5,7 +5,10 @@
 
 use super::super::args::Args;
 use super::super::operation::Operation;
-use super::super::{Status, directory, inspect, open, place, read, sessions, stateids};
+use super::super::{
+    Status, change, copy, directory, inspect, lock, open, place, read, sessions, sparse, stateids,
+    write, xattr,
+};
 use super::{Halt, Outcome, Run};
 use crate::xdr::Reader;
 
@@ -133,6 +136,36 @@ impl Run<'_> {
                 access,
                 deny,
             } => open::downgrade(self, stateid, access, deny),
+            Args::Commit { offset, count } => write::commit(self, offset, count),
+            Args::Write { head, data } => write::write(self, &head, data),
+            Args::Create {
+                kind,
+                name,
+                settings,
+            } => change::create(self, &kind, name, &settings),
+            Args::Name { name } if operation == Operation::Remove => change::remove(self, name),
+            Args::Name { name } => change::link(self, name),
+            Args::Rename { from, to } => change::rename(self, from, to),
+            Args::SetAttr { stateid, settings } => change::setattr(self, stateid, &settings),
+            Args::Seek {
+                stateid,
+                offset,
+                what,
+            } => sparse::seek(self, stateid, offset, what),
+            Args::Allocate {
+                stateid,
+                offset,
+                length,
+            } => {
+                let wanted = operation == Operation::Allocate;
+                sparse::allocate(self, stateid, (offset, length), wanted)
+            }
+            Args::Copy(args) if operation == Operation::Copy => copy::copy(self, &args),
+            Args::Copy(args) => copy::clone(self, &args),
+            Args::Xattr(args) => xattr::xattr(self, &args),
+            Args::Lock(args) => lock::lock(self, &args),
+            Args::LockTest(args) => lock::test(self, &args),
+            Args::Unlock(args) => lock::unlock(self, &args),
             Args::TestStateId { count, list } => stateids::test(self, count, list),
             Args::FreeStateId { stateid } => stateids::free(self, stateid),
             _ => Err(Halt::Failed(Status::NotSupp)),

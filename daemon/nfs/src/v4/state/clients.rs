@@ -36,6 +36,8 @@ pub struct Exchange<'a> {
     pub address: IpAddr,
     /// `EXCHGID4_FLAG_UPD_CONFIRMED_REC_A`.
     pub is_update: bool,
+    /// Milliseconds since the start.
+    pub now_ms: u64,
 }
 
 /// What EXCHANGE_ID gives back.
@@ -74,6 +76,8 @@ struct Record {
     principal: Principal,
     address: IpAddr,
     is_confirmed: bool,
+    /// When it was made, in milliseconds since the start.
+    made_ms: u64,
     /// The number of the last CREATE_SESSION, and its reply.
     sequence: u32,
     reply: Option<Vec<u8>>,
@@ -186,6 +190,7 @@ impl Clients {
                 principal: asked.principal,
                 address: asked.address,
                 is_confirmed: false,
+                made_ms: asked.now_ms,
                 sequence: 0,
                 reply: None,
             },
@@ -200,17 +205,21 @@ impl Clients {
     }
 
     /// CREATE_SESSION of `id` with this number. Follow a [`Creation::New`] with
-    /// [`Clients::created`].
+    /// [`Clients::created`]. What was not confirmed within a lease is forgotten.
     ///
     /// # Errors
     /// STALE_CLIENTID, SEQ_MISORDERED or CLID_INUSE (section 18.36.4).
     pub fn create(
         &mut self,
-        id: u64,
-        sequence: u32,
+        (id, sequence): (u64, u32),
         principal: Principal,
+        (now_ms, lease_ms): (u64, u64),
     ) -> Result<Creation, Status> {
         let record = self.by_id.get(&id).ok_or(Status::StaleClientId)?;
+        if !record.is_confirmed && now_ms.saturating_sub(record.made_ms) > lease_ms {
+            self.remove(id);
+            return Err(Status::StaleClientId);
+        }
         if sequence == record.sequence
             && let Some(reply) = &record.reply
         {
@@ -306,6 +315,8 @@ mod tests {
     const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
     const ROOT: Principal = (1, 0);
     const ALICE: Principal = (1, 1000);
+    /// Now, and the lease, in milliseconds.
+    const AT: (u64, u64) = (0, 60_000);
 
     fn asked(owner: &[u8], verifier: u8, principal: Principal) -> Exchange<'_> {
         Exchange {
@@ -314,11 +325,12 @@ mod tests {
             principal,
             address: A,
             is_update: false,
+            now_ms: 0,
         }
     }
 
     fn confirm(clients: &mut Clients, id: u64) -> Option<u64> {
-        let Ok(Creation::New { replaced, .. }) = clients.create(id, 1, ROOT) else {
+        let Ok(Creation::New { replaced, .. }) = clients.create((id, 1), ROOT, AT) else {
             panic!("a new session");
         };
         clients.created(id, 1, vec![1]);
@@ -365,7 +377,7 @@ mod tests {
         let one = clients.exchange(&asked(b"a", 1, ROOT), |_| false).unwrap();
         let two = clients.exchange(&asked(b"a", 2, ALICE), |_| false).unwrap();
         assert_ne!(one.id, two.id);
-        let stale = clients.create(one.id, 1, ROOT);
+        let stale = clients.create((one.id, 1), ROOT, AT);
         assert_eq!(stale, Err(Status::StaleClientId));
     }
 
@@ -398,17 +410,36 @@ mod tests {
     #[test]
     fn create_session_answers_a_retransmission_with_the_same() {
         let (mut clients, id) = confirmed(b"a", 1);
-        assert_eq!(clients.create(id, 1, ROOT), Ok(Creation::Replay(vec![1])));
-        assert_eq!(clients.create(id, 3, ROOT), Err(Status::SeqMisordered));
-        assert_eq!(clients.create(id, 0, ROOT), Err(Status::SeqMisordered));
-        assert_eq!(clients.create(7, 1, ROOT), Err(Status::StaleClientId));
+        assert_eq!(
+            clients.create((id, 1), ROOT, AT),
+            Ok(Creation::Replay(vec![1]))
+        );
+        assert_eq!(
+            clients.create((id, 3), ROOT, AT),
+            Err(Status::SeqMisordered)
+        );
+        assert_eq!(
+            clients.create((id, 0), ROOT, AT),
+            Err(Status::SeqMisordered)
+        );
+        assert_eq!(clients.create((7, 1), ROOT, AT), Err(Status::StaleClientId));
         assert!(matches!(
-            clients.create(id, 2, ALICE),
+            clients.create((id, 2), ALICE, AT),
             Ok(Creation::New { replaced: None, .. })
         ));
         let other = clients.exchange(&asked(b"b", 1, ROOT), |_| true).unwrap();
-        let refused = clients.create(other.id, 1, ALICE);
+        let refused = clients.create((other.id, 1), ALICE, AT);
         assert_eq!(refused, Err(Status::ClidInUse));
+    }
+
+    #[test]
+    fn what_nobody_confirms_is_forgotten_after_a_lease() {
+        let mut clients = Clients::new(9);
+        for (now, is_there) in [(60_000, true), (60_001, false)] {
+            let made = clients.exchange(&asked(b"a", 1, ROOT), |_| false).unwrap();
+            let created = clients.create((made.id, 1), ROOT, (now, 60_000));
+            assert_eq!(created.is_ok(), is_there);
+        }
     }
 
     #[test]
