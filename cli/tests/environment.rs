@@ -21,7 +21,8 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     ] {
         command.env_remove(name);
     }
-    command.envs(variables.iter().copied()).output().unwrap()
+    let output = command.envs(variables.iter().copied()).output();
+    output.unwrap_or_else(|error| panic!("the program does not start: {error}"))
 }
 
 fn ends_with(output: &Output, code: i32) {

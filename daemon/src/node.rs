@@ -88,7 +88,7 @@ impl Facts {
                 bytes_max: staged.bytes_max,
             }
         });
-        status.nfs4 = self.nfs.held().map(|held| config::status::Nfs4 {
+        status.nfs4 = self.nfs.held().map(|held| towline_api::status::Nfs4 {
             clients: held.clients,
             sessions: held.sessions,
             opens: held.opens,

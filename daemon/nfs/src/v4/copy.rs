@@ -8,8 +8,9 @@
 use std::sync::Arc;
 
 use rustix::fs::copy_file_range;
+use towline_io::OpenFile;
 use towline_io::span::Passage;
-use towline_io::{OpenFile, identity, sys};
+use towline_sys::{files, identity};
 use towline_volume::view::Right;
 use towline_volume::{Attributes, VolumeError};
 
@@ -61,7 +62,8 @@ pub(super) fn clone(run: &mut Run<'_>, args: &Copying) -> Outcome {
     let pair = open(run, args)?;
     act(run, &pair, || {
         let (from, to) = (args.source_offset, args.target_offset);
-        let cloned = sys::clone_range(pair.sink.as_fd(), pair.source.as_fd(), from, to, args.count);
+        let cloned =
+            files::clone_range(pair.sink.as_fd(), pair.source.as_fd(), from, to, args.count);
         cloned.map_err(VolumeError::from)
     })?;
     Ok(())

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use towline_io::OpenFile;
-use towline_io::identity::assume;
+use towline_sys::identity::assume;
 use towline_volume::view::Right;
 use towline_volume::{Identity, VolumeError};
 

@@ -5,7 +5,7 @@
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
-use towline_io::identity::{Identity, assume};
+use towline_sys::identity::{Identity, assume};
 
 use crate::node::Node;
 use crate::volume::{Result, XattrHow, XattrSet};
