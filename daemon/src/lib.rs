@@ -27,6 +27,7 @@ mod process;
 mod pull;
 mod registration;
 pub mod signing_key;
+mod silent_clients;
 mod sockets;
 mod standing;
 mod tasks;
