@@ -1,9 +1,10 @@
 //! The mount commands, generated from one table: what a person types on a client.
 //!
 //! Governed by nfs(5), mount_nfs(8) of macOS and Microsoft's `mount` page. Linux and macOS take
-//! ports as options; Windows always asks the portmapper on 111. Every command pins version 3,
-//! TCP and no remote locking, because that is what the node serves. Invariant: a command that
-//! is printed as one to paste is complete.
+//! ports as options; Windows always asks the portmapper on 111. Linux takes the newest version of
+//! NFS that the node serves; where that is 3, and for the others, the version is pinned, and no
+//! remote locking is asked for, because version 3 has none here. Invariant: a command that is
+//! printed as one to paste is complete.
 
 use std::net::IpAddr;
 
@@ -37,6 +38,8 @@ pub(crate) struct Facts {
     http_port: u16,
     /// Port 111 leads to the node.
     portmap: bool,
+    /// Version 4 of NFS is served.
+    nfs4: bool,
     /// Name, and whether it can be written to.
     volumes: Vec<(String, bool)>,
 }
@@ -75,14 +78,14 @@ const TABLE: [Row; 19] = [
     (
         System::Linux,
         When::ReadOnly,
-        "sudo mount -t nfs -o ro,vers=3,proto=tcp,port={nfs},mountport={nfs},mountproto=tcp,\
-         nolock,nconnect=8,rsize=1048576,hard,noatime,actimeo=60 {host}:/{name} /mnt/{name}",
+        "sudo mount -t nfs -o ro,{linux},nconnect=8,rsize=1048576,hard,noatime,actimeo=60 \
+         {host}:/{name} /mnt/{name}",
     ),
     (
         System::Linux,
         When::Writable,
-        "sudo mount -t nfs -o vers=3,proto=tcp,port={nfs},mountport={nfs},mountproto=tcp,\
-         nolock,nconnect=8,rsize=1048576,wsize=1048576,hard,noatime {host}:/{name} /mnt/{name}",
+        "sudo mount -t nfs -o {linux},nconnect=8,rsize=1048576,wsize=1048576,hard,noatime \
+         {host}:/{name} /mnt/{name}",
     ),
     (System::Macos, When::Above, "# macOS"),
     (System::Macos, When::Each, "sudo mkdir -p /Volumes/{name}"),
@@ -157,6 +160,12 @@ const TABLE: [Row; 19] = [
     ),
 ];
 
+/// How Linux finds a node that serves version 4: one port, and locks.
+const LINUX_4: &str = "proto=tcp,port={nfs}";
+
+/// How Linux finds a node that serves version 3 only: MOUNT is a second program.
+const LINUX_3: &str = "vers=3,proto=tcp,port={nfs},mountport={nfs},mountproto=tcp,nolock";
+
 /// First drive letter that is offered; the ones before are often taken.
 const DRIVE_FIRST: u8 = b'M';
 
@@ -169,6 +178,7 @@ impl Facts {
             nfs_port: port(status, ListenerProtocol::Nfs).unwrap_or(NFS_PORT),
             http_port: port(status, ListenerProtocol::Http).unwrap_or(HTTP_PORT),
             portmap: status.portmap,
+            nfs4: status.nfs4.is_some(),
             volumes: status
                 .volumes
                 .iter()
@@ -185,6 +195,7 @@ impl Facts {
             nfs_port: NFS_PORT,
             http_port: HTTP_PORT,
             portmap: true,
+            nfs4: true,
             volumes: volumes
                 .map(|(name, writes)| (name.to_owned(), writes))
                 .to_vec(),
@@ -197,6 +208,7 @@ impl Facts {
             Ok(IpAddr::V4(_)) | Err(_) => self.host.clone(),
         };
         template
+            .replace("{linux}", if self.nfs4 { LINUX_4 } else { LINUX_3 })
             .replace("{host}", &bracketed)
             .replace("{url}", &bracketed)
             .replace("{nfs}", &self.nfs_port.to_string())
@@ -298,14 +310,19 @@ mod tests {
             nfs_port: 2050,
             http_port: 8420,
             portmap,
+            nfs4: true,
             volumes: vec![("models".to_owned(), false), ("projects".to_owned(), true)],
         }
     }
 
     #[test]
-    fn linux_is_told_both_ports_because_mount_is_a_second_program() {
+    fn linux_is_told_both_ports_where_mount_is_a_second_program() {
+        let facts = Facts {
+            nfs4: false,
+            ..facts(true)
+        };
         assert_eq!(
-            help(&facts(true), System::Linux),
+            help(&facts, System::Linux),
             "# Linux (needs nfs-common or nfs-utils)\n\
              sudo mkdir -p /mnt/models\n\
              sudo mount -t nfs -o ro,vers=3,proto=tcp,port=2050,mountport=2050,mountproto=tcp,\
@@ -317,6 +334,22 @@ mod tests {
              10.0.0.1:/projects /mnt/projects\n\
              # without mounting: http://10.0.0.1:8420/files/\n\
              # one file, resumable: curl -C - -O http://10.0.0.1:8420/files/VOLUME/FILE\n"
+        );
+    }
+
+    #[test]
+    fn linux_needs_one_port_where_version_4_is_served() {
+        let text = help(&facts(true), System::Linux);
+        assert!(
+            text.contains(
+                "sudo mount -t nfs -o ro,proto=tcp,port=2050,nconnect=8,rsize=1048576,hard,noatime,\
+                 actimeo=60 10.0.0.1:/models /mnt/models\n"
+            ),
+            "{text}"
+        );
+        assert!(
+            !text.contains("nolock") && !text.contains("vers="),
+            "{text}"
         );
     }
 

@@ -27,6 +27,7 @@ mod node;
 mod process;
 mod pull;
 mod registration;
+mod silent_clients;
 mod sockets;
 mod standing;
 mod tasks;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use towline_api::Status;
 use towline_config::{self as config, CongestionControl, Effective, LocalPorts};
+use towline_http::Port;
 use towline_io::{
     Admission, Congestion, EngineChoice, Listening, Patience, Pool, PoolLimits, WorkerLimits,
     WorkerMetrics,
@@ -27,14 +28,13 @@ use crate::measuring::Measuring;
 use crate::models::ModelDesk;
 use crate::registration::Registration;
 use crate::sockets::{self, PortmapState, Sockets};
-use towline_http::Port;
-
 use crate::standing::Standing;
 use crate::tuning_peer::TuningPeer;
 use crate::volumes::Volumes;
 use crate::workers::{Plant, Workers};
 use crate::{
-    control, data_lock, datagrams, eviction, key_file, process, standing, tls, trace, volumes,
+    control, data_lock, datagrams, eviction, key_file, process, silent_clients, standing, tls,
+    trace, volumes,
 };
 
 /// Most jobs that wait for the pool; beyond it the workers stop reading from those who ask.
@@ -220,7 +220,7 @@ impl Node {
         tokio::spawn(eviction::note_uses(self.facts.clone()));
         tokio::spawn(trace::tell_left_out());
         tokio::spawn(standing::serve(self.facts.standing.clone()));
-        tokio::spawn(forget_silent_clients(self.facts.nfs.clone()));
+        tokio::spawn(silent_clients::serve(self.facts.nfs.clone()));
         for socket in self.udp {
             tokio::spawn(datagrams::serve(socket, self.facts.nfs.clone()));
         }
@@ -472,21 +472,6 @@ fn nfs_server(
         },
     )
     .map_err(|error| system("cannot begin the ledger of NFSv4 clients", error))
-}
-
-/// Lets clients of NFSv4 go that were not heard of for a day, until the runtime ends.
-async fn forget_silent_clients(nfs: Arc<towline_nfs::Server>) {
-    /// Nobody waits for it: whoever wants what such a client holds gets it at once.
-    const INTERVAL: std::time::Duration = std::time::Duration::from_secs(600);
-    let mut timer = tokio::time::interval(INTERVAL);
-    loop {
-        timer.tick().await;
-        let nfs = nfs.clone();
-        let swept = tokio::task::spawn_blocking(move || nfs.forget_silent_clients()).await;
-        if swept.is_err() {
-            return;
-        }
-    }
 }
 
 /// Gives every worker its own socket of each listener.

@@ -21,8 +21,8 @@ use towline_tests::skip::unless_installed;
 
 /// Longest time for one job.
 const JOB_LIMIT: Duration = Duration::from_secs(300);
-/// What takes locks in the guest: util-linux', which every Debian has.
-const FLOCK: &str = "/usr/bin/flock";
+/// What the guest's own programs lack: util-linux' and coreutils', which every Debian has.
+const PROGRAMS: [&str; 3] = ["/usr/bin/flock", "/usr/bin/fallocate", "/usr/bin/cp"];
 /// Length of the large file in bytes: more than a client reads ahead.
 const LARGE_BYTES: usize = 96 << 20;
 
@@ -41,7 +41,7 @@ fn job(node: &Node, (version, name): (&str, &str), settings: &str) -> Result<Job
     let port = node.nfs().port();
     let script = format!("PORT={port}\nVERS={version}\n{settings}\n{prelude}\n{script}");
     let mut job = Job::new(&script, JOB_LIMIT);
-    job.programs.push(FLOCK.into());
+    job.programs.extend(PROGRAMS.map(Into::into));
     Ok(job)
 }
 
@@ -73,6 +73,12 @@ fn write_large(node: &Node) -> Result<()> {
         file.write_all(&block)?;
     }
     Ok(())
+}
+
+/// A mount without options gets the newest version, and what that alone has works.
+#[test]
+fn a_plain_mount_speaks_4_2_and_uses_it() -> Result<()> {
+    pass(&mut node()?, ("4.2", "plain.sh"), "")
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub(crate) fn load(overrides: &Overrides, around: &Surroundings) -> Result<Effec
             LocalPorts::Owner,
             &[("owner", LocalPorts::Owner), ("any", LocalPorts::Any)],
         ),
-        nfs_v4: check.any(&file.nfs.v4, false),
+        nfs_v4: check.any(&file.nfs.v4, true),
         nfs_lease: check.period(
             &file.nfs.lease,
             "nfs.lease",

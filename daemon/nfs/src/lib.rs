@@ -1,4 +1,5 @@
-//! The NFS face of a node: ONC RPC, portmap, MOUNT and NFSv3 and NFSv4 as protocol cores without I/O.
+//! The NFS face of a node: ONC RPC, portmap, MOUNT, NFSv3 and NFSv4 as protocol cores without
+//! I/O.
 //!
 //! A worker has a [`Desk`], which makes a [`Connection`] for each socket; all desks share one
 //! [`Server`]. What a worker's view has in memory is answered inline, without a lock and without
@@ -7,8 +8,9 @@
 //! Promised: a handle is believed only with its MAC, an address opens an export and a uid never
 //! does, nobody's uid 0 is root unless the export says so, a read-only export changes for nobody,
 //! nothing is allocated from a length that a peer claimed, a call is answered at most once even
-//! if it is sent twice. Not promised: NFSv4.0, locking for version 3 (NLM), access control lists (NFSACL), NFS
-//! over UDP, durability on volumes that promise none, and replies in the order of their calls.
+//! if it is sent twice. Not promised: NFSv4.0, locking for version 3 (NLM), access control lists
+//! (NFSACL), NFS over UDP, durability on volumes that promise none, and replies in the order of
+//! their calls.
 
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]

@@ -2,7 +2,8 @@
 //!
 //! A connection speaks a set of programs; everything else is refused quietly, so that NFSACL
 //! (100227) and other side programs cost nothing. Where version 4 is switched off, its clients
-//! are told at once that there is only version 3, and fall back without waiting. Invariant: what comes out exists.
+//! are told at once that there is only version 3, and fall back without waiting. Invariant: what
+//! comes out exists.
 
 use crate::rpc::Call;
 use crate::rpc::reply::Accept;

@@ -4,7 +4,9 @@
 //! by [`compound`], over the same ground as version 3: from a worker's memory as far as that goes,
 //! then on a pool thread from the operation on that memory could not answer. What clients hold is
 //! kept in [`books`], by the rules of [`state`]. Minor version 0 is another protocol in practice
-//! and is refused. Not promised: pNFS, named attributes, SSV, ACLs, labels, persistent sessions.
+//! and is refused. Not promised: callbacks and so delegations, pNFS, named attributes, SSV, ACLs,
+//! labels, persistent sessions, and that deny modes and locks hold against version 3, HTTP or
+//! programs of the host.
 
 use std::path::PathBuf;
 

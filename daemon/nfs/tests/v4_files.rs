@@ -400,3 +400,97 @@ fn holes_are_found_made_and_filled_and_files_are_copied() {
         "from another server"
     );
 }
+
+/// Courtesy: a client that fell silent keeps what it has until somebody else wants it.
+#[test]
+fn a_silent_client_gives_way_to_who_wants_what_it_has() {
+    let terms = towline_nfs::v4::Settings {
+        lease_seconds: 1,
+        ledger: None,
+    };
+    let node = node_of(|tree| std::sync::Arc::new(tree), terms);
+    std::fs::write(node.path("projects/f"), "contents").unwrap();
+    std::fs::write(node.path("projects/g"), "contents").unwrap();
+    let (mut one, mut two) = (User::new(&node, A, "a"), User::new(&node, B, "b"));
+    let (file, open) = one.open((1, 2), "f").unwrap();
+    let (other_file, other_open) = one.open((1, 2), "g").unwrap();
+    assert_eq!(two.open((2, 0), "f").map(drop), Err(10_015), "SHARE_DENIED");
+    std::thread::sleep(std::time::Duration::from_millis(1_200));
+    two.open((2, 0), "f").unwrap();
+    let read = |file: &[u8], open: &[u8]| Ops::default().put(file).read(open, 0, 9);
+    assert_eq!(one.call(read(&file, &open)).status, 10_011, "EXPIRED");
+    assert_eq!(
+        one.call(read(&other_file, &other_open)).status,
+        0,
+        "nobody wanted it"
+    );
+    let flags = |user: &mut User| {
+        user.session.sequence += 1;
+        let number = user.session.sequence;
+        let reply = user
+            .session
+            .send(&mut user.client, number, false, &Ops::default());
+        u32::from_be_bytes(reply[reply.len() - 4..].try_into().unwrap())
+    };
+    assert_eq!(flags(&mut one), 0x10, "EXPIRED_SOME_STATE_REVOKED");
+    assert_eq!(
+        one.call(Ops::default().op(45).fixed(&open)).status,
+        0,
+        "FREE_STATEID"
+    );
+    assert_eq!(flags(&mut one), 0);
+    assert_eq!(
+        two.open((2, 0), "g").map(drop),
+        Err(10_015),
+        "it is heard of again"
+    );
+}
+
+/// What was held before a restart is given back to those who held it, and only to them.
+#[test]
+fn after_a_restart_locks_wait_for_those_who_may_reclaim() {
+    let dir = tempfile::tempdir().unwrap();
+    let terms = towline_nfs::v4::Settings {
+        lease_seconds: 60,
+        ledger: Some(dir.path().join("nfs4.ledger")),
+    };
+    let node = node_of(|tree| std::sync::Arc::new(tree), terms.clone());
+    drop(User::new(&node, A, "a"));
+    drop(node);
+    let node = node_of(|tree| std::sync::Arc::new(tree), terms);
+    std::fs::write(node.path("projects/f"), "contents").unwrap();
+    let mut two = User::new(&node, B, "b");
+    let (file, theirs) = two.open((3, 0), "f").unwrap();
+    let lock = |open: &[u8]| Ops::default().put(&file).lock(open, "owner", 2, (0, 10));
+    assert_eq!(two.call(lock(&theirs)).status, 10_013, "GRACE");
+    let previous = |dir: &[u8]| {
+        // CLAIM_PREVIOUS without a delegation.
+        let ops = Ops::default()
+            .put(dir)
+            .op(18)
+            .word(0)
+            .word(3)
+            .word(0)
+            .long(0);
+        ops.opaque(b"owner").word(0).word(1).word(0)
+    };
+    assert_eq!(two.call(previous(&file)).status, 10_033, "NO_GRACE");
+    let mut client = node.client(A);
+    let mut one = Session::before_reclaim(&mut client, "a", 1);
+    let mut opened = one.call(&mut client, previous(&file));
+    assert_eq!(opened.status, 0);
+    opened.well(22);
+    let mine = opened.opened();
+    let mut reclaim = lock(&mine);
+    // The flag behind the kind.
+    let flag = 4 + 4 + file.len().next_multiple_of(4) + 4 + 4;
+    reclaim.bytes[flag + 3] = 1;
+    assert_eq!(one.call(&mut client, reclaim).status, 0);
+    let complete = Ops::default().op(58).word(0);
+    assert_eq!(one.call(&mut client, complete).status, 0);
+    assert_eq!(
+        two.call(lock(&theirs)).status,
+        10_010,
+        "DENIED: grace is over"
+    );
+}

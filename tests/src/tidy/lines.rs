@@ -290,7 +290,7 @@ fn is_doc(line: &str) -> bool {
 
 fn rfc_source(source: &Source) -> Vec<Finding> {
     // The parts of the NFS crate that speak the wire; the rest has limits and names of its own.
-    let wire = ["rpc", "xdr", "v3", "mount", "portmap"];
+    let wire = ["rpc", "xdr", "v3", "v4", "mount", "portmap"];
     let part = source
         .path
         .strip_prefix("daemon/nfs/src/")

@@ -124,13 +124,18 @@ fn retransmissions(_: &Case<'_>, mount: &NfsMount) -> Judged {
 
 fn locks(_: &Case<'_>, mount: &NfsMount) -> Judged {
     let local = option(mount, "local_lock");
+    if option(mount, "vers").starts_with('4') {
+        let read = format!("local_lock={local}");
+        return Ok(Verdict::report(read).note("version 4 locks at the node"));
+    }
     let unlocked = mount.options.contains_key("nolock");
     let read = if unlocked {
         "nolock".to_owned()
     } else {
         format!("local_lock={local}")
     };
-    Ok(Verdict::report(read).note("towline has no lock manager: its mounts want nolock"))
+    Ok(Verdict::report(read)
+        .note("towline has no lock manager for version 3: such mounts want nolock"))
 }
 
 /// A client that is not told a version tries 4.2 first and comes down by itself (nfs(5),
@@ -156,8 +161,8 @@ fn fallback(_: &Case<'_>, mount: &NfsMount) -> Judged {
     let came_down = effective == "3" && version.is_none();
     Ok(
         Verdict::new(!came_down, read, "the version that the server has").fix(Fix::hands(format!(
-            "write vers=3 into the options of {} in /etc/fstab: without it every mount asks for \
-             version 4 first",
+            "write vers=3 into the options of {} in /etc/fstab, or let the node serve version 4: \
+             without either every mount asks for version 4 first",
             mount.path
         ))),
     )

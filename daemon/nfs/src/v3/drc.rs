@@ -1,4 +1,5 @@
-//! The duplicate-request cache: a call that changed something is answered once.
+//! The duplicate-request cache: a call that changed something is answered once (RFC 1813
+//! section 4.5, "duplicate request cache").
 //!
 //! A client that lost a reply sends the same call again, perhaps over a new connection. REMOVE
 //! done twice would say "no such file" about a file that it removed, so the first reply is kept

@@ -1,4 +1,4 @@
-//! A call of version 3 carried out from beginning to end on a thread that may wait.
+//! A call of version 3 (RFC 1813) carried out from beginning to end on a thread that may wait.
 //!
 //! Invariant: a call that changes something passes the duplicate-request cache ([`super::drc`]),
 //! so that a retransmission gets the first reply. Not promised: that replies come in the order

@@ -240,6 +240,7 @@ fn time(out: &mut Writer<'_>, time: &Timestamp) {
 
 /// An id as decimal text, without an allocation.
 fn owner(out: &mut Writer<'_>, id: u32) {
+    /// Most digits, in bytes: of 2^32-1.
     const DIGITS_MAX: usize = 10;
     let mut digits = [0; DIGITS_MAX];
     let (mut rest, mut count) = (id, 0);

@@ -5,7 +5,7 @@
 //! Invariant: what a client holds is bounded ([`HELD_PER_CLIENT_MAX`], [`HELD_MAX`]), and every
 //! piece of it is listed at its client, under its stateid and at its file, or nowhere. Not
 //! promised: that a client which is silent for longer than a lease keeps what it has, once
-//! somebody else wants it (courtesy).
+//! somebody else wants it (courtesy, RFC 8881 section 8.4.2.3).
 
 mod locking;
 mod opening;

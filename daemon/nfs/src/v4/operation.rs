@@ -2,7 +2,7 @@
 //!
 //! Numbers are those of RFC 8881 section 16.2.3, RFC 7862 section 13 and RFC 8276 section 8.2.
 //! Invariant: an operation that a minor version knows is never called illegal, done here or not;
-//! GETDIR_DELEGATION answered with OP_ILLEGAL breaks `ls` on Linux 7.2. Not promised: that
+//! GET_DIR_DELEGATION answered with OP_ILLEGAL breaks `ls` on Linux 7.2. Not promised: that
 //! everything known is done; see [`Operation::is_served`].
 
 /// Highest operation of minor version 1: RECLAIM_COMPLETE (RFC 8881 section 16.2.3).
@@ -166,6 +166,83 @@ pub enum Operation {
     RemoveXattr = 75,
 }
 
+/// The names in lower case, each at its place in [`Operation::ALL`].
+const LABELS: [&str; Operation::COUNT] = [
+    "access",
+    "close",
+    "commit",
+    "create",
+    "delegpurge",
+    "delegreturn",
+    "getattr",
+    "getfh",
+    "link",
+    "lock",
+    "lockt",
+    "locku",
+    "lookup",
+    "lookupp",
+    "nverify",
+    "open",
+    "openattr",
+    "open_confirm",
+    "open_downgrade",
+    "putfh",
+    "putpubfh",
+    "putrootfh",
+    "read",
+    "readdir",
+    "readlink",
+    "remove",
+    "rename",
+    "renew",
+    "restorefh",
+    "savefh",
+    "secinfo",
+    "setattr",
+    "setclientid",
+    "setclientid_confirm",
+    "verify",
+    "write",
+    "release_lockowner",
+    "backchannel_ctl",
+    "bind_conn_to_session",
+    "exchange_id",
+    "create_session",
+    "destroy_session",
+    "free_stateid",
+    "get_dir_delegation",
+    "getdeviceinfo",
+    "getdevicelist",
+    "layoutcommit",
+    "layoutget",
+    "layoutreturn",
+    "secinfo_no_name",
+    "sequence",
+    "set_ssv",
+    "test_stateid",
+    "want_delegation",
+    "destroy_clientid",
+    "reclaim_complete",
+    "allocate",
+    "copy",
+    "copy_notify",
+    "deallocate",
+    "io_advise",
+    "layouterror",
+    "layoutstats",
+    "offload_cancel",
+    "offload_status",
+    "read_plus",
+    "seek",
+    "write_same",
+    "clone",
+    "getxattr",
+    "setxattr",
+    "listxattrs",
+    "removexattr",
+];
+
 impl Operation {
     /// How many there are.
     pub const COUNT: usize = 73;
@@ -266,80 +343,24 @@ impl Operation {
     /// A short name in lower case, for metrics and logs.
     #[must_use]
     pub fn label(self) -> &'static str {
-        match self {
-            Self::Access => "access",
-            Self::Close => "close",
-            Self::Commit => "commit",
-            Self::Create => "create",
-            Self::DelegPurge => "delegpurge",
-            Self::DelegReturn => "delegreturn",
-            Self::GetAttr => "getattr",
-            Self::GetFh => "getfh",
-            Self::Link => "link",
-            Self::Lock => "lock",
-            Self::LockT => "lockt",
-            Self::LockU => "locku",
-            Self::Lookup => "lookup",
-            Self::LookupP => "lookupp",
-            Self::NVerify => "nverify",
-            Self::Open => "open",
-            Self::OpenAttr => "openattr",
-            Self::OpenConfirm => "open_confirm",
-            Self::OpenDowngrade => "open_downgrade",
-            Self::PutFh => "putfh",
-            Self::PutPubFh => "putpubfh",
-            Self::PutRootFh => "putrootfh",
-            Self::Read => "read",
-            Self::ReadDir => "readdir",
-            Self::ReadLink => "readlink",
-            Self::Remove => "remove",
-            Self::Rename => "rename",
-            Self::Renew => "renew",
-            Self::RestoreFh => "restorefh",
-            Self::SaveFh => "savefh",
-            Self::SecInfo => "secinfo",
-            Self::SetAttr => "setattr",
-            Self::SetClientId => "setclientid",
-            Self::SetClientIdConfirm => "setclientid_confirm",
-            Self::Verify => "verify",
-            Self::Write => "write",
-            Self::ReleaseLockOwner => "release_lockowner",
-            Self::BackChannelCtl => "backchannel_ctl",
-            Self::BindConnToSession => "bind_conn_to_session",
-            Self::ExchangeId => "exchange_id",
-            Self::CreateSession => "create_session",
-            Self::DestroySession => "destroy_session",
-            Self::FreeStateId => "free_stateid",
-            Self::GetDirDelegation => "get_dir_delegation",
-            Self::GetDeviceInfo => "getdeviceinfo",
-            Self::GetDeviceList => "getdevicelist",
-            Self::LayoutCommit => "layoutcommit",
-            Self::LayoutGet => "layoutget",
-            Self::LayoutReturn => "layoutreturn",
-            Self::SecInfoNoName => "secinfo_no_name",
-            Self::Sequence => "sequence",
-            Self::SetSsv => "set_ssv",
-            Self::TestStateId => "test_stateid",
-            Self::WantDelegation => "want_delegation",
-            Self::DestroyClientId => "destroy_clientid",
-            Self::ReclaimComplete => "reclaim_complete",
-            Self::Allocate => "allocate",
-            Self::Copy => "copy",
-            Self::CopyNotify => "copy_notify",
-            Self::Deallocate => "deallocate",
-            Self::IoAdvise => "io_advise",
-            Self::LayoutError => "layouterror",
-            Self::LayoutStats => "layoutstats",
-            Self::OffloadCancel => "offload_cancel",
-            Self::OffloadStatus => "offload_status",
-            Self::ReadPlus => "read_plus",
-            Self::Seek => "seek",
-            Self::WriteSame => "write_same",
-            Self::Clone => "clone",
-            Self::GetXattr => "getxattr",
-            Self::SetXattr => "setxattr",
-            Self::ListXattrs => "listxattrs",
-            Self::RemoveXattr => "removexattr",
+        LABELS.get(self.place()).copied().unwrap_or("unknown")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_stands_at_its_number_and_has_its_name() {
+        for (number, operation) in (FIRST..).zip(Operation::ALL) {
+            assert_eq!(operation as u32, number);
+            assert_eq!(Operation::from_number(number, 2), Some(operation));
         }
+        assert_eq!(Operation::from_number(2, 2), None);
+        assert_eq!(Operation::from_number(59, 1), None);
+        assert_eq!(Operation::from_number(76, 2), None);
+        assert_eq!(Operation::PutRootFh.label(), "putrootfh");
+        assert_eq!(Operation::RemoveXattr.label(), "removexattr");
     }
 }

@@ -107,13 +107,16 @@ pub(super) fn granted(
             if holding.handle != *handle {
                 return Err(Status::BadStateId);
             }
-            // Reading is let pass with an open for writing: programs that write parts of pages
-            // need it, and section 9.1.2 leaves it to the server.
             let has = holding.access();
-            if has & access == 0 && !(access == opens::READ && has & opens::WRITE != 0) {
-                return Err(Status::OpenMode);
+            if has & access != 0 {
+                return Ok(Grant::Given(holding.who));
             }
-            Ok(Grant::Given(holding.who))
+            // Programs that write parts of pages read with an open for writing (section 9.1.2):
+            // let pass, if the kernel lets the caller read.
+            match access == opens::READ && has & opens::WRITE != 0 {
+                true => Ok(Grant::Ask),
+                false => Err(Status::OpenMode),
+            }
         }
         Meaning::Current | Meaning::Invalid => Err(Status::BadStateId),
     }

@@ -47,7 +47,15 @@ pub(crate) fn node() -> Node {
 }
 
 /// A node whose volumes are what `wrap` makes of directory trees; `projects` comes first.
-pub(crate) fn node_with(mut wrap: impl FnMut(Tree) -> Arc<dyn Volume>) -> Node {
+pub(crate) fn node_with(wrap: impl FnMut(Tree) -> Arc<dyn Volume>) -> Node {
+    node_of(wrap, towline_nfs::v4::Settings::default())
+}
+
+/// The same with other terms for clients of version 4.
+pub(crate) fn node_of(
+    mut wrap: impl FnMut(Tree) -> Arc<dyn Volume>,
+    v4: towline_nfs::v4::Settings,
+) -> Node {
     let dir = tempfile::tempdir().unwrap();
     let keys = HandleKeys::new(MacKey::new([9; 32]));
     let mut export = |name: &str, writing, kind| {
@@ -83,7 +91,7 @@ pub(crate) fn node_with(mut wrap: impl FnMut(Tree) -> Arc<dyn Volume>) -> Node {
     let settings = Settings {
         ports,
         local_ports,
-        v4: Some(towline_nfs::v4::Settings::default()),
+        v4: Some(v4),
     };
     let server = Server::new(exports.clone(), settings).unwrap();
     let view = Rc::new(RefCell::new(View::new(exports.clone())));

@@ -181,7 +181,9 @@ pub(super) fn security(from: &mut Reader<'_>) -> Result<Option<Security>, Malfor
 
 /// The body of an AUTH_SYS credential as it stands there (RFC 5531 appendix A).
 fn unix_body(from: &mut Reader<'_>) -> Result<Vec<u8>, Malformed> {
+    /// Longest machine name, in bytes: the RFC's `machinename<255>`.
     const MACHINE_BYTES_MAX: usize = 255;
+    /// Most groups, a count: the RFC's `gids<16>`.
     const GROUPS_MAX: u32 = 16;
     let whole = from.rest();
     from.u32()?;

@@ -1,4 +1,5 @@
-//! Locks in the books: LOCK, LOCKT, LOCKU, and what stands in their way.
+//! Locks in the books: LOCK, LOCKT, LOCKU (RFC 8881 sections 18.10 to 18.12), and what stands in
+//! their way.
 //!
 //! An owner has one stateid for all its locks of a file. Invariant: what a client whose lease has
 //! run out has of a file gives way in the very call that it stands in the way of. Not promised:

@@ -2,12 +2,17 @@
 //!
 //! Who may reclaim is whoever had completed its reclaims in the start before (or was still
 //! waiting to reclaim when that start ended within its own grace). Grace ends at once if that is
-//! nobody, when all of them are complete, and else after one lease. Invariant: once it has ended
+//! nobody, when all of them are complete, and else after one lease; whoever is in the middle of it
+//! then may finish, for one lease more at most. Invariant: once it has ended
 //! nothing is reclaimed any more, so that nothing given to others meanwhile is given twice (both
 //! edge conditions of section 8.4.3). Not promised: grace for what no client can lose by it: reads,
 //! writes and opens that deny nothing go on.
 
 use std::collections::HashSet;
+
+/// By how much each reclaim near the end of grace puts that off, in milliseconds: the next one of
+/// the same client is there by then.
+const STEP_MS: u64 = 1_000;
 
 /// The grace of one start.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +20,8 @@ pub struct Grace {
     waiting: HashSet<Box<[u8]>>,
     /// When it ends at the latest, in milliseconds since the start.
     until_ms: u64,
+    /// When it ends whatever is still going on.
+    last_ms: u64,
     has_ended: bool,
 }
 
@@ -26,6 +33,7 @@ impl Grace {
         Self {
             waiting,
             until_ms: lease_ms,
+            last_ms: lease_ms.saturating_mul(2),
             has_ended,
         }
     }
@@ -38,7 +46,12 @@ impl Grace {
 
     /// Whether a client may reclaim now.
     pub fn may_reclaim(&mut self, owner: &[u8], now_ms: u64) -> bool {
-        self.is_on(now_ms) && self.waiting.contains(owner)
+        let may = self.is_on(now_ms) && self.waiting.contains(owner);
+        if may {
+            let put_off = now_ms.saturating_add(STEP_MS).min(self.last_ms);
+            self.until_ms = self.until_ms.max(put_off);
+        }
+        may
     }
 
     /// A client reclaims no more.
@@ -73,5 +86,17 @@ mod tests {
         assert!(late.is_on(59_999));
         assert!(!late.is_on(60_000));
         assert!(!late.may_reclaim(b"a", 0), "it does not come back");
+    }
+
+    #[test]
+    fn who_is_reclaiming_may_finish_but_not_for_ever() {
+        let mut slow = grace(&[b"a"]);
+        for now in (59_500..119_500).step_by(500) {
+            assert!(slow.may_reclaim(b"a", now), "at {now}");
+        }
+        assert!(!slow.is_on(120_000));
+        let mut idle = grace(&[b"a"]);
+        assert!(idle.may_reclaim(b"a", 59_500));
+        assert!(!idle.is_on(60_500));
     }
 }

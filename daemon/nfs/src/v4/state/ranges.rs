@@ -214,7 +214,7 @@ mod tests {
         assert!(!ranges.lock(one_more));
     }
 
-    /// Random locks and unlocks of three owners against 64 bytes, each with its kind for each owner.
+    /// Random locks and unlocks of three owners against 64 bytes with a kind for each owner.
     #[test]
     fn ranges_agree_with_a_model_of_bytes() {
         const BYTES: u64 = 64;
