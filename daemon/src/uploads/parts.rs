@@ -8,17 +8,24 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use serde::Deserialize;
 use towline_store::Sha256;
 
 use super::receiving::{Held, PutFault};
-use super::staging::{ArrivingPart, PARTS_MAX, Parted, Place, Plan};
+use super::staging::{ArrivingPart, PARTS_MAX, Parted, Place, Plan, TURN_BYTES, Turn};
 use super::{Expected, Uploads};
 
 /// Longest completion, in bytes: so many parts with a hash of 64 digits each, twice over.
 pub(crate) const COMPLETION_BYTES_MAX: usize = 256 * PARTS_MAX as usize;
+
+/// How often a completion begins to hash anew because parts were sent again meanwhile.
+const TIMES_HASHED_MAX: u64 = 4;
+
+/// How long a completion waits before it looks again, where another one hashes the same file.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a client says when it has sent every part.
 #[derive(Deserialize)]
@@ -91,7 +98,7 @@ impl Uploads {
             loop {
                 let file = file.clone();
                 let hashed = uploads.work(move || file.hash_next()).await;
-                if !matches!(hashed, Ok(true)) {
+                if !matches!(hashed, Ok(Turn::More)) {
                     return;
                 }
             }
@@ -114,22 +121,35 @@ impl Uploads {
             return Err(PutFault::Place);
         };
         let etags = etags(body, (&expected.oid, &plan)).map_err(PutFault::Bytes)?;
-        if self.staging.find(&expected.holder, &expected.oid).is_some() {
+        if self.is_whole(&expected) {
             // The answer to an earlier one was lost.
             return Ok(());
         }
         let file = self.parted(&expected, &plan)?;
         for (number, etag) in (1..).zip(&etags) {
             if !file.has(number, etag) {
+                if self.is_whole(&expected) {
+                    // The earlier one ended just now.
+                    return Ok(());
+                }
                 return Err(PutFault::Bytes(format!(
                     "part {number} is not here as the completion names it: send it again"
                 )));
             }
         }
-        let uploads = self.clone();
-        let joined = tokio::spawn(async move { uploads.join(expected, plan, file, etags).await });
+        let (uploads, what) = (self.clone(), expected.clone());
+        let joined = tokio::spawn(async move { uploads.join(what, plan, file, etags).await });
         let joined = joined.await;
-        joined.unwrap_or_else(|error| Err(PutFault::Thread(error.to_string())))
+        let joined = joined.unwrap_or_else(|error| Err(PutFault::Thread(error.to_string())));
+        match joined {
+            Err(_) if self.is_whole(&expected) => Ok(()),
+            joined => joined,
+        }
+    }
+
+    fn is_whole(&self, expected: &Expected) -> bool {
+        let found = self.staging.find(&expected.holder, &expected.oid);
+        found.is_some()
     }
 
     async fn join(
@@ -140,11 +160,18 @@ impl Uploads {
         etags: Vec<String>,
     ) -> Result<(), PutFault> {
         let etags = Arc::new(etags);
-        // Twice over: somebody may have hashed parts that were sent again meanwhile.
-        for _ in 0..=2 * PARTS_MAX {
+        let mut left = TIMES_HASHED_MAX * (u64::from(plan.count()) + expected.size / TURN_BYTES);
+        loop {
             let (file, named) = (file.clone(), etags.clone());
-            if !self.work(move || file.hash_named(&named)).await? {
-                break;
+            match self.work(move || file.hash_named(&named)).await? {
+                Turn::More if left > 0 => left -= 1,
+                Turn::More => {
+                    let why = "parts were sent again all the time: send them once, and complete";
+                    return Err(PutFault::Bytes(why.to_owned()));
+                }
+                Turn::Done => break,
+                // The thread is given back: others write meanwhile.
+                Turn::Busy => tokio::time::sleep(BUSY_PAUSE).await,
             }
         }
         let bytes = expected.size;

@@ -26,7 +26,7 @@ use towline_base::MacKey;
 use towline_store::Sha256;
 
 pub(crate) use arriving::Arriving;
-pub(crate) use parted::{ArrivingPart, Parted};
+pub(crate) use parted::{ArrivingPart, Parted, TURN_BYTES, Turn};
 use place::Places;
 pub(crate) use place::{Expected, Place};
 pub(crate) use plan::{PARTS_MAX, Plan};
@@ -184,7 +184,9 @@ impl Staging {
         etags: &[String],
     ) -> io::Result<()> {
         if self.find(&expected.holder, &expected.oid).is_some() {
-            // Somebody else has completed the same.
+            // Somebody else has completed the same, or it came whole.
+            let left = parted::forget(&self.parts(expected, plan));
+            self.room.remove_staged(left);
             return Ok(());
         }
         let whole = self.whole_parts(&expected.holder, &expected.oid);
