@@ -21,7 +21,10 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     ] {
         command.env_remove(name);
     }
-    command.envs(variables.iter().copied()).output().unwrap()
+    command.envs(variables.iter().copied());
+    command
+        .output()
+        .unwrap_or_else(|why| panic!("towline cannot be started: {why}"))
 }
 
 fn ends_with(output: &Output, code: i32) {
