@@ -40,7 +40,7 @@ fn a_variable_that_is_set_to_nothing_is_not_set() {
         "TOWLINE_LINK_SPEED",
         "HF_TOKEN",
     ] {
-        for verb in [&["status"][..], &["models"], &["mount-help"], &["gc"]] {
+        for verb in [&["status"][..], &["models"], &["gc"]] {
             let words = [verb, &["--node", NOBODY]].concat();
             ends_with(&run(&words, &[(name, "")]), 69);
         }
