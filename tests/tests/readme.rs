@@ -121,7 +121,6 @@ impl Reader {
     }
 
     fn run_as_typed(&self, host: Host, line: &str, codes: &[i32], says: &str) -> Result<String> {
-        println!("{host:?}$ {line}");
         let finished = run(self.command(host, line), LIMIT)?;
         let told = String::from_utf8_lossy(&finished.output).into_owned() + &finished.errors;
         let code = finished.status.code();
@@ -146,7 +145,6 @@ impl Reader {
     }
 
     fn serve_as_typed(&self, host: Host, line: &str, says: &str) -> Result<Running> {
-        println!("{host:?}$ {line} &");
         let log = self.hosts.home(host).join("log");
         let mut command = self.command(host, &format!("exec {line}"));
         command
