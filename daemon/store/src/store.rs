@@ -14,7 +14,7 @@ use towline_io::backend::os::Directory;
 use towline_io::backend::{Backend, Lock};
 
 use crate::arrival::Arrivals;
-use crate::books::{Books, Edit, RevisionRow};
+use crate::books::{Books, Edit, Ledger, RevisionRow};
 use crate::catalog::{Catalog, CatalogRevision};
 use crate::disk::DiskAccess;
 use crate::error::{BusyFault, Result, StorageFault, StoreError, io};
@@ -113,6 +113,7 @@ pub(crate) struct Inner {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) books: Books,
+    pub(crate) ledger: Ledger,
     /// Those that may be shown.
     pub(crate) shown: BTreeMap<(RepoName, RevisionId), Arc<CatalogRevision>>,
     /// Those that are here without the signature that the store demands.
@@ -215,20 +216,22 @@ impl Inner {
 
     /// Makes a change of rows durable, in the index and then in the ledger.
     pub(crate) fn commit(&self, state: &mut State, changes: &Changes) -> Result<()> {
-        let mut books = state.books.clone();
-        books.generation += 1;
-        changes.edits.iter().for_each(|edit| books.apply(edit));
-        let outcome = self.index.commit(changes, books.generation, true);
+        let generation = state.books.generation + 1;
+        let outcome = self.index.commit(changes, generation, true);
         // Even if it failed the index may know these files after the next start.
         self.settle(changes.files.iter().map(|file| &file.id));
         if let Err(error) = outcome {
             self.reopen_index(state);
             return Err(error);
         }
-        state.books = books;
+        state.books.generation = generation;
+        changes
+            .edits
+            .iter()
+            .for_each(|edit| state.books.apply(edit));
         // The change is durable. The second copy is made good by the next change or start.
-        let ledger = state.books.to_ledger();
-        if let Err(error) = self.disk.write_whole(layout::LEDGER, &ledger) {
+        let State { books, ledger, .. } = state;
+        if let Err(error) = ledger.write(&self.disk, books, &changes.edits) {
             tracing::error!(%error, "the ledger could not be written");
         }
         Ok(())
@@ -244,6 +247,7 @@ impl Inner {
             Ok((index, books, 0)) => {
                 self.index.replace(index);
                 state.books = books;
+                state.ledger.forget();
             }
             Ok((.., damaged)) => {
                 let error = format!("{damaged} damaged rows");
@@ -258,6 +262,7 @@ impl Inner {
     /// Makes a change that may be lost in a crash, because opening finds it again.
     pub(crate) fn note(&self, state: &mut State, edits: Vec<Edit>) -> Result<()> {
         edits.iter().for_each(|edit| state.books.apply(edit));
+        state.ledger.note(&edits);
         let changes = Changes {
             edits,
             ..Changes::default()
