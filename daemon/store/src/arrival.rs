@@ -12,16 +12,15 @@
 //! hashes that were promised. Not promised: that bytes read before the end are the promised ones;
 //! most sources promise a hash of the whole file only. A reader who cannot bear that waits.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use towline_base::clock;
 
-use crate::error::{BusyFault, ClientFault, Result, StorageFault, StoreError, io};
+use crate::error::{ClientFault, Result, StorageFault, StoreError, io};
 use crate::layout;
 use crate::manifest::check_paths;
 use crate::name::{FileId, GitId, RepoName, RepoPath, RevisionId, Sha256};
@@ -32,6 +31,7 @@ use crate::visible::Staged;
 
 mod file;
 mod follow;
+mod live;
 mod plan;
 mod publish;
 mod ranges;
@@ -39,6 +39,7 @@ mod record;
 mod shared;
 
 use file::ArrivingFile;
+pub(crate) use live::Arrivals;
 use record::Record;
 use shared::Shared;
 
@@ -123,7 +124,7 @@ impl Store {
         let key = plan::key(&plan);
         let directory = format!("{}/{key}", layout::ARRIVALS);
         // Only its key is taken under the lock: room for it may have to be asked for far away.
-        let _starting = Starting::of(inner, &key)?;
+        let _starting = inner.arrivals.start(&key)?;
         let known = ArrivingFile::known_files(inner, &plan, &directory)?;
         let missing = plan
             .files
@@ -157,9 +158,9 @@ impl Store {
             hashed: Progress::default(),
             _room: room,
         });
-        inner.arrivals().live.push(Arc::downgrade(&shared));
+        inner.arrivals.add(&shared);
         let threads = Mutex::new(follow::start(&shared)?);
-        inner.arriving.fetch_add(1, Ordering::Relaxed);
+        inner.arrivals.count_begun();
         Ok(Arrival {
             handle: Arc::new(Handle { shared, threads }),
         })
@@ -171,8 +172,8 @@ impl Store {
     /// Those of the disk.
     pub fn stopped_arrivals(&self) -> Result<Vec<ArrivalPlan>> {
         let plans = plan::stored(&self.inner.disk)?;
-        let arrivals = self.inner.arrivals();
-        let stopped = plans.into_iter().filter(|(key, _)| !arrivals.has(key));
+        let stopped = plans.into_iter();
+        let stopped = stopped.filter(|(key, _)| !self.inner.arrivals.has(key));
         Ok(stopped.map(|(_, plan)| plan).collect())
     }
 
@@ -182,48 +183,10 @@ impl Store {
     /// [`BusyFault::Writing`] if it is under way.
     pub fn abandon(&self, plan: &ArrivalPlan) -> Result<()> {
         let key = plan::key(plan);
-        let _starting = Starting::of(&self.inner, &key)?;
+        let _starting = self.inner.arrivals.start(&key)?;
         self.inner
             .disk
             .remove_all(&format!("{}/{key}", layout::ARRIVALS))
-    }
-}
-
-/// Arrivals under way, and those that begin.
-#[derive(Debug, Default)]
-pub(crate) struct Arrivals {
-    live: Vec<std::sync::Weak<Shared>>,
-    starting: BTreeSet<String>,
-}
-
-impl Arrivals {
-    fn has(&self, key: &str) -> bool {
-        let mut live = self.live.iter().filter_map(std::sync::Weak::upgrade);
-        self.starting.contains(key) || live.any(|other| other.key == key)
-    }
-}
-
-/// Keeps others from beginning the same arrival, until it is under way or has failed.
-struct Starting<'a> {
-    inner: &'a Inner,
-    key: &'a str,
-}
-
-impl<'a> Starting<'a> {
-    fn of(inner: &'a Inner, key: &'a str) -> Result<Self> {
-        let mut arrivals = inner.arrivals();
-        arrivals.live.retain(|shared| shared.strong_count() > 0);
-        if arrivals.has(key) {
-            return Err(BusyFault::Writing.into());
-        }
-        arrivals.starting.insert(key.to_owned());
-        Ok(Self { inner, key })
-    }
-}
-
-impl Drop for Starting<'_> {
-    fn drop(&mut self) {
-        self.inner.arrivals().starting.remove(self.key);
     }
 }
 
@@ -405,8 +368,7 @@ impl Arrival {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let arriving = &self.shared.inner.arriving;
-        arriving.fetch_sub(1, Ordering::Relaxed);
+        self.shared.inner.arrivals.count_ended();
         self.shared.close();
         let threads = self
             .threads

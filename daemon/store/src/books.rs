@@ -1,24 +1,27 @@
 //! The small tables of the store, held in memory whole: which revisions exist, where tags point,
 //! what is pinned, leased and marked for removal.
 //!
-//! Each row is kept twice: in the index, and in the *ledger*, one file that is replaced as a whole
-//! after every change and carries its own BLAKE3. So either can be lost and rebuilt from the
-//! other. Invariant: a row read back is the row that was written, under its own key: every row
+//! Each row is kept twice: in the index, and in the *ledger*, one file to which every change is
+//! added and that carries its own BLAKE3. So either can be lost and rebuilt from the other.
+//! Invariant: a row read back is the row that was written, under its own key: every row
 //! carries a check and its key. Not promised: rows for a million revisions; all are in memory.
 
 use std::collections::BTreeMap;
 
-use minicbor::{Decoder, Encoder};
+use minicbor::Decoder;
 
 use crate::name::{FileId, ManifestId, RepoName, RevisionId, TagName};
 
+mod ledger;
 mod row;
 
-use row::Written;
+pub(crate) use ledger::Ledger;
 pub(crate) use row::{ReferenceRow, RevisionRow, Row, TEXT_BYTES_MAX};
 
+/// What a ledger began with before it was written by difference.
 const MAGIC: &[u8; 8] = b"TOWLEDGR";
 const VERSION: u64 = 1;
+
 /// Every row, by its key.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Books {
@@ -158,25 +161,6 @@ impl Books {
             })
     }
 
-    /// The bytes of the ledger.
-    #[must_use]
-    pub(crate) fn to_ledger(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        let mut to = Encoder::new(&mut bytes);
-        let written = (|| -> Written {
-            to.array(3)?.u64(VERSION)?.u64(self.generation)?;
-            to.array(self.rows.len() as u64)?;
-            self.rows
-                .values()
-                .try_for_each(|row| to.bytes(&row.encode()).map(drop))
-        })();
-        debug_assert!(written.is_ok(), "a vector takes everything");
-        let check = blake3::hash(&bytes);
-        bytes.extend_from_slice(check.as_bytes());
-        bytes
-    }
-
-    /// Reads a ledger; `None` if any bit of it is wrong.
     /// Manifests of removed revisions that may still be on the disk.
     pub(crate) fn dropped(&self) -> impl Iterator<Item = ManifestId> + '_ {
         self.rows().filter_map(|row| match row {
@@ -185,8 +169,24 @@ impl Books {
         })
     }
 
+    /// The bytes of a ledger of these books alone.
     #[must_use]
-    pub(crate) fn from_ledger(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn to_ledger(&self) -> Vec<u8> {
+        ledger::encode(self).0
+    }
+
+    /// Reads a ledger as far as it is whole, and says whether that is all of it: a crash may leave
+    /// a part of the last change. `None` if not even its first rows are.
+    #[must_use]
+    pub(crate) fn from_ledger(bytes: &[u8]) -> Option<(Self, bool)> {
+        match bytes.strip_prefix(MAGIC) {
+            Some(_) => Some((Self::from_first_ledger(bytes)?, true)),
+            None => ledger::decode(bytes),
+        }
+    }
+
+    /// Reads a ledger as it was before it was written by difference: all rows, and one check.
+    fn from_first_ledger(bytes: &[u8]) -> Option<Self> {
         let (body, check) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
         if blake3::hash(body).as_bytes() != check {
             return None;
@@ -281,7 +281,8 @@ mod tests {
             assert_eq!(Row::decode(&row.encode()), Some(row.clone()));
             books.apply(&Edit::Put(row));
         }
-        assert_eq!(Books::from_ledger(&books.to_ledger()), Some(books.clone()));
+        let read = Books::from_ledger(&books.to_ledger());
+        assert_eq!(read, Some((books.clone(), true)));
         let repo = "org/model".parse().unwrap();
         let rev = RevisionId([1; 20]);
         assert_eq!(books.pinned(&repo, &rev), Some(5));
@@ -330,5 +331,26 @@ mod tests {
             assert_eq!(Books::from_ledger(&bad), None, "{at}");
             assert_eq!(Books::from_ledger(&bytes[..at]), None);
         }
+    }
+
+    /// A ledger of two rows as the store wrote it before it wrote differences.
+    #[test]
+    fn a_ledger_of_before_is_read() {
+        let mut books = Books {
+            generation: 7,
+            ..Books::default()
+        };
+        let mut bytes = MAGIC.to_vec();
+        let mut to = minicbor::Encoder::new(&mut bytes);
+        to.array(3).unwrap().u64(VERSION).unwrap().u64(7).unwrap();
+        to.array(2).unwrap();
+        for row in rows().into_iter().take(2) {
+            to.bytes(&row.encode()).unwrap();
+            books.apply(&Edit::Put(row));
+        }
+        bytes.extend_from_slice(blake3::hash(&bytes.clone()).as_bytes());
+        assert_eq!(Books::from_ledger(&bytes), Some((books, true)));
+        bytes[20] ^= 1;
+        assert_eq!(Books::from_ledger(&bytes), None);
     }
 }

@@ -205,7 +205,7 @@ fn explain(inner: &Inner, state: &State) -> Result<()> {
     if state.books.generation == 0 {
         let held = crate::arrival::kept_files(inner)?;
         let files = files_on_disk(&inner.disk)?.into_iter();
-        let nameless = files.filter(|id| !held.contains(id) && !inner.is_held(id));
+        let nameless = files.filter(|id| !held.contains(id) && !inner.holds.has(id));
         let count = nameless.count();
         if count > 0 {
             let what = format!(
@@ -248,7 +248,7 @@ fn collect_files(
     let mut edits = Vec::new();
     let mut going = Vec::new();
     for (id, size) in inner.index.files()? {
-        let used = marked.files.contains(&id) || inner.is_held(&id);
+        let used = marked.files.contains(&id) || inner.holds.has(&id);
         match (used, since.get(&id)) {
             (true, Some(time)) => edits.push(Edit::Remove(unused(id, *time))),
             (true, None) => {}
@@ -346,7 +346,7 @@ impl Inner {
         // Nobody can take hold of them from here on: the index does not know them any more.
         self.commit(state, &changes)?;
         for (id, size) in files {
-            self.forget_table(id);
+            self.tables.forget(id);
             for path in [layout::data(id), layout::table(id)] {
                 match self.disk.backend.remove_file(&path) {
                     Ok(()) | Err(Errno::NOENT) => {}

@@ -92,16 +92,18 @@ impl DiskAccess {
         }
     }
 
-    /// Writes a small file so that it is there whole, or as it was before. The directory is
-    /// synced too.
-    pub(crate) fn write_whole(&self, path: &str, bytes: &[u8]) -> Result<()> {
+    /// Writes a small file so that it is there whole, or as it was before, and gives it. The
+    /// directory is synced too.
+    pub(crate) fn write_whole(&self, path: &str, bytes: &[u8]) -> Result<Arc<dyn File>> {
         let temporary = self.temporary()?;
         temporary
             .file
             .write_at(bytes, 0)
             .map_err(io("write", path))?;
+        let file = Arc::clone(&temporary.file);
         temporary.place(path)?;
-        self.sync_parent(path)
+        self.sync_parent(path)?;
+        Ok(file)
     }
 
     /// All of a file, which may be at most `limit` bytes long.

@@ -91,7 +91,7 @@ impl Inner {
             }
             let mut own = HashMap::new();
             for file in &revision.files {
-                if owners.get(&file.id) == Some(&1) && !self.is_held(&file.id) {
+                if owners.get(&file.id) == Some(&1) && !self.holds.has(&file.id) {
                     own.insert(file.id, file.size);
                 }
             }
@@ -188,7 +188,7 @@ impl Inner {
             let own: BTreeMap<FileId, u64> = gone
                 .files
                 .iter()
-                .filter(|file| !kept.files.contains(&file.id) && !self.is_held(&file.id))
+                .filter(|file| !kept.files.contains(&file.id) && !self.holds.has(&file.id))
                 .map(|file| (file.id, file.size))
                 .collect();
             let own: Vec<_> = own.into_iter().collect();

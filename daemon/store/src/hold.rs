@@ -4,12 +4,12 @@
 //! A new file gets its name at once, so that others recognise it, and is made durable later,
 //! together with the rest of its revision: a few files one by one, many at once. While it gets its
 //! place nobody else can give it the same one: whoever wants that waits, and finds it there.
-//! Invariant: the index learns of a file only after its bytes, its table and both names are durable;
-//! what a sync has failed for is never used. After a crash a file that neither the index nor a
-//! manifest knows is not trusted. Not promised: that a new file survives its last hold.
+//! Invariant: the index learns of a file only after its bytes, its table and both names are
+//! durable; what a sync has failed for is never used. After a crash a file that neither the index
+//! nor a manifest knows is not trusted. Not promised: that a new file survives its last hold.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use towline_io::backend::File;
@@ -31,14 +31,30 @@ const SMALL_FILES_MAX: usize = 16;
 /// Most files that are kept open until they are synced.
 const OPEN_FILES_MAX: usize = 256;
 
-/// Every file that is held.
+/// Every file that is held. Under its lock the index is asked, and room counted; nothing waits.
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
+    held: Mutex<HeldFiles>,
+    /// Woken when a file has got its place, or has not.
+    placed: Condvar,
+}
+
+impl Holds {
+    fn lock(&self) -> MutexGuard<'_, HeldFiles> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody needs a file.
+    pub(crate) fn has(&self, id: &FileId) -> bool {
+        self.lock().files.contains_key(id)
+    }
+}
+
+#[derive(Debug, Default)]
+struct HeldFiles {
     files: HashMap<FileId, Held>,
     open: usize,
     open_small: usize,
-    /// Woken when a file has got its place, or has not.
-    placed: Arc<Condvar>,
 }
 
 #[derive(Debug, Default)]
@@ -79,7 +95,7 @@ pub(crate) struct Hold {
     id: FileId,
 }
 
-impl Holds {
+impl HeldFiles {
     fn is_fresh(&self, id: &FileId) -> bool {
         self.files.get(id).is_some_and(|held| held.fresh.is_some())
     }
@@ -133,11 +149,12 @@ struct Placing<'a> {
 
 impl Drop for Placing<'_> {
     fn drop(&mut self) {
-        let mut holds = self.inner.holds();
+        let mut holds = self.inner.holds.lock();
         if let Some(held) = holds.files.get_mut(self.id) {
             held.is_placing = false;
         }
-        holds.placed.notify_all();
+        drop(holds);
+        self.inner.holds.placed.notify_all();
     }
 }
 
@@ -149,11 +166,7 @@ struct Unsynced {
 }
 
 impl Inner {
-    fn holds(&self) -> MutexGuard<'_, Holds> {
-        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn hold(self: &Arc<Self>, holds: &mut Holds, id: &FileId) -> Hold {
+    fn hold(self: &Arc<Self>, holds: &mut HeldFiles, id: &FileId) -> Hold {
         holds.files.entry(*id).or_default().count += 1;
         Hold {
             inner: Arc::clone(self),
@@ -163,7 +176,7 @@ impl Inner {
 
     /// Holds a file that the index knows, whatever has become of its bytes.
     pub(crate) fn hold_indexed(self: &Arc<Self>, id: &FileId) -> Result<Option<Hold>> {
-        let mut holds = self.holds();
+        let mut holds = self.holds.lock();
         if self.index.size_of(id)?.is_none() {
             return Ok(None);
         }
@@ -172,7 +185,7 @@ impl Inner {
 
     /// Holds a file if it is in the store.
     pub(crate) fn hold_known(self: &Arc<Self>, id: &FileId) -> Result<Option<Hold>> {
-        let mut holds = self.holds();
+        let mut holds = self.holds.lock();
         if !holds.is_fresh(id) && !self.is_stored(id)? {
             return Ok(None);
         }
@@ -186,10 +199,6 @@ impl Inner {
         };
         let found = self.disk.backend.metadata(&layout::data(id));
         Ok(found.is_ok_and(|metadata| metadata.length == size))
-    }
-
-    pub(crate) fn is_held(&self, id: &FileId) -> bool {
-        self.holds().files.contains_key(id)
     }
 
     /// Gives a file its place, unless it is here already, and keeps it until the index knows it.
@@ -217,16 +226,16 @@ impl Inner {
         }
         data.place_unsynced(&layout::data(id))?;
         self.space.add_stored(size);
-        self.holds().add_fresh(*id, size, files);
+        self.holds.lock().add_fresh(*id, size, files);
         Ok(hold)
     }
 
     /// Holds a file, and says whether it is here; if not, its place is the caller's to fill.
     fn begin_placing(self: &Arc<Self>, id: &FileId) -> Result<(Hold, bool)> {
-        let mut holds = self.holds();
+        let mut holds = self.holds.lock();
         while holds.files.get(id).is_some_and(|held| held.is_placing) {
-            let placed = Arc::clone(&holds.placed);
-            holds = placed.wait(holds).unwrap_or_else(PoisonError::into_inner);
+            let woken = self.holds.placed.wait(holds);
+            holds = woken.unwrap_or_else(PoisonError::into_inner);
         }
         let is_here = holds.is_fresh(id) || self.is_stored(id)?;
         let hold = self.hold(&mut holds, id);
@@ -283,7 +292,7 @@ impl Inner {
     pub(crate) fn sync_files<'a>(&self, files: impl Iterator<Item = &'a FileId>) -> Result<()> {
         let unsynced = self.unsynced(files)?;
         let outcome = self.sync(&unsynced);
-        let mut holds = self.holds();
+        let mut holds = self.holds.lock();
         if outcome.is_err() {
             // Which of all the writes under way has failed is not known for certain.
             holds.lose();
@@ -298,7 +307,7 @@ impl Inner {
 
     fn unsynced<'a>(&self, files: impl Iterator<Item = &'a FileId>) -> Result<Unsynced> {
         let mut unsynced = Unsynced::default();
-        let holds = self.holds();
+        let holds = self.holds.lock();
         for id in files {
             let Some(fresh) = holds.files.get(id).and_then(|held| held.fresh.as_ref()) else {
                 continue;
@@ -345,7 +354,7 @@ impl Inner {
 
     /// The index knows these files now.
     pub(crate) fn settle<'a>(&self, files: impl Iterator<Item = &'a FileId>) {
-        let mut holds = self.holds();
+        let mut holds = self.holds.lock();
         for id in files {
             holds.set_state(id, Durable::Yes);
             if let Some(held) = holds.files.get_mut(id) {
@@ -356,7 +365,7 @@ impl Inner {
 
     /// Removes a file that the index does not know, unless somebody holds it.
     pub(crate) fn remove_unheld(&self, id: &FileId) -> bool {
-        let holds = self.holds();
+        let holds = self.holds.lock();
         if holds.files.contains_key(id) {
             return false;
         }
@@ -368,14 +377,14 @@ impl Inner {
 
 impl Clone for Hold {
     fn clone(&self) -> Self {
-        let mut holds = self.inner.holds();
+        let mut holds = self.inner.holds.lock();
         self.inner.hold(&mut holds, &self.id)
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let mut holds = self.inner.holds();
+        let mut holds = self.inner.holds.lock();
         let Some(held) = holds.files.get_mut(&self.id) else {
             return;
         };

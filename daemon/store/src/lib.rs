@@ -50,6 +50,7 @@ mod store;
 mod strangers;
 pub mod survey;
 pub mod table;
+mod tables;
 pub mod usage;
 pub mod verify;
 mod visible;

@@ -8,20 +8,19 @@
 use std::fmt;
 use std::str::FromStr;
 
+mod id;
+mod path;
+
+pub(crate) use id::from_hex;
+pub use id::{ChunkId, FileId, GitId, ManifestId, RevisionId, Sha256};
+use path::is_reserved;
+pub use path::{PATH_BYTES_MAX, PATH_SEGMENT_BYTES_MAX, RepoPath};
+
 /// Longest organisation or model name, in bytes (the Hub's own limit).
 pub const SEGMENT_BYTES_MAX: usize = 96;
 
-/// Longest path of a file in a revision, in bytes.
-pub const PATH_BYTES_MAX: usize = 1_024;
-
-/// Longest single name in a path, in bytes: the limit of ext4 and XFS.
-pub const PATH_SEGMENT_BYTES_MAX: usize = 255;
-
 /// Longest tag, in bytes; it becomes one directory name, in which a slash takes three.
 pub const TAG_BYTES_MAX: usize = 128;
-
-/// Device names that Windows takes for a device in every directory, with any suffix.
-const RESERVED_STEMS: [&str; 4] = ["con", "prn", "aux", "nul"];
 
 /// Why text is not a name.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -325,93 +324,6 @@ impl FromStr for TagName {
     }
 }
 
-/// Whether Windows would take a name for a device.
-fn is_reserved(name: &str) -> bool {
-    let stem = name
-        .split('.')
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches(' ');
-    let lower = stem.to_ascii_lowercase();
-    let numbered = ["com", "lpt"].iter().any(|device| {
-        lower.strip_prefix(device).is_some_and(|digit| {
-            digit.len() == 1 && digit.bytes().all(|byte| matches!(byte, b'1'..=b'9'))
-        })
-    });
-    numbered || RESERVED_STEMS.contains(&lower.as_str())
-}
-
-/// A path inside a revision: UTF-8, relative, `/` between names.
-#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct RepoPath(Box<str>);
-
-impl RepoPath {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The names in it, from the top.
-    pub fn segments(&self) -> impl Iterator<Item = &str> {
-        self.0.split('/')
-    }
-
-    /// Every directory above the file, from the top: `a`, `a/b` for `a/b/c`.
-    pub fn directories(&self) -> impl Iterator<Item = &str> {
-        let ends = self.0.match_indices('/');
-        ends.filter_map(|(end, _)| self.0.get(..end))
-    }
-}
-
-impl FromStr for RepoPath {
-    type Err = NameFault;
-
-    fn from_str(text: &str) -> Result<Self, NameFault> {
-        let fault = |reason| NameFault::Path {
-            path: shown(text),
-            reason,
-        };
-        if text.len() > PATH_BYTES_MAX {
-            return Err(fault("longer than 1024 bytes"));
-        }
-        for segment in text.split('/') {
-            check_segment(segment).map_err(fault)?;
-        }
-        Ok(Self(text.into()))
-    }
-}
-
-fn check_segment(segment: &str) -> Result<(), &'static str> {
-    if segment.is_empty() {
-        return Err("empty, absolute, or with an empty name in it");
-    }
-    if matches!(segment, "." | "..") {
-        return Err("'.' and '..' lead elsewhere");
-    }
-    if segment.len() > PATH_SEGMENT_BYTES_MAX {
-        return Err("a name in it is longer than 255 bytes");
-    }
-    if segment.contains('\\') {
-        return Err("'\\' separates names on Windows");
-    }
-    if segment.chars().any(char::is_control) {
-        return Err("control characters are not allowed");
-    }
-    let mut letters = segment.bytes();
-    if letters
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphabetic())
-        && letters.next() == Some(b':')
-    {
-        return Err("names a drive on Windows");
-    }
-    if is_reserved(segment) {
-        return Err("names a device on Windows");
-    }
-    Ok(())
-}
-
 macro_rules! text_type {
     ($name:ident) => {
         impl fmt::Display for $name {
@@ -431,85 +343,6 @@ macro_rules! text_type {
 text_type!(RepoName);
 text_type!(TagName);
 text_type!(RepoPath);
-
-macro_rules! id_type {
-    ($(#[$doc:meta])* $name:ident, $bytes:literal, $fault:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
-        pub struct $name(pub [u8; $bytes]);
-
-        impl $name {
-            /// The bytes.
-            #[must_use]
-            pub fn as_bytes(&self) -> &[u8; $bytes] {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{self}")
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = NameFault;
-
-            fn from_str(text: &str) -> Result<Self, NameFault> {
-                from_hex(text).map(Self).ok_or_else(|| NameFault::$fault(shown(text)))
-            }
-        }
-    };
-}
-
-id_type!(
-    /// A revision: a git commit id.
-    RevisionId, 20, Revision
-);
-id_type!(
-    /// A git id of a blob or tree (SHA-1).
-    GitId, 20, Revision
-);
-id_type!(
-    /// What a file is: BLAKE3 of its chunk table.
-    FileId, 32, Identity
-);
-id_type!(
-    /// What a revision is: BLAKE3 of its manifest.
-    ManifestId, 32, Identity
-);
-id_type!(
-    /// A chunk: BLAKE3 of its bytes.
-    ChunkId, 32, Identity
-);
-id_type!(
-    /// SHA-256 of a whole file.
-    Sha256, 32, Identity
-);
-
-/// Exactly `N` bytes from lower-case hex digits.
-pub(crate) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if pairs.len() != N || !rest.is_empty() {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (to, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *to = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(bytes)
-}
 
 #[cfg(test)]
 mod tests {

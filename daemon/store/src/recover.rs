@@ -59,14 +59,14 @@ pub(crate) fn open(backend: Arc<dyn Backend>, options: Options) -> Result<Store>
     Ok(Store { inner })
 }
 
-/// The ledger, if it is whole.
-pub(crate) fn read_ledger(disk: &DiskAccess) -> Option<Books> {
+/// The ledger as far as it is whole, and whether that is all of it.
+pub(crate) fn read_ledger(disk: &DiskAccess) -> Option<(Books, bool)> {
     let bytes = disk.read_whole(layout::LEDGER, LEDGER_BYTES_MAX).ok()?;
     Books::from_ledger(&bytes)
 }
 
 fn open_index(disk: &DiskAccess) -> Result<(Index, Books)> {
-    let ledger = read_ledger(disk);
+    let ledger = read_ledger(disk).map(|(ledger, _)| ledger);
     let reason = match Index::open(&*disk.backend) {
         Ok((index, books, 0)) => match &ledger {
             // Someone put an old index back.

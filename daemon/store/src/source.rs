@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use towline_io::backend::File;
+use towline_io::backend::os::CALL_BYTES_MAX;
 
 use crate::error::{ClientFault, Result, StoreError};
 use crate::name::{GitId, RepoPath, Sha256};
@@ -338,7 +339,8 @@ impl Source for DirectorySource {
         })?;
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match rustix::io::pread(&fd, rest, offset + filled as u64) {
+            let (part, _) = rest.split_at_mut(rest.len().min(CALL_BYTES_MAX));
+            match rustix::io::pread(&fd, part, offset + filled as u64) {
                 Ok(0) => return Err(ClientFault::SourceChanged(found.path.clone()).into()),
                 Ok(count) => filled += count,
                 Err(Errno::INTR) => {}

@@ -2,11 +2,17 @@
 //!
 //! Invariant: everything that [`Store::catalog`] shows is durable, and was when it first showed
 //! it. Writers may work at once; the step that makes a revision known is taken by one at a time.
+//!
+//! Locks, in the order in which a thread may take them: `state`; `arrivals`; those of one arrival
+//! (its flush, its turn, its files); `holds`; the database of the index; and the last ones, under
+//! which no other is taken: `space`, `tables`, the catalog's. None but `state` is held while the
+//! disk is waited for longer than a look-up takes.
+//!
 //! Not promised: two processes on one store; the second is refused.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rustix::io::Errno;
@@ -14,7 +20,7 @@ use towline_io::backend::os::Directory;
 use towline_io::backend::{Backend, Lock};
 
 use crate::arrival::Arrivals;
-use crate::books::{Books, Edit, RevisionRow};
+use crate::books::{Books, Edit, Ledger, RevisionRow};
 use crate::catalog::{Catalog, CatalogRevision};
 use crate::disk::DiskAccess;
 use crate::error::{BusyFault, Result, StorageFault, StoreError, io};
@@ -24,16 +30,10 @@ use crate::index::{Changes, Index};
 use crate::layout;
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
 use crate::metrics::{Counters, StoreGauges, StoreMetrics};
-use crate::name::{FileId, ManifestId, RepoName, RevisionId};
+use crate::name::{ManifestId, RepoName, RevisionId};
 use crate::sign::PublicKey;
 use crate::space::Space;
-use crate::table::ChunkTable;
-
-/// Longest chunk table that is read, in bytes: that of the largest file.
-pub(crate) const TABLE_BYTES_MAX: usize = 1 << 30;
-
-/// Most tables kept in memory.
-const TABLES_MAX: usize = 16;
+use crate::tables::Tables;
 
 /// Where the store takes the time from: seconds since 1970-01-01 UTC.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -99,11 +99,9 @@ pub(crate) struct Inner {
     /// Taken for every step that changes rows, and by nothing that waits for a source.
     pub(crate) state: Mutex<State>,
     catalog: RwLock<Arc<Catalog>>,
-    pub(crate) holds: Mutex<Holds>,
-    tables: Mutex<Vec<(FileId, Arc<ChunkTable>)>>,
-    arrivals: Mutex<Arrivals>,
-    /// How many of them there are.
-    pub(crate) arriving: AtomicU64,
+    pub(crate) holds: Holds,
+    pub(crate) tables: Tables,
+    pub(crate) arrivals: Arrivals,
     pub(crate) shares_blocks: AtomicBool,
     pub(crate) counters: Counters,
     _lock: Lock,
@@ -113,6 +111,7 @@ pub(crate) struct Inner {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) books: Books,
+    pub(crate) ledger: Ledger,
     /// Those that may be shown.
     pub(crate) shown: BTreeMap<(RepoName, RevisionId), Arc<CatalogRevision>>,
     /// Those that are here without the signature that the store demands.
@@ -162,7 +161,7 @@ impl Store {
     #[must_use]
     pub fn gauges(&self) -> StoreGauges {
         let (bytes_stored, bytes_reserved) = self.inner.space.counts();
-        let arrivals = self.inner.arriving.load(Ordering::Relaxed);
+        let arrivals = self.inner.arrivals.count();
         let catalog = self.catalog();
         let revisions = catalog.repos.values();
         StoreGauges {
@@ -190,10 +189,9 @@ impl Inner {
             space: Space::default(),
             state: Mutex::default(),
             catalog: RwLock::default(),
-            holds: Mutex::default(),
-            tables: Mutex::default(),
-            arrivals: Mutex::default(),
-            arriving: AtomicU64::new(0),
+            holds: Holds::default(),
+            tables: Tables::default(),
+            arrivals: Arrivals::default(),
             shares_blocks: AtomicBool::new(true),
             counters: Counters::default(),
             _lock: lock,
@@ -208,27 +206,24 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Arrivals under way.
-    pub(crate) fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Makes a change of rows durable, in the index and then in the ledger.
     pub(crate) fn commit(&self, state: &mut State, changes: &Changes) -> Result<()> {
-        let mut books = state.books.clone();
-        books.generation += 1;
-        changes.edits.iter().for_each(|edit| books.apply(edit));
-        let outcome = self.index.commit(changes, books.generation, true);
+        let generation = state.books.generation + 1;
+        let outcome = self.index.commit(changes, generation, true);
         // Even if it failed the index may know these files after the next start.
         self.settle(changes.files.iter().map(|file| &file.id));
         if let Err(error) = outcome {
             self.reopen_index(state);
             return Err(error);
         }
-        state.books = books;
+        state.books.generation = generation;
+        changes
+            .edits
+            .iter()
+            .for_each(|edit| state.books.apply(edit));
         // The change is durable. The second copy is made good by the next change or start.
-        let ledger = state.books.to_ledger();
-        if let Err(error) = self.disk.write_whole(layout::LEDGER, &ledger) {
+        let State { books, ledger, .. } = state;
+        if let Err(error) = ledger.write(&self.disk, books, &changes.edits) {
             tracing::error!(%error, "the ledger could not be written");
         }
         Ok(())
@@ -244,6 +239,7 @@ impl Inner {
             Ok((index, books, 0)) => {
                 self.index.replace(index);
                 state.books = books;
+                state.ledger.forget();
             }
             Ok((.., damaged)) => {
                 let error = format!("{damaged} damaged rows");
@@ -258,6 +254,7 @@ impl Inner {
     /// Makes a change that may be lost in a crash, because opening finds it again.
     pub(crate) fn note(&self, state: &mut State, edits: Vec<Edit>) -> Result<()> {
         edits.iter().for_each(|edit| state.books.apply(edit));
+        state.ledger.note(&edits);
         let changes = Changes {
             edits,
             ..Changes::default()
@@ -270,53 +267,6 @@ impl Inner {
         state.pictures += 1;
         let catalog = Catalog::build(state.pictures, &state.books, (&state.shown, &state.refused));
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
-    }
-
-    /// The cuts of a file that is here, checked against its identity.
-    pub(crate) fn table(&self, id: &FileId) -> Result<Arc<ChunkTable>> {
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = tables.iter().position(|(of, _)| of == id) {
-            let found = tables.remove(at);
-            let table = Arc::clone(&found.1);
-            tables.push(found);
-            return Ok(table);
-        }
-        drop(tables);
-        let table = Arc::new(self.read_table(id)?);
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        if tables.len() == TABLES_MAX {
-            tables.remove(0);
-        }
-        tables.push((*id, Arc::clone(&table)));
-        Ok(table)
-    }
-
-    pub(crate) fn forget_table(&self, id: &FileId) {
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.retain(|(of, _)| of != id);
-    }
-
-    /// From its file; that of a short file from the index, or else from its bytes.
-    pub(crate) fn read_table(&self, id: &FileId) -> Result<ChunkTable> {
-        let path = layout::table(id);
-        let bytes = match self.disk.read_whole(&path, TABLE_BYTES_MAX) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                let good = |bytes: &Vec<u8>| ChunkTable::id_of(bytes) == *id;
-                match self.index.table(id)?.filter(good) {
-                    Some(bytes) => bytes,
-                    None => return self.disk.short_table(id).ok_or(error),
-                }
-            }
-        };
-        let damaged = |reason: String| StorageFault::Damaged {
-            path: path.clone(),
-            reason,
-        };
-        if ChunkTable::id_of(&bytes) != *id {
-            return Err(damaged("its BLAKE3 is another".into()).into());
-        }
-        ChunkTable::decode(&bytes).map_err(|fault| damaged(fault.to_string()).into())
     }
 
     /// A manifest, from its file or else from the index, checked against its id.

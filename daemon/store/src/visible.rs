@@ -214,6 +214,7 @@ pub(crate) fn point(
     let (parent, _) = towline_io::backend::split(&path);
     disk.make_directories(parent)?;
     disk.write_whole(&path, rev.to_string().as_bytes())
+        .map(drop)
 }
 
 /// Takes a tag away from both views.

@@ -37,6 +37,10 @@ pub struct Directory {
 /// Most files that are remembered one by one; past it everything is condemned.
 const CONDEMNED_MAX: usize = 10_000;
 
+/// Most bytes that one call copies. On a kernel without preemption the processor is given to nobody
+/// before a call has copied what lies in one folio, which may be megabytes: a request would wait.
+pub const CALL_BYTES_MAX: usize = 256 << 10;
+
 /// Most directories on either side that [`Backend::link_all`] keeps open at once.
 const PARENTS_MAX: usize = 64;
 
@@ -355,7 +359,7 @@ impl OsFile {
         if blocks.is_empty() || self.is_refused.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        match write_all(direct, blocks, offset) {
+        match write_all(direct, blocks, offset, usize::MAX) {
             // Less than a block was taken, or the disk has longer ones.
             Err(Errno::INVAL) => {
                 self.is_refused.store(true, Ordering::Relaxed);
@@ -366,10 +370,12 @@ impl OsFile {
     }
 }
 
-fn write_all(fd: &OwnedFd, bytes: &[u8], offset: u64) -> Result<()> {
+/// Writes all bytes, at most `most` with one call.
+fn write_all(fd: &OwnedFd, bytes: &[u8], offset: u64, most: usize) -> Result<()> {
     let mut written = 0;
     while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-        match rustix::io::pwrite(fd, rest, offset + written as u64) {
+        let (part, _) = rest.split_at(rest.len().min(most));
+        match rustix::io::pwrite(fd, part, offset + written as u64) {
             Ok(0) => return Err(Errno::IO),
             Ok(count) => written += count,
             Err(Errno::INTR) => {}
@@ -383,7 +389,8 @@ impl File for OsFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match rustix::io::pread(&self.fd, rest, offset + filled as u64) {
+            let (part, _) = rest.split_at_mut(rest.len().min(CALL_BYTES_MAX));
+            match rustix::io::pread(&self.fd, part, offset + filled as u64) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(Errno::INTR) => {}
@@ -395,7 +402,7 @@ impl File for OsFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
         if self.direct.is_none() {
-            return write_all(&self.fd, bytes, offset);
+            return write_all(&self.fd, bytes, offset, CALL_BYTES_MAX);
         }
         // The ends share their blocks with what is written before and after.
         let head = (offset.next_multiple_of(BLOCK_BYTES as u64) - offset) as usize;
@@ -403,10 +410,10 @@ impl File for OsFile {
         let (blocks, last) = rest.split_at(rest.len() / BLOCK_BYTES * BLOCK_BYTES);
         let start = offset + first.len() as u64;
         if !self.write_direct(blocks, start)? {
-            return write_all(&self.fd, bytes, offset);
+            return write_all(&self.fd, bytes, offset, CALL_BYTES_MAX);
         }
-        write_all(&self.fd, first, offset)?;
-        write_all(&self.fd, last, start + blocks.len() as u64)
+        write_all(&self.fd, first, offset, CALL_BYTES_MAX)?;
+        write_all(&self.fd, last, start + blocks.len() as u64, CALL_BYTES_MAX)
     }
 
     fn length(&self) -> Result<u64> {

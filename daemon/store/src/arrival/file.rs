@@ -388,7 +388,7 @@ fn own_path(directory: &str, number: usize) -> String {
 /// A file that had its place, though the index never learnt of it, becomes the arrival's again.
 fn take_back(inner: &Inner, id: &FileId, own: &str) -> Result<()> {
     let (disk, data) = (&inner.disk, layout::data(id));
-    if disk.exists(own) || inner.is_held(id) || !disk.exists(&data) {
+    if disk.exists(own) || inner.holds.has(id) || !disk.exists(&data) {
         return Ok(());
     }
     disk.backend.rename(&data, own).map_err(io("rename", own))?;

@@ -82,6 +82,7 @@ pub(super) fn set_done(
     };
     let bytes = serde_json::to_vec(&text).unwrap_or_default();
     disk.write_whole(&done_path(directory, number), &bytes)
+        .map(drop)
 }
 
 impl Record {

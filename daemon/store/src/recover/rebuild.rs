@@ -20,8 +20,8 @@ use crate::layout;
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
 use crate::name::{FileId, ManifestId, RevisionId, Sha256, TagName};
 use crate::sign::Reference;
-use crate::store::TABLE_BYTES_MAX;
 use crate::table::{CHUNK_BYTES_MAX, Chunk, ChunkTable};
+use crate::tables::TABLE_BYTES_MAX;
 use crate::verify;
 
 /// Most chunks whose rows are written in one step: some 64 MiB of pages.

@@ -125,7 +125,7 @@ impl Pass<'_> {
         reason: &str,
     ) -> Result<Option<ChunkTable>> {
         let id = wanted.file.id;
-        self.inner.forget_table(&id);
+        self.inner.tables.forget(&id);
         let revisions = self.having(&id);
         let is_here = self.inner.disk.exists(&layout::data(&id));
         let (kind, path, detail) = match is_here {
@@ -292,7 +292,7 @@ impl Pass<'_> {
         };
         let mut state = self.inner.state();
         self.inner.commit(&mut state, &changes)?;
-        self.inner.forget_table(&id);
+        self.inner.tables.forget(&id);
         if is_indexed {
             self.inner.space.remove_stored(wanted.file.size);
         }

@@ -90,20 +90,22 @@ impl Pass<'_> {
     pub(super) fn ledger(&mut self) -> Result<()> {
         let disk = self.inner.disk.clone();
         let detail = {
-            let state = self.inner.state();
+            let mut state = self.inner.state();
             let detail = match recover::read_ledger(&disk) {
                 None if state.books.generation == 0 => None,
                 None => Some("it is missing or damaged"),
-                Some(ledger) if ledger.generation != state.books.generation => {
+                Some((_, false)) => Some("its end is damaged"),
+                Some((ledger, _)) if ledger.generation != state.books.generation => {
                     Some("it is of another time than the index")
                 }
-                Some(ledger) if !ledger.names_the_same(&state.books) => {
+                Some((ledger, _)) if !ledger.names_the_same(&state.books) => {
                     Some("its rows are not those of the index")
                 }
                 Some(_) => None,
             };
             if detail.is_some() && !self.options.look_only {
                 disk.write_whole(layout::LEDGER, &state.books.to_ledger())?;
+                state.ledger.forget();
             }
             detail
         };
