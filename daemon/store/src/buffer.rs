@@ -1,8 +1,8 @@
 //! Room for one chunk that lies in memory as the chunk lies in its file.
 //!
 //! Invariant: byte `n` of the file is at an address with the same place within a block of 4 KiB, so
-//! that whole blocks can go to the disk without a copy. Not promised: what the bytes are before they
-//! are written.
+//! that whole blocks can go to the disk without a copy. Not promised: what the bytes are before
+//! they are written.
 
 use towline_io::backend::BLOCK_BYTES;
 

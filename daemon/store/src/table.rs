@@ -4,7 +4,8 @@
 //! byte. Invariant: a table that was decoded covers `[0, size)` without hole or overlap, no chunk
 //! is longer than [`CHUNK_BYTES_MAX`], and encoding it again gives the same bytes. Not promised:
 //! that the cuts are where this version would cut; readers never derive them. Only a short file of
-//! one chunk needs none: its bytes tell its table, whatever version cut it ([`ChunkTable::of_short`]).
+//! one chunk needs none: its bytes tell its table, whatever version cut it
+//! ([`ChunkTable::of_short`]).
 //!
 //! Layout, little-endian: a head of 64 bytes (magic 8, version u16, format u8, flags u8, chunks
 //! u32, size u64, tensors u32, tensor bytes u32, 32 zeros), then 44 bytes per chunk (hash 32,
