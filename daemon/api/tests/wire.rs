@@ -4,6 +4,11 @@
 //! letter, so that a change of the wire is a change of this file. Requests refuse keys that they do
 //! not know, answers pass over them.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failure anywhere in a test is a failure of the test"
+)]
+
 use std::fmt::Debug;
 
 use serde::Serialize;
