@@ -160,9 +160,9 @@ pub fn to_text(rows: &[Row], subject_name: &str) -> String {
     }
     text.push_str("rate: GiB/s or thousand requests/s; cpu: server s/GiB or us/request; p99: ms\n");
     text.push_str(
-        "rates, cpu and p99 vary by machine and hour: only the ratios of one run compare. Of these, \
-         short ranges vary most\nbetween machines (system calls and copies cost differently: \
-         x0.9 to x2.4 was seen for 64 KiB), whole files least.\n",
+        "rates, cpu and p99 vary by machine and hour: only the ratios of one run compare. \
+         Of these, short ranges vary\nmost between machines (system calls and copies cost \
+         differently: x0.9 to x2.4 was seen for 64 KiB), whole files least.\n",
     );
     text
 }

@@ -163,9 +163,8 @@ impl Node {
         let measuring = Measuring::open(effective)?;
         let mut listeners = listeners(&doors, ports.tls);
         listeners.extend(measuring.listeners());
-        let http_listener = doors
-            .iter()
-            .position(|door| door.speaks == Speaks::Http(Port::Http));
+        let http = Speaks::Http(Port::Http);
+        let http_listener = doors.iter().position(|door| door.speaks == http);
         let workers = Workers::start(&plant, spread(doors, workers, &congestion, limits))?;
         let target = (workers.handles(), http_listener.unwrap_or(0));
         let tls = match terms {

@@ -22,7 +22,7 @@ const RUNNING_MAX: usize = 8;
 /// Most ended tasks that are remembered.
 const KEPT_MAX: usize = 64;
 
-/// How much tasks stand back: hashing a model on every core must not make a request wait for its
+/// How much tasks stand back: hashing a model on every core should not make a request wait for its
 /// turn. Threads that a task starts do as it does.
 const NICE: i32 = 10;
 

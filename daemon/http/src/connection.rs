@@ -81,6 +81,16 @@ impl Connection {
         }
     }
 
+    /// Lets the body come.
+    fn begin_upload(&mut self, incoming: Box<Incoming>, asks: bool, output: &mut Output<Done>) {
+        if asks {
+            let line = Status::CONTINUE.line().as_bytes();
+            output.buffer().extend_from_slice(line);
+            output.buffer().extend_from_slice(b"\r\n");
+        }
+        self.phase = Phase::Upload(incoming);
+    }
+
     /// Goes on with an upload. `None`: it has ended, and the next head may come.
     fn follow(&mut self, progress: Progress, output: &mut Output<Done>) -> Option<Demand> {
         match progress {
@@ -215,12 +225,7 @@ impl Protocol for Connection {
                 }
                 Flow::Receive(incoming) => {
                     *input = text.get(length..).unwrap_or(&[]);
-                    if head.expects_continue {
-                        let line = Status::CONTINUE.line().as_bytes();
-                        output.buffer().extend_from_slice(line);
-                        output.buffer().extend_from_slice(b"\r\n");
-                    }
-                    self.phase = Phase::Upload(incoming);
+                    self.begin_upload(incoming, head.expects_continue, output);
                 }
                 Flow::Replied => {
                     *input = text.get(length..).unwrap_or(&[]);

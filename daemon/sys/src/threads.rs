@@ -8,10 +8,9 @@ use rustix::io::Errno;
 use crate::last_errno;
 
 /// Lets the calling thread, and those that it starts afterwards, stand back: it gets less of a busy
-/// processor by `nice`, takes it from nobody by waking up (`SCHED_BATCH`), and whoever else wakes
-/// up takes it from this thread at once. For the last, `slice` must be longer than that of others
-/// (some 3 ms): EEVDF lets the shorter slice interrupt the longer one, and else what runs goes on
-/// to the next tick. Linux before 6.12 does not know slices and ignores it.
+/// processor by `nice`, and takes it from nobody by waking up (`SCHED_BATCH`). A `slice` longer than
+/// that of others (some 3 ms) tells EEVDF that whoever else wakes up may interrupt it; how much
+/// that helps was not seen in a measurement.
 ///
 /// # Errors
 /// What sched_setattr(2) reports.
