@@ -177,11 +177,13 @@ fn a_node_tells_what_it_serves() {
     }
     let uploads = r#"{"bytes":1,"promised":2,"bytes_max":3}"#;
     same::<status::Uploads>(uploads);
+    let held = r#"{"clients":1,"sessions":2,"opens":3,"lock_owners":4,"delegations":0}"#;
+    same::<status::Nfs4>(held);
     let node = format!(
         r#"{{"node":"n1","version":"0.1.0","engine":"uring","workers":4,"started":7,
         "runs_as_root":true,"uid":0,"portmap":true,"listeners":[{listener}],
         "tune":["10.0.0.1:8421"],"volumes":[{volume}],"uploads":{uploads},
-        "notes":["all well"]}}"#
+        "nfs4":{held},"notes":["all well"]}}"#
     );
     same::<status::Status>(&node);
     passes_over_what_it_does_not_know::<status::Status>(&node);
