@@ -7,10 +7,10 @@ use rustix::io::Errno;
 
 use crate::last_errno;
 
-/// Lets the calling thread, and those that it starts afterwards, stand back: it gets less of a busy
-/// processor by `nice`, and takes it from nobody by waking up (`SCHED_BATCH`). A `slice` longer than
-/// that of others (some 3 ms) tells EEVDF that whoever else wakes up may interrupt it; how much
-/// that helps was not seen in a measurement.
+/// Lets the calling thread, and those that it starts afterwards, stand back: it gets less of a
+/// busy processor by `nice`, and takes it from nobody by waking up (`SCHED_BATCH`). A `slice`
+/// longer than that of others (some 3 ms) tells EEVDF that whoever else wakes up may interrupt it;
+/// how much that helps was not seen in a measurement.
 ///
 /// # Errors
 /// What sched_setattr(2) reports.
