@@ -87,6 +87,28 @@ impl Exchange {
         Flow::Replied
     }
 
+    /// Puts out a whole reply from memory; `fields` writes those that only this one has.
+    pub(crate) fn reply_whole(
+        &mut self,
+        (status, tone): (Status, Tone),
+        (kind, body): (&str, &[u8]),
+        output: &mut Output<Done>,
+        fields: impl FnOnce(&mut ReplyHead<'_>),
+    ) -> Flow {
+        let mut worker = self.worker.borrow_mut();
+        let (_, date) = worker.date();
+        worker.counters.replied(status);
+        let mut head = ReplyHead::begin(output.buffer(), status, &date, tone);
+        fields(&mut head);
+        head.text("Content-Type", kind.as_bytes());
+        head.number("Content-Length", body.len() as u64);
+        head.end();
+        if !tone.is_head {
+            output.buffer().extend_from_slice(body);
+        }
+        Flow::Replied
+    }
+
     /// Puts out a reply without a body.
     pub(crate) fn reply_empty(&mut self, status: Status, tone: Tone, output: &mut Output<Done>) {
         self.begin(status, tone, output, |_| {});

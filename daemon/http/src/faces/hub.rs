@@ -32,7 +32,6 @@ use crate::keyring::Seen;
 use crate::models::{Dress, Models};
 use crate::path::encode;
 use crate::query::Query;
-use crate::reply::ReplyHead;
 use crate::server::Port;
 use crate::status::Status;
 use crate::validator::EntityTag;
@@ -424,24 +423,16 @@ fn page_of(
     output: &mut Output<Done>,
 ) -> Flow {
     let body = page.to_string();
-    let mut worker = exchange.worker.borrow_mut();
-    let (_, date) = worker.date();
-    worker.counters.replied(Status::OK);
-    let mut head = ReplyHead::begin(output.buffer(), Status::OK, &date, request.tone);
-    if let Some(next) = next {
-        head.text("Link", format!("<{next}>; rel=\"next\"").as_bytes());
-    }
-    if let Some(count) = count {
-        head.number("X-Total-Count", count as u64);
-    }
-    head.text("Cache-Control", b"no-cache");
-    head.text("Content-Type", JSON.as_bytes());
-    head.number("Content-Length", body.len() as u64);
-    head.end();
-    if !request.tone.is_head {
-        output.buffer().extend_from_slice(body.as_bytes());
-    }
-    Flow::Replied
+    let (how, what) = ((Status::OK, request.tone), (JSON, body.as_bytes()));
+    exchange.reply_whole(how, what, output, |head| {
+        if let Some(next) = next {
+            head.text("Link", format!("<{next}>; rel=\"next\"").as_bytes());
+        }
+        if let Some(count) = count {
+            head.number("X-Total-Count", count as u64);
+        }
+        head.text("Cache-Control", b"no-cache");
+    })
 }
 
 fn text_of(
@@ -451,21 +442,14 @@ fn text_of(
     dress: &Dress,
     output: &mut Output<Done>,
 ) -> Flow {
-    let mut worker = exchange.worker.borrow_mut();
-    let (_, date) = worker.date();
-    worker.counters.replied(Status::OK);
-    let mut head = ReplyHead::begin(output.buffer(), Status::OK, &date, request.tone);
-    head.text("ETag", dress.tag.as_bytes());
-    for (name, value) in &dress.fields {
-        head.text(name, value.as_bytes());
-    }
-    head.text("Content-Type", b"text/plain; charset=utf-8");
-    head.number("Content-Length", text.len() as u64);
-    head.end();
-    if !request.tone.is_head {
-        output.buffer().extend_from_slice(text.as_bytes());
-    }
-    Flow::Replied
+    let kind = "text/plain; charset=utf-8";
+    let (how, what) = ((Status::OK, request.tone), (kind, text.as_bytes()));
+    exchange.reply_whole(how, what, output, |head| {
+        head.text("ETag", dress.tag.as_bytes());
+        for (name, value) in &dress.fields {
+            head.text(name, value.as_bytes());
+        }
+    })
 }
 
 /// The paths that a body asks for, as form or as JSON, and whether with their last commits.

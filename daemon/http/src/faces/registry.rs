@@ -27,7 +27,7 @@ use crate::head::{Head, Method};
 use crate::keyring::{Seen, Sight};
 use crate::models::{Dress, Models};
 use crate::path::{Place, decode};
-use crate::reply::{ReplyHead, Tone};
+use crate::reply::Tone;
 use crate::server::Port;
 use crate::status::{Refusal, Status};
 use crate::validator::EntityTag;
@@ -135,27 +135,19 @@ fn answer(
             (status, "application/json", body.to_string())
         }
     };
-    let mut worker = exchange.worker.borrow_mut();
-    let (_, date) = worker.date();
-    worker.counters.replied(status);
-    let mut reply = ReplyHead::begin(output.buffer(), status, &date, tone);
-    reply.text("Docker-Distribution-Api-Version", b"registry/2.0");
-    if status == Status::OK {
-        let digest = layers::digest(body.as_bytes());
-        reply.text("Docker-Content-Digest", digest.as_bytes());
-        // ollama asks every blob where it is.
-        reply.text("Location", head.path);
-    }
-    if status == Status::UNAUTHORIZED {
-        reply.text("WWW-Authenticate", b"Basic realm=\"towline\"");
-    }
-    reply.text("Content-Type", kind.as_bytes());
-    reply.number("Content-Length", body.len() as u64);
-    reply.end();
-    if !tone.is_head {
-        output.buffer().extend_from_slice(body.as_bytes());
-    }
-    Flow::Replied
+    let (how, what) = ((status, tone), (kind, body.as_bytes()));
+    exchange.reply_whole(how, what, output, |reply| {
+        reply.text("Docker-Distribution-Api-Version", b"registry/2.0");
+        if status == Status::OK {
+            let digest = layers::digest(body.as_bytes());
+            reply.text("Docker-Content-Digest", digest.as_bytes());
+            // ollama asks every blob where it is.
+            reply.text("Location", head.path);
+        }
+        if status == Status::UNAUTHORIZED {
+            reply.text("WWW-Authenticate", b"Basic realm=\"towline\"");
+        }
+    })
 }
 
 fn judge(

@@ -26,7 +26,7 @@ use crate::metrics::add;
 use crate::models::{Dress, Models};
 use crate::path::decode;
 use crate::query::Query;
-use crate::reply::{ReplyHead, Tone};
+use crate::reply::Tone;
 use crate::server::Port;
 use crate::status::{Extra, Refusal, Status};
 use crate::validator::EntityTag;
@@ -165,18 +165,10 @@ fn answer(
             (fault.status(), fault::error(fault.code(), fault.why()))
         }
     };
-    let mut worker = exchange.worker.borrow_mut();
-    let (_, date) = worker.date();
-    worker.counters.replied(status);
-    let mut reply = ReplyHead::begin(output.buffer(), status, &date, tone);
-    reply.text("x-amz-bucket-region", REGION.as_bytes());
-    reply.text("Content-Type", b"application/xml");
-    reply.number("Content-Length", body.len() as u64);
-    reply.end();
-    if !tone.is_head {
-        output.buffer().extend_from_slice(body.as_bytes());
-    }
-    Flow::Replied
+    let (how, what) = ((status, tone), ("application/xml", body.as_bytes()));
+    exchange.reply_whole(how, what, output, |reply| {
+        reply.text("x-amz-bucket-region", REGION.as_bytes());
+    })
 }
 
 fn judge(exchange: &Exchange, head: &Head<'_>) -> Result<Answer, Fault> {
