@@ -29,6 +29,7 @@ pub mod portmap;
 pub mod route;
 pub mod rpc;
 pub mod server;
+mod statuses;
 pub mod v3;
 pub mod v4;
 pub mod xdr;

@@ -7,128 +7,61 @@
 use towline_base::NameError;
 use towline_volume::VolumeError;
 
-/// Outcome of a procedure: `nfsstat3` (RFC 1813 section 2.6).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u32)]
-pub enum Status {
-    /// NFS3_OK.
-    Ok = 0,
-    /// NFS3ERR_PERM: not the owner.
-    Perm = 1,
-    /// NFS3ERR_NOENT: no such name.
-    NoEnt = 2,
-    /// NFS3ERR_IO: the storage failed.
-    Io = 5,
-    /// NFS3ERR_ACCES: permission denied.
-    Acces = 13,
-    /// NFS3ERR_EXIST: the name is taken.
-    Exist = 17,
-    /// NFS3ERR_XDEV: the two nodes lie on different exports or file systems.
-    Xdev = 18,
-    /// NFS3ERR_NOTDIR: not a directory.
-    NotDir = 20,
-    /// NFS3ERR_ISDIR: a directory.
-    IsDir = 21,
-    /// NFS3ERR_INVAL: an argument that cannot be.
-    Inval = 22,
-    /// NFS3ERR_FBIG: the file would be too large.
-    Fbig = 27,
-    /// NFS3ERR_NOSPC: no space.
-    NoSpc = 28,
-    /// NFS3ERR_ROFS: the export is read-only, at least for this address.
-    Rofs = 30,
-    /// NFS3ERR_MLINK: too many links.
-    Mlink = 31,
-    /// NFS3ERR_NAMETOOLONG: the name is too long.
-    NameTooLong = 63,
-    /// NFS3ERR_NOTEMPTY: the directory has entries.
-    NotEmpty = 66,
-    /// NFS3ERR_DQUOT: the quota is used up.
-    Dquot = 69,
-    /// NFS3ERR_STALE: the file is gone.
-    Stale = 70,
-    /// NFS3ERR_BADHANDLE: no handle of ours.
-    BadHandle = 10_001,
-    /// NFS3ERR_NOT_SYNC: the guard did not hold.
-    NotSync = 10_002,
-    /// NFS3ERR_BAD_COOKIE: the directory cookie is no good.
-    BadCookie = 10_003,
-    /// NFS3ERR_NOTSUPP: the file system cannot do that.
-    NotSupp = 10_004,
-    /// NFS3ERR_TOOSMALL: the buffer that the client offers holds not even one entry.
-    TooSmall = 10_005,
-    /// NFS3ERR_BADTYPE: no node of this type can be made.
-    BadType = 10_007,
-    /// NFS3ERR_JUKEBOX: busy, ask again later.
-    Jukebox = 10_008,
-}
+use crate::statuses::statuses;
 
-impl Status {
-    /// Every status, in the order of their numbers; the metrics have one counter for each.
-    pub const ALL: [Self; 25] = [
-        Self::Ok,
-        Self::Perm,
-        Self::NoEnt,
-        Self::Io,
-        Self::Acces,
-        Self::Exist,
-        Self::Xdev,
-        Self::NotDir,
-        Self::IsDir,
-        Self::Inval,
-        Self::Fbig,
-        Self::NoSpc,
-        Self::Rofs,
-        Self::Mlink,
-        Self::NameTooLong,
-        Self::NotEmpty,
-        Self::Dquot,
-        Self::Stale,
-        Self::BadHandle,
-        Self::NotSync,
-        Self::BadCookie,
-        Self::NotSupp,
-        Self::TooSmall,
-        Self::BadType,
-        Self::Jukebox,
-    ];
-
-    /// The number on the wire.
-    #[must_use]
-    pub fn number(self) -> u32 {
-        self as u32
-    }
-
-    /// A short name in lower case, for metrics and logs.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Perm => "perm",
-            Self::NoEnt => "noent",
-            Self::Io => "io",
-            Self::Acces => "acces",
-            Self::Exist => "exist",
-            Self::Xdev => "xdev",
-            Self::NotDir => "notdir",
-            Self::IsDir => "isdir",
-            Self::Inval => "inval",
-            Self::Fbig => "fbig",
-            Self::NoSpc => "nospc",
-            Self::Rofs => "rofs",
-            Self::Mlink => "mlink",
-            Self::NameTooLong => "nametoolong",
-            Self::NotEmpty => "notempty",
-            Self::Dquot => "dquot",
-            Self::Stale => "stale",
-            Self::BadHandle => "badhandle",
-            Self::NotSync => "not_sync",
-            Self::BadCookie => "bad_cookie",
-            Self::NotSupp => "notsupp",
-            Self::TooSmall => "toosmall",
-            Self::BadType => "badtype",
-            Self::Jukebox => "jukebox",
-        }
+statuses! {
+    /// Outcome of a procedure: `nfsstat3` (RFC 1813 section 2.6).
+    pub enum Status {
+        /// NFS3_OK.
+        Ok = 0, "ok";
+        /// NFS3ERR_PERM: not the owner.
+        Perm = 1, "perm";
+        /// NFS3ERR_NOENT: no such name.
+        NoEnt = 2, "noent";
+        /// NFS3ERR_IO: the storage failed.
+        Io = 5, "io";
+        /// NFS3ERR_ACCES: permission denied.
+        Acces = 13, "acces";
+        /// NFS3ERR_EXIST: the name is taken.
+        Exist = 17, "exist";
+        /// NFS3ERR_XDEV: the two nodes lie on different exports or file systems.
+        Xdev = 18, "xdev";
+        /// NFS3ERR_NOTDIR: not a directory.
+        NotDir = 20, "notdir";
+        /// NFS3ERR_ISDIR: a directory.
+        IsDir = 21, "isdir";
+        /// NFS3ERR_INVAL: an argument that cannot be.
+        Inval = 22, "inval";
+        /// NFS3ERR_FBIG: the file would be too large.
+        Fbig = 27, "fbig";
+        /// NFS3ERR_NOSPC: no space.
+        NoSpc = 28, "nospc";
+        /// NFS3ERR_ROFS: the export is read-only, at least for this address.
+        Rofs = 30, "rofs";
+        /// NFS3ERR_MLINK: too many links.
+        Mlink = 31, "mlink";
+        /// NFS3ERR_NAMETOOLONG: the name is too long.
+        NameTooLong = 63, "nametoolong";
+        /// NFS3ERR_NOTEMPTY: the directory has entries.
+        NotEmpty = 66, "notempty";
+        /// NFS3ERR_DQUOT: the quota is used up.
+        Dquot = 69, "dquot";
+        /// NFS3ERR_STALE: the file is gone.
+        Stale = 70, "stale";
+        /// NFS3ERR_BADHANDLE: no handle of ours.
+        BadHandle = 10_001, "badhandle";
+        /// NFS3ERR_NOT_SYNC: the guard did not hold.
+        NotSync = 10_002, "not_sync";
+        /// NFS3ERR_BAD_COOKIE: the directory cookie is no good.
+        BadCookie = 10_003, "bad_cookie";
+        /// NFS3ERR_NOTSUPP: the file system cannot do that.
+        NotSupp = 10_004, "notsupp";
+        /// NFS3ERR_TOOSMALL: the buffer that the client offers holds not even one entry.
+        TooSmall = 10_005, "toosmall";
+        /// NFS3ERR_BADTYPE: no node of this type can be made.
+        BadType = 10_007, "badtype";
+        /// NFS3ERR_JUKEBOX: busy, ask again later.
+        Jukebox = 10_008, "jukebox";
     }
 }
 

@@ -8,315 +8,152 @@
 use towline_base::NameError;
 use towline_volume::VolumeError;
 
+use crate::statuses::statuses;
 use crate::xdr::Malformed;
 
-/// Outcome of an operation: `nfsstat4` (RFC 8881 section 15.1).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u32)]
-pub enum Status {
-    /// NFS4_OK.
-    Ok = 0,
-    /// NFS4ERR_PERM: not the owner.
-    Perm = 1,
-    /// NFS4ERR_NOENT: no such name.
-    NoEnt = 2,
-    /// NFS4ERR_IO: the storage failed.
-    Io = 5,
-    /// NFS4ERR_NXIO: SEEK behind the end.
-    Nxio = 6,
-    /// NFS4ERR_ACCESS: permission denied.
-    Access = 13,
-    /// NFS4ERR_EXIST: the name is taken.
-    Exist = 17,
-    /// NFS4ERR_XDEV: two nodes of different file systems.
-    Xdev = 18,
-    /// NFS4ERR_NOTDIR: not a directory.
-    NotDir = 20,
-    /// NFS4ERR_ISDIR: a directory.
-    IsDir = 21,
-    /// NFS4ERR_INVAL: an argument that cannot be.
-    Inval = 22,
-    /// NFS4ERR_FBIG: the file would be too large.
-    Fbig = 27,
-    /// NFS4ERR_NOSPC: no space.
-    NoSpc = 28,
-    /// NFS4ERR_ROFS: read-only, at least for this address.
-    Rofs = 30,
-    /// NFS4ERR_MLINK: too many links.
-    Mlink = 31,
-    /// NFS4ERR_NAMETOOLONG: the name is too long.
-    NameTooLong = 63,
-    /// NFS4ERR_NOTEMPTY: the directory has entries.
-    NotEmpty = 66,
-    /// NFS4ERR_DQUOT: the quota is used up.
-    Dquot = 69,
-    /// NFS4ERR_STALE: the file is gone.
-    Stale = 70,
-    /// NFS4ERR_BADHANDLE: no handle of ours.
-    BadHandle = 10_001,
-    /// NFS4ERR_BAD_COOKIE: the directory cookie is no good.
-    BadCookie = 10_003,
-    /// NFS4ERR_NOTSUPP: known and not done here.
-    NotSupp = 10_004,
-    /// NFS4ERR_TOOSMALL: the buffer holds not even one entry.
-    TooSmall = 10_005,
-    /// NFS4ERR_SERVERFAULT: this node could not.
-    ServerFault = 10_006,
-    /// NFS4ERR_BADTYPE: no node of this type can be made.
-    BadType = 10_007,
-    /// NFS4ERR_DELAY: busy, ask again later.
-    Delay = 10_008,
-    /// NFS4ERR_SAME: NVERIFY found the attributes equal.
-    Same = 10_009,
-    /// NFS4ERR_DENIED: somebody holds a lock there.
-    Denied = 10_010,
-    /// NFS4ERR_EXPIRED: the state was revoked after its lease.
-    Expired = 10_011,
-    /// NFS4ERR_LOCKED: a deny mode forbids it.
-    Locked = 10_012,
-    /// NFS4ERR_GRACE: only what was held before the restart is given now.
-    Grace = 10_013,
-    /// NFS4ERR_SHARE_DENIED: an open of somebody else forbids it.
-    ShareDenied = 10_015,
-    /// NFS4ERR_CLID_INUSE: another principal has this name.
-    ClidInUse = 10_017,
-    /// NFS4ERR_NOFILEHANDLE: there is no current filehandle.
-    NoFileHandle = 10_020,
-    /// NFS4ERR_MINOR_VERS_MISMATCH: not that minor version.
-    MinorVersMismatch = 10_021,
-    /// NFS4ERR_STALE_CLIENTID: no such client here.
-    StaleClientId = 10_022,
-    /// NFS4ERR_OLD_STATEID: the stateid has moved on.
-    OldStateId = 10_024,
-    /// NFS4ERR_BAD_STATEID: no stateid of this client.
-    BadStateId = 10_025,
-    /// NFS4ERR_NOT_SAME: VERIFY found the attributes different.
-    NotSame = 10_027,
-    /// NFS4ERR_SYMLINK: a symbolic link stands there.
-    SymLink = 10_029,
-    /// NFS4ERR_RESTOREFH: there is no saved filehandle.
-    RestoreFh = 10_030,
-    /// NFS4ERR_ATTRNOTSUPP: an attribute that cannot be set.
-    AttrNotSupp = 10_032,
-    /// NFS4ERR_NO_GRACE: nothing can be reclaimed any more.
-    NoGrace = 10_033,
-    /// NFS4ERR_RECLAIM_BAD: it was not held before the restart.
-    ReclaimBad = 10_034,
-    /// NFS4ERR_RECLAIM_CONFLICT: somebody holds it meanwhile.
-    ReclaimConflict = 10_035,
-    /// NFS4ERR_BADXDR: malformed arguments.
-    BadXdr = 10_036,
-    /// NFS4ERR_LOCKS_HELD: locks stand in the way of closing.
-    LocksHeld = 10_037,
-    /// NFS4ERR_OPENMODE: the file is not open for that.
-    OpenMode = 10_038,
-    /// NFS4ERR_BADOWNER: an owner that is no number.
-    BadOwner = 10_039,
-    /// NFS4ERR_BADNAME: a name that no file can have.
-    BadName = 10_041,
-    /// NFS4ERR_OP_ILLEGAL: no such operation in this minor version.
-    OpIllegal = 10_044,
-    /// NFS4ERR_BADSESSION: no such session here.
-    BadSession = 10_052,
-    /// NFS4ERR_BADSLOT: the session has fewer slots.
-    BadSlot = 10_053,
-    /// NFS4ERR_COMPLETE_ALREADY: reclaiming was ended before.
-    CompleteAlready = 10_054,
-    /// NFS4ERR_SEQ_MISORDERED: a sequence id out of turn.
-    SeqMisordered = 10_063,
-    /// NFS4ERR_SEQUENCE_POS: SEQUENCE stands first or not at all.
-    SequencePos = 10_064,
-    /// NFS4ERR_REQ_TOO_BIG: longer than the session allows.
-    ReqTooBig = 10_065,
-    /// NFS4ERR_REP_TOO_BIG: the reply would be longer than the session allows.
-    RepTooBig = 10_066,
-    /// NFS4ERR_REP_TOO_BIG_TO_CACHE: longer than is kept.
-    RepTooBigToCache = 10_067,
-    /// NFS4ERR_RETRY_UNCACHED_REP: that reply was not kept.
-    RetryUncachedRep = 10_068,
-    /// NFS4ERR_TOO_MANY_OPS: more operations than the session allows.
-    TooManyOps = 10_070,
-    /// NFS4ERR_OP_NOT_IN_SESSION: SEQUENCE must come first.
-    OpNotInSession = 10_071,
-    /// NFS4ERR_CLIENTID_BUSY: the client still has state.
-    ClientIdBusy = 10_074,
-    /// NFS4ERR_SEQ_FALSE_RETRY: another call under an old number.
-    SeqFalseRetry = 10_076,
-    /// NFS4ERR_ENCR_ALG_UNSUPP: SSV is not built here.
-    EncrAlgUnsupp = 10_079,
-    /// NFS4ERR_NOT_ONLY_OP: it must stand alone.
-    NotOnlyOp = 10_081,
-    /// NFS4ERR_WRONG_TYPE: not for this type of node.
-    WrongType = 10_083,
-    /// NFS4ERR_DELEG_REVOKED: the delegation was not returned in time.
-    DelegRevoked = 10_087,
-    /// NFS4ERR_NOXATTR: no such extended attribute.
-    NoXattr = 10_095,
-    /// NFS4ERR_XATTR2BIG: longer than an extended attribute may be.
-    Xattr2Big = 10_096,
-}
-
-/// The names in lower case, each at its place in [`Status::ALL`].
-const LABELS: [&str; Status::ALL.len()] = [
-    "ok",
-    "perm",
-    "noent",
-    "io",
-    "nxio",
-    "access",
-    "exist",
-    "xdev",
-    "notdir",
-    "isdir",
-    "inval",
-    "fbig",
-    "nospc",
-    "rofs",
-    "mlink",
-    "nametoolong",
-    "notempty",
-    "dquot",
-    "stale",
-    "badhandle",
-    "bad_cookie",
-    "notsupp",
-    "toosmall",
-    "serverfault",
-    "badtype",
-    "delay",
-    "same",
-    "denied",
-    "expired",
-    "locked",
-    "grace",
-    "share_denied",
-    "clid_inuse",
-    "nofilehandle",
-    "minor_vers_mismatch",
-    "stale_clientid",
-    "old_stateid",
-    "bad_stateid",
-    "not_same",
-    "symlink",
-    "restorefh",
-    "attrnotsupp",
-    "no_grace",
-    "reclaim_bad",
-    "reclaim_conflict",
-    "badxdr",
-    "locks_held",
-    "openmode",
-    "badowner",
-    "badname",
-    "op_illegal",
-    "badsession",
-    "badslot",
-    "complete_already",
-    "seq_misordered",
-    "sequence_pos",
-    "req_too_big",
-    "rep_too_big",
-    "rep_too_big_to_cache",
-    "retry_uncached_rep",
-    "too_many_ops",
-    "op_not_in_session",
-    "clientid_busy",
-    "seq_false_retry",
-    "encr_alg_unsupp",
-    "not_only_op",
-    "wrong_type",
-    "deleg_revoked",
-    "noxattr",
-    "xattr2big",
-];
-
-impl Status {
-    /// Every status, in the order of their numbers; the metrics have one counter for each.
-    pub const ALL: [Self; 70] = [
-        Self::Ok,
-        Self::Perm,
-        Self::NoEnt,
-        Self::Io,
-        Self::Nxio,
-        Self::Access,
-        Self::Exist,
-        Self::Xdev,
-        Self::NotDir,
-        Self::IsDir,
-        Self::Inval,
-        Self::Fbig,
-        Self::NoSpc,
-        Self::Rofs,
-        Self::Mlink,
-        Self::NameTooLong,
-        Self::NotEmpty,
-        Self::Dquot,
-        Self::Stale,
-        Self::BadHandle,
-        Self::BadCookie,
-        Self::NotSupp,
-        Self::TooSmall,
-        Self::ServerFault,
-        Self::BadType,
-        Self::Delay,
-        Self::Same,
-        Self::Denied,
-        Self::Expired,
-        Self::Locked,
-        Self::Grace,
-        Self::ShareDenied,
-        Self::ClidInUse,
-        Self::NoFileHandle,
-        Self::MinorVersMismatch,
-        Self::StaleClientId,
-        Self::OldStateId,
-        Self::BadStateId,
-        Self::NotSame,
-        Self::SymLink,
-        Self::RestoreFh,
-        Self::AttrNotSupp,
-        Self::NoGrace,
-        Self::ReclaimBad,
-        Self::ReclaimConflict,
-        Self::BadXdr,
-        Self::LocksHeld,
-        Self::OpenMode,
-        Self::BadOwner,
-        Self::BadName,
-        Self::OpIllegal,
-        Self::BadSession,
-        Self::BadSlot,
-        Self::CompleteAlready,
-        Self::SeqMisordered,
-        Self::SequencePos,
-        Self::ReqTooBig,
-        Self::RepTooBig,
-        Self::RepTooBigToCache,
-        Self::RetryUncachedRep,
-        Self::TooManyOps,
-        Self::OpNotInSession,
-        Self::ClientIdBusy,
-        Self::SeqFalseRetry,
-        Self::EncrAlgUnsupp,
-        Self::NotOnlyOp,
-        Self::WrongType,
-        Self::DelegRevoked,
-        Self::NoXattr,
-        Self::Xattr2Big,
-    ];
-
-    /// The number on the wire.
-    #[must_use]
-    pub fn number(self) -> u32 {
-        self as u32
-    }
-
-    /// A short name in lower case, for metrics and logs.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        let mut all = Self::ALL.iter().zip(LABELS);
-        let found = all.find(|(status, _)| **status == self);
-        found.map_or("unknown", |(_, label)| label)
+statuses! {
+    /// Outcome of an operation: `nfsstat4` (RFC 8881 section 15.1).
+    pub enum Status {
+        /// NFS4_OK.
+        Ok = 0, "ok";
+        /// NFS4ERR_PERM: not the owner.
+        Perm = 1, "perm";
+        /// NFS4ERR_NOENT: no such name.
+        NoEnt = 2, "noent";
+        /// NFS4ERR_IO: the storage failed.
+        Io = 5, "io";
+        /// NFS4ERR_NXIO: SEEK behind the end.
+        Nxio = 6, "nxio";
+        /// NFS4ERR_ACCESS: permission denied.
+        Access = 13, "access";
+        /// NFS4ERR_EXIST: the name is taken.
+        Exist = 17, "exist";
+        /// NFS4ERR_XDEV: two nodes of different file systems.
+        Xdev = 18, "xdev";
+        /// NFS4ERR_NOTDIR: not a directory.
+        NotDir = 20, "notdir";
+        /// NFS4ERR_ISDIR: a directory.
+        IsDir = 21, "isdir";
+        /// NFS4ERR_INVAL: an argument that cannot be.
+        Inval = 22, "inval";
+        /// NFS4ERR_FBIG: the file would be too large.
+        Fbig = 27, "fbig";
+        /// NFS4ERR_NOSPC: no space.
+        NoSpc = 28, "nospc";
+        /// NFS4ERR_ROFS: read-only, at least for this address.
+        Rofs = 30, "rofs";
+        /// NFS4ERR_MLINK: too many links.
+        Mlink = 31, "mlink";
+        /// NFS4ERR_NAMETOOLONG: the name is too long.
+        NameTooLong = 63, "nametoolong";
+        /// NFS4ERR_NOTEMPTY: the directory has entries.
+        NotEmpty = 66, "notempty";
+        /// NFS4ERR_DQUOT: the quota is used up.
+        Dquot = 69, "dquot";
+        /// NFS4ERR_STALE: the file is gone.
+        Stale = 70, "stale";
+        /// NFS4ERR_BADHANDLE: no handle of ours.
+        BadHandle = 10_001, "badhandle";
+        /// NFS4ERR_BAD_COOKIE: the directory cookie is no good.
+        BadCookie = 10_003, "bad_cookie";
+        /// NFS4ERR_NOTSUPP: known and not done here.
+        NotSupp = 10_004, "notsupp";
+        /// NFS4ERR_TOOSMALL: the buffer holds not even one entry.
+        TooSmall = 10_005, "toosmall";
+        /// NFS4ERR_SERVERFAULT: this node could not.
+        ServerFault = 10_006, "serverfault";
+        /// NFS4ERR_BADTYPE: no node of this type can be made.
+        BadType = 10_007, "badtype";
+        /// NFS4ERR_DELAY: busy, ask again later.
+        Delay = 10_008, "delay";
+        /// NFS4ERR_SAME: NVERIFY found the attributes equal.
+        Same = 10_009, "same";
+        /// NFS4ERR_DENIED: somebody holds a lock there.
+        Denied = 10_010, "denied";
+        /// NFS4ERR_EXPIRED: the state was revoked after its lease.
+        Expired = 10_011, "expired";
+        /// NFS4ERR_LOCKED: a deny mode forbids it.
+        Locked = 10_012, "locked";
+        /// NFS4ERR_GRACE: only what was held before the restart is given now.
+        Grace = 10_013, "grace";
+        /// NFS4ERR_SHARE_DENIED: an open of somebody else forbids it.
+        ShareDenied = 10_015, "share_denied";
+        /// NFS4ERR_CLID_INUSE: another principal has this name.
+        ClidInUse = 10_017, "clid_inuse";
+        /// NFS4ERR_NOFILEHANDLE: there is no current filehandle.
+        NoFileHandle = 10_020, "nofilehandle";
+        /// NFS4ERR_MINOR_VERS_MISMATCH: not that minor version.
+        MinorVersMismatch = 10_021, "minor_vers_mismatch";
+        /// NFS4ERR_STALE_CLIENTID: no such client here.
+        StaleClientId = 10_022, "stale_clientid";
+        /// NFS4ERR_OLD_STATEID: the stateid has moved on.
+        OldStateId = 10_024, "old_stateid";
+        /// NFS4ERR_BAD_STATEID: no stateid of this client.
+        BadStateId = 10_025, "bad_stateid";
+        /// NFS4ERR_NOT_SAME: VERIFY found the attributes different.
+        NotSame = 10_027, "not_same";
+        /// NFS4ERR_SYMLINK: a symbolic link stands there.
+        SymLink = 10_029, "symlink";
+        /// NFS4ERR_RESTOREFH: there is no saved filehandle.
+        RestoreFh = 10_030, "restorefh";
+        /// NFS4ERR_ATTRNOTSUPP: an attribute that cannot be set.
+        AttrNotSupp = 10_032, "attrnotsupp";
+        /// NFS4ERR_NO_GRACE: nothing can be reclaimed any more.
+        NoGrace = 10_033, "no_grace";
+        /// NFS4ERR_RECLAIM_BAD: it was not held before the restart.
+        ReclaimBad = 10_034, "reclaim_bad";
+        /// NFS4ERR_RECLAIM_CONFLICT: somebody holds it meanwhile.
+        ReclaimConflict = 10_035, "reclaim_conflict";
+        /// NFS4ERR_BADXDR: malformed arguments.
+        BadXdr = 10_036, "badxdr";
+        /// NFS4ERR_LOCKS_HELD: locks stand in the way of closing.
+        LocksHeld = 10_037, "locks_held";
+        /// NFS4ERR_OPENMODE: the file is not open for that.
+        OpenMode = 10_038, "openmode";
+        /// NFS4ERR_BADOWNER: an owner that is no number.
+        BadOwner = 10_039, "badowner";
+        /// NFS4ERR_BADNAME: a name that no file can have.
+        BadName = 10_041, "badname";
+        /// NFS4ERR_OP_ILLEGAL: no such operation in this minor version.
+        OpIllegal = 10_044, "op_illegal";
+        /// NFS4ERR_BADSESSION: no such session here.
+        BadSession = 10_052, "badsession";
+        /// NFS4ERR_BADSLOT: the session has fewer slots.
+        BadSlot = 10_053, "badslot";
+        /// NFS4ERR_COMPLETE_ALREADY: reclaiming was ended before.
+        CompleteAlready = 10_054, "complete_already";
+        /// NFS4ERR_SEQ_MISORDERED: a sequence id out of turn.
+        SeqMisordered = 10_063, "seq_misordered";
+        /// NFS4ERR_SEQUENCE_POS: SEQUENCE stands first or not at all.
+        SequencePos = 10_064, "sequence_pos";
+        /// NFS4ERR_REQ_TOO_BIG: longer than the session allows.
+        ReqTooBig = 10_065, "req_too_big";
+        /// NFS4ERR_REP_TOO_BIG: the reply would be longer than the session allows.
+        RepTooBig = 10_066, "rep_too_big";
+        /// NFS4ERR_REP_TOO_BIG_TO_CACHE: longer than is kept.
+        RepTooBigToCache = 10_067, "rep_too_big_to_cache";
+        /// NFS4ERR_RETRY_UNCACHED_REP: that reply was not kept.
+        RetryUncachedRep = 10_068, "retry_uncached_rep";
+        /// NFS4ERR_TOO_MANY_OPS: more operations than the session allows.
+        TooManyOps = 10_070, "too_many_ops";
+        /// NFS4ERR_OP_NOT_IN_SESSION: SEQUENCE must come first.
+        OpNotInSession = 10_071, "op_not_in_session";
+        /// NFS4ERR_CLIENTID_BUSY: the client still has state.
+        ClientIdBusy = 10_074, "clientid_busy";
+        /// NFS4ERR_SEQ_FALSE_RETRY: another call under an old number.
+        SeqFalseRetry = 10_076, "seq_false_retry";
+        /// NFS4ERR_ENCR_ALG_UNSUPP: SSV is not built here.
+        EncrAlgUnsupp = 10_079, "encr_alg_unsupp";
+        /// NFS4ERR_NOT_ONLY_OP: it must stand alone.
+        NotOnlyOp = 10_081, "not_only_op";
+        /// NFS4ERR_WRONG_TYPE: not for this type of node.
+        WrongType = 10_083, "wrong_type";
+        /// NFS4ERR_DELEG_REVOKED: the delegation was not returned in time.
+        DelegRevoked = 10_087, "deleg_revoked";
+        /// NFS4ERR_NOXATTR: no such extended attribute.
+        NoXattr = 10_095, "noxattr";
+        /// NFS4ERR_XATTR2BIG: longer than an extended attribute may be.
+        Xattr2Big = 10_096, "xattr2big";
     }
 }
 
