@@ -1,7 +1,8 @@
 //! The comparisons: which loads, against whom, with which marks.
 //!
 //! Invariant: rounds alternate between the two servers (A B A B ...), so drift of the machine
-//! meets both. Marks are those of the data-path reference, section 9.
+//! meets both. A mark is what was promised for a load; each
+//! row says its own.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

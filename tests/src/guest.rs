@@ -4,7 +4,7 @@
 //! virtio disk, runs as root, and its output and exit code come back over a serial port. The
 //! guest reaches this machine's loopback as 10.0.2.2. Invariant: a job ends within its limit; the
 //! machine is killed by pid otherwise. Not promised: speed, which is that of an emulated
-//! processor. Recipe: the mounting reference, section 9.
+//! processor.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

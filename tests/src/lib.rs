@@ -12,6 +12,7 @@ pub mod cli;
 pub mod content;
 pub mod guest;
 pub mod iperf3;
+pub mod kernel;
 pub mod loopback;
 pub mod model;
 pub mod netns;

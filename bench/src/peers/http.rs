@@ -1,4 +1,4 @@
-//! towline against nginx: the HTTP rows of the data-path reference, section 9.
+//! towline against nginx: large files, short ranges, and hot ones beside cold streams.
 //!
 //! Invariant: both servers serve the same files under the same URL paths. The row "host default"
 //! leaves the host's congestion control to both; the others run under reno for both.

@@ -1,4 +1,4 @@
-//! towline against nfs-ganesha: the NFS rows of the data-path reference, section 9.
+//! towline against nfs-ganesha: READ, WRITE, GETATTR and LOOKUP.
 //!
 //! Invariant: both servers export the same directories under the same names, to the same caller,
 //! under reno. The rows and their loads are shared with the comparison with the kernel's server.
