@@ -42,6 +42,22 @@ impl<K: Eq + Hash, V> Recent<K, V> {
         self.young.get(key)
     }
 
+    /// A copy of what is held for `key`; that counts as a use. What was used of late is looked up
+    /// once.
+    pub fn cloned<Q>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+        V: Clone,
+    {
+        if let Some(value) = self.young.get(key) {
+            return Some(value.clone());
+        }
+        let (key, value) = self.old.remove_entry(key)?;
+        self.insert(key, value.clone());
+        Some(value)
+    }
+
     /// What is held for `key`, without counting that as a use.
     pub fn peek<Q>(&self, key: &Q) -> Option<&V>
     where
@@ -104,6 +120,17 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_counts_as_a_use() {
+        let mut recent = Recent::new(8);
+        recent.insert(0, "kept");
+        for number in 1..100 {
+            recent.insert(number, "passing");
+            assert_eq!(recent.cloned(&0), Some("kept"), "after {number}");
+            assert!(recent.len() <= 8, "{} entries", recent.len());
+        }
+    }
+
+    #[test]
     fn one_key_has_one_value() {
         let mut recent = Recent::new(4);
         recent.insert("a", 1);
@@ -113,6 +140,7 @@ mod tests {
         assert_eq!((recent.peek("a"), recent.len()), (Some(&4), 3));
         assert_eq!(recent.remove("a"), Some(4));
         assert_eq!(recent.get("a"), None);
+        assert_eq!(recent.cloned("a"), None);
         assert_eq!(recent.len(), 2);
     }
 }

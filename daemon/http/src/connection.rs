@@ -202,7 +202,9 @@ impl Protocol for Connection {
                 self.started = Some(clock::now());
             }
             let behind = text.get(length..).unwrap_or(&[]);
-            if let Some(needed) = route::body_needed(self.exchange.port, &head)
+            let port = self.exchange.port;
+            let face = route::face(port, head.path);
+            if let Some(needed) = face.and_then(|face| face.body_needed(port, &head))
                 && (behind.len() as u64) < needed
             {
                 // Few and short: the question waits unread until its body is here.
@@ -217,7 +219,7 @@ impl Protocol for Connection {
                 tone: Tone::of(&head, drained(&head).is_some()),
                 done: answer,
             };
-            match route::answer(&mut self.exchange, asked, output) {
+            match route::answer(face, &mut self.exchange, asked, output) {
                 Flow::HandOff => return Demand::HandOff,
                 Flow::Wait => {
                     self.phase = Phase::Waiting;

@@ -13,23 +13,19 @@ use crate::faces::hub::Hub;
 use crate::faces::registry::Registry;
 use crate::faces::s3::S3;
 use crate::faces::{Asked, Face};
-use crate::head::Head;
 use crate::server::Port;
 
 /// Every face; the first that takes a path has it.
 static FACES: [&dyn Face; 4] = [&S3, &Hub, &Registry, &Files];
 
-fn face(port: Port, path: &[u8]) -> Option<&'static dyn Face> {
+/// The face that has a path, if one does.
+pub(crate) fn face(port: Port, path: &[u8]) -> Option<&'static dyn Face> {
     FACES.iter().copied().find(|face| face.takes(port, path))
 }
 
-/// Bytes of body that must be here before the request can be answered.
-pub(crate) fn body_needed(port: Port, head: &Head<'_>) -> Option<u64> {
-    face(port, head.path)?.body_needed(port, head)
-}
-
-/// Answers a request, or begins to.
+/// Answers a request by its face, or begins to; without one it is the control plane's.
 pub(crate) fn answer(
+    face: Option<&dyn Face>,
     exchange: &mut Exchange,
     mut asked: Asked<'_, '_>,
     output: &mut Output<Done>,
@@ -46,7 +42,7 @@ pub(crate) fn answer(
         }
         Err(refusal) => return exchange.refuse(&refusal, *tone, output),
     }
-    match face(exchange.port, asked.head.path) {
+    match face {
         Some(face) => face.answer(exchange, asked, output),
         None => Flow::HandOff,
     }

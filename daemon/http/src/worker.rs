@@ -97,7 +97,7 @@ impl Worker {
 
     /// What is remembered of a path, as sent.
     pub(crate) fn known(&mut self, below: &[u8]) -> Option<Rc<Known>> {
-        self.paths.get(below).cloned()
+        self.paths.cloned(below)
     }
 
     /// The file behind a remembered path, if the kernel says that it is still that file and the

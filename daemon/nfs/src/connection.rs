@@ -74,6 +74,12 @@ impl Intake {
     }
 }
 
+/// The program version that a call's first bytes name (RFC 5531 section 9): the fifth word.
+fn version(arrived: &[u8]) -> Option<u32> {
+    let word = arrived.get(16..)?.first_chunk::<4>()?;
+    Some(u32::from_be_bytes(*word))
+}
+
 /// The protocol core of one connection.
 pub struct Connection {
     pub(crate) shared: Rc<Shared>,
@@ -181,20 +187,21 @@ impl Connection {
         output: &mut Output<Done>,
     ) -> Option<Demand> {
         if self.programs == Programs::Nfs {
-            match v3::scan(arrived, length) {
-                v3::Scan::Write(call) => {
-                    return Some(self.begin_write_v3(&call, length, input, output));
-                }
-                v3::Scan::Short => return Some(Demand::Input),
-                v3::Scan::Other => {}
-            }
-            if self.server().books.is_some() {
+            if version(arrived) == Some(v4::VERSION) && self.server().books.is_some() {
                 match v4::scan(arrived, length) {
                     v4::Scan::Write(call) => {
                         return self.begin_write_v4(&call, (length, arrived), input, output);
                     }
                     v4::Scan::Short => return Some(Demand::Input),
                     v4::Scan::Other => {}
+                }
+            } else {
+                match v3::scan(arrived, length) {
+                    v3::Scan::Write(call) => {
+                        return Some(self.begin_write_v3(&call, length, input, output));
+                    }
+                    v3::Scan::Short => return Some(Demand::Input),
+                    v3::Scan::Other => {}
                 }
             }
         }
