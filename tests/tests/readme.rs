@@ -146,6 +146,8 @@ impl Reader {
 
     fn serve_as_typed(&self, host: Host, line: &str, says: &str) -> Result<Running> {
         let log = self.hosts.home(host).join("log");
+        // Whoever was started before goes on writing to a file without a name.
+        let _absent = fs::remove_file(&log);
         let mut command = self.command(host, &format!("exec {line}"));
         command
             .stdout(fs::File::create(&log)?)
@@ -375,8 +377,8 @@ fn measurements(reader: &mut Reader) -> Result<()> {
     let node = reader.serve_as_typed(There, &filled(UP_FOR_ALL), "Ready.")?;
     let push = "towline push ./tiny-llama acme/tiny-llama";
     reader.run_as_typed(There, push, &[0], "acme/tiny-llama")?;
-    let serving = reader.serve(There, "towline bench serve --allow 10.0.0.0/24", "")?;
-    std::thread::sleep(Duration::from_secs(1));
+    let serve = "towline bench serve --allow 10.0.0.0/24";
+    let serving = reader.serve(There, serve, "answering on port")?;
     // Goals may be missed: nothing here is a cable, and the program may be a debug build.
     for line in [
         "towline bench link 10.0.0.2",
