@@ -6,6 +6,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use towline_base::Recent;
+
 use crate::error::{Result, StorageFault};
 use crate::layout;
 use crate::name::FileId;
@@ -18,46 +20,35 @@ pub(crate) const TABLE_BYTES_MAX: usize = 1 << 30;
 /// Most tables kept in memory.
 const TABLES_MAX: usize = 16;
 
-/// Tables in memory, the one that was used last at the end.
-#[derive(Debug, Default)]
-pub(crate) struct Tables(Mutex<Vec<(FileId, Arc<ChunkTable>)>>);
+/// Tables in memory.
+#[derive(Debug)]
+pub(crate) struct Tables(Mutex<Recent<FileId, Arc<ChunkTable>>>);
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self(Mutex::new(Recent::new(TABLES_MAX)))
+    }
+}
 
 impl Tables {
-    fn kept(&self) -> MutexGuard<'_, Vec<(FileId, Arc<ChunkTable>)>> {
+    fn kept(&self) -> MutexGuard<'_, Recent<FileId, Arc<ChunkTable>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn get(&self, id: &FileId) -> Option<Arc<ChunkTable>> {
-        let mut kept = self.kept();
-        let at = kept.iter().position(|(of, _)| of == id)?;
-        let found = kept.remove(at);
-        let table = Arc::clone(&found.1);
-        kept.push(found);
-        Some(table)
-    }
-
-    fn put(&self, id: FileId, table: Arc<ChunkTable>) {
-        let mut kept = self.kept();
-        if kept.len() == TABLES_MAX {
-            kept.remove(0);
-        }
-        kept.push((id, table));
     }
 
     /// The file is gone, or its table is another.
     pub(crate) fn forget(&self, id: &FileId) {
-        self.kept().retain(|(of, _)| of != id);
+        self.kept().remove(id);
     }
 }
 
 impl Inner {
     /// The cuts of a file that is here, checked against its identity.
     pub(crate) fn table(&self, id: &FileId) -> Result<Arc<ChunkTable>> {
-        if let Some(table) = self.tables.get(id) {
+        if let Some(table) = self.tables.kept().cloned(id) {
             return Ok(table);
         }
         let table = Arc::new(self.read_table(id)?);
-        self.tables.put(*id, Arc::clone(&table));
+        self.tables.kept().insert(*id, Arc::clone(&table));
         Ok(table)
     }
 
