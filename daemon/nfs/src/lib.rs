@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
+mod access;
 mod blocking;
 mod caller;
 pub mod connection;

@@ -1,31 +1,19 @@
 //! Questions about one node: GETATTR, ACCESS, READLINK, FSSTAT, FSINFO, PATHCONF (RFC 1813
 //! sections 3.3.1, 3.3.4, 3.3.5 and 3.3.18 to 3.3.20).
 //!
-//! ACCESS is what the kernel says for the caller's identity, less what a read-only export takes
-//! away; it never echoes the question. Not promised: that the free space shown is still free.
+//! Invariant: what is told of a node is what the kernel tells, for the caller's identity. Not
+//! promised: that the free space shown is still free.
 
-use towline_volume::{Access, FileHandle, FileKind};
+use towline_volume::FileHandle;
 
 use super::TRANSFER_BYTES_MAX;
 use super::attributes::{Seen, write, write_post};
 use super::{reach, settle};
+use crate::access;
 use crate::ground::{Blocking, Cold, Ground, Target};
 use crate::v3::Status;
 use crate::xdr::Writer;
 use crate::xdr::writer::halves;
-
-/// ACCESS3_READ: read data or list (RFC 1813 section 3.3.4).
-const ACCESS_READ: u32 = 0x01;
-/// ACCESS3_LOOKUP: look up in a directory (RFC 1813 section 3.3.4).
-const ACCESS_LOOKUP: u32 = 0x02;
-/// ACCESS3_MODIFY: change data or entries (RFC 1813 section 3.3.4).
-const ACCESS_MODIFY: u32 = 0x04;
-/// ACCESS3_EXTEND: write behind the end or add entries (RFC 1813 section 3.3.4).
-const ACCESS_EXTEND: u32 = 0x08;
-/// ACCESS3_DELETE: remove an entry (RFC 1813 section 3.3.4).
-const ACCESS_DELETE: u32 = 0x10;
-/// ACCESS3_EXECUTE: execute a file (RFC 1813 section 3.3.4).
-const ACCESS_EXECUTE: u32 = 0x20;
 
 /// FSINFO `properties`: hard links, symbolic links, the same for all objects, times can be set
 /// (RFC 1813 section 3.3.19: `FSF3_LINK`, `_SYMLINK`, `_HOMOGENEOUS`, `_CANSETTIME`).
@@ -71,32 +59,10 @@ pub(crate) fn access<G: Ground>(
 ) -> Result<Status, Cold> {
     let opened = settle(ground.open(object))?;
     Ok(answer(ground, opened, out, |target, _, out| {
-        let granted = granted(target, asked)?;
-        out.u32(granted);
+        let (granted, _) = access::granted(target, asked, (0, 0))?;
+        out.u32(granted & asked);
         Ok(())
     }))
-}
-
-/// The asked bits that the caller has.
-fn granted(target: &Target, asked: u32) -> Result<u32, Status> {
-    let node = &target.located.node;
-    let is_dir = node.kind == FileKind::Directory;
-    let (write_bits, execute_bits) = match is_dir {
-        true => (ACCESS_MODIFY | ACCESS_EXTEND | ACCESS_DELETE, ACCESS_LOOKUP),
-        false => (ACCESS_MODIFY | ACCESS_EXTEND, ACCESS_EXECUTE),
-    };
-    let question = Access {
-        read: asked & ACCESS_READ != 0,
-        write: asked & write_bits != 0 && target.writable().is_ok(),
-        execute: asked & execute_bits != 0,
-    };
-    let volume = &target.located.export.volume;
-    let rights = volume.access(node, &target.who, question)?;
-    let bits = |granted: bool, bits: u32| if granted { bits } else { 0 };
-    let all = bits(rights.read, ACCESS_READ)
-        | bits(rights.write && question.write, write_bits)
-        | bits(rights.execute, execute_bits);
-    Ok(all & asked)
 }
 
 /// READLINK.

@@ -1,10 +1,10 @@
 //! Questions about one node: GETATTR, ACCESS, READLINK, VERIFY, NVERIFY (RFC 8881 sections 18.1,
 //! 18.7, 18.15, 18.24, 18.30).
 //!
-//! ACCESS is what the kernel says for the caller's identity, less what a read-only export takes
-//! away. Not promised: that the free space shown is still free.
+//! Invariant: what is told of a node is what the kernel tells, for the caller's identity. Not
+//! promised: that the free space shown is still free.
 
-use towline_volume::{Access, Attributes, FileKind};
+use towline_volume::{Attributes, FileKind};
 
 use super::Status;
 use super::attributes::{self, Facts, WRITE_ONLY};
@@ -12,21 +12,9 @@ use super::bits::Bits;
 use super::compound::{Halt, Outcome, Place, Run};
 use super::place::is_root;
 use super::pseudo;
+use crate::access;
 use crate::ground::Target;
 use crate::xdr::Writer;
-
-/// `ACCESS4_READ` (RFC 8881 section 18.1.1).
-const ACCESS_READ: u32 = 0x01;
-/// `ACCESS4_LOOKUP` (RFC 8881 section 18.1.1).
-const ACCESS_LOOKUP: u32 = 0x02;
-/// `ACCESS4_MODIFY` (RFC 8881 section 18.1.1).
-const ACCESS_MODIFY: u32 = 0x04;
-/// `ACCESS4_EXTEND` (RFC 8881 section 18.1.1).
-const ACCESS_EXTEND: u32 = 0x08;
-/// `ACCESS4_DELETE` (RFC 8881 section 18.1.1).
-const ACCESS_DELETE: u32 = 0x10;
-/// `ACCESS4_EXECUTE` (RFC 8881 section 18.1.1).
-const ACCESS_EXECUTE: u32 = 0x20;
 
 /// `ACCESS4_XAREAD` and `ACCESS4_XALIST` (RFC 8276 section 8.5).
 const ACCESS_XATTR_READ: u32 = 0x40 | 0x100;
@@ -74,46 +62,20 @@ pub(super) fn access(run: &mut Run<'_>, asked: u32) -> Outcome {
     let (granted, known) = match &run.compound.current {
         Place::None => return Err(Status::NoFileHandle.into()),
         Place::Root(_) => {
-            let known = ACCESS_READ | ACCESS_LOOKUP | ACCESS_MODIFY | ACCESS_EXTEND | ACCESS_DELETE;
-            (ACCESS_READ | ACCESS_LOOKUP, known)
+            let reading = access::READ | access::LOOKUP;
+            let changing = access::MODIFY | access::EXTEND | access::DELETE;
+            (reading, reading | changing)
         }
-        Place::Node(target) => granted(target, asked, run.compound.minor)?,
+        Place::Node(target) => {
+            let more = match run.compound.minor {
+                0 | 1 => (0, 0),
+                _ => (ACCESS_XATTR_READ, ACCESS_XATTR_WRITE),
+            };
+            access::granted(target, asked, more)?
+        }
     };
     run.writer().words([known & asked, granted & known & asked]);
     Ok(())
-}
-
-/// The bits that the caller has, of those that make sense for this type of node.
-fn granted(target: &Target, asked: u32, minor: u32) -> Result<(u32, u32), Status> {
-    let node = &target.located.node;
-    let (write_bits, execute_bits) = match node.kind {
-        FileKind::Directory => (ACCESS_MODIFY | ACCESS_EXTEND | ACCESS_DELETE, ACCESS_LOOKUP),
-        FileKind::Regular
-        | FileKind::Symlink
-        | FileKind::Block
-        | FileKind::Character
-        | FileKind::Fifo
-        | FileKind::Socket => (ACCESS_MODIFY | ACCESS_EXTEND, ACCESS_EXECUTE),
-    };
-    let (read_bits, write_bits) = match minor {
-        0 | 1 => (ACCESS_READ, write_bits),
-        _ => (
-            ACCESS_READ | ACCESS_XATTR_READ,
-            write_bits | ACCESS_XATTR_WRITE,
-        ),
-    };
-    let question = Access {
-        read: asked & read_bits != 0,
-        write: asked & write_bits != 0 && target.writable().is_ok(),
-        execute: asked & execute_bits != 0,
-    };
-    let volume = &target.located.export.volume;
-    let rights = volume.access(node, &target.who, question)?;
-    let bits = |granted: bool, bits: u32| if granted { bits } else { 0 };
-    let all = bits(rights.read, read_bits)
-        | bits(rights.write && question.write, write_bits)
-        | bits(rights.execute, execute_bits);
-    Ok((all, read_bits | write_bits | execute_bits))
 }
 
 /// READLINK.
