@@ -202,9 +202,8 @@ impl Protocol for Connection {
                 self.started = Some(clock::now());
             }
             let behind = text.get(length..).unwrap_or(&[]);
-            let port = self.exchange.port;
-            let face = route::face(port, head.path);
-            if let Some(needed) = face.and_then(|face| face.body_needed(port, &head))
+            let face = route::face(self.exchange.port, head.path);
+            if let Some(needed) = face.and_then(|face| face.body_needed(self.exchange.port, &head))
                 && (behind.len() as u64) < needed
             {
                 // Few and short: the question waits unread until its body is here.
