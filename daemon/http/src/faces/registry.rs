@@ -98,56 +98,47 @@ impl Face for Registry {
         let Asked {
             head, tone, done, ..
         } = asked;
-        answer(exchange, (head, tone), done, output)
+        let Some(models) = exchange.server.models().cloned() else {
+            return Flow::HandOff;
+        };
+        let heads = match &done {
+            Some(Done::Heads(heads)) => heads.as_slice(),
+            Some(_) | None => &[],
+        };
+        let (status, kind, body) = match judge(exchange, &models, head, heads) {
+            Ok(Answer::Layer(below, dress)) => {
+                let request = Request {
+                    head,
+                    below: &below,
+                    tone,
+                    dress: Some(&dress),
+                };
+                return get::answer(exchange, &request, done, output);
+            }
+            Ok(Answer::Read(choices)) => {
+                output.defer(move || Done::Heads(read_all(&models, &choices)));
+                return Flow::Wait;
+            }
+            Ok(Answer::Page(page, kind)) => (Status::OK, kind, page),
+            Err((status, code, why)) => {
+                let body = json!({ "errors": [{ "code": code, "message": why }] });
+                (status, "application/json", body.to_string())
+            }
+        };
+        let (how, what) = ((status, tone), (kind, body.as_bytes()));
+        exchange.reply_whole(how, what, output, |reply| {
+            reply.text("Docker-Distribution-Api-Version", b"registry/2.0");
+            if status == Status::OK {
+                let digest = layers::digest(body.as_bytes());
+                reply.text("Docker-Content-Digest", digest.as_bytes());
+                // ollama asks every blob where it is.
+                reply.text("Location", head.path);
+            }
+            if status == Status::UNAUTHORIZED {
+                reply.text("WWW-Authenticate", b"Basic realm=\"towline\"");
+            }
+        })
     }
-}
-
-fn answer(
-    exchange: &mut Exchange,
-    (head, tone): (&Head<'_>, Tone),
-    done: Option<Done>,
-    output: &mut Output<Done>,
-) -> Flow {
-    let Some(models) = exchange.server.models().cloned() else {
-        return Flow::HandOff;
-    };
-    let heads = match &done {
-        Some(Done::Heads(heads)) => heads.as_slice(),
-        Some(_) | None => &[],
-    };
-    let (status, kind, body) = match judge(exchange, &models, head, heads) {
-        Ok(Answer::Layer(below, dress)) => {
-            let request = Request {
-                head,
-                below: &below,
-                tone,
-                dress: Some(&dress),
-            };
-            return get::answer(exchange, &request, done, output);
-        }
-        Ok(Answer::Read(choices)) => {
-            output.defer(move || Done::Heads(read_all(&models, &choices)));
-            return Flow::Wait;
-        }
-        Ok(Answer::Page(page, kind)) => (Status::OK, kind, page),
-        Err((status, code, why)) => {
-            let body = json!({ "errors": [{ "code": code, "message": why }] });
-            (status, "application/json", body.to_string())
-        }
-    };
-    let (how, what) = ((status, tone), (kind, body.as_bytes()));
-    exchange.reply_whole(how, what, output, |reply| {
-        reply.text("Docker-Distribution-Api-Version", b"registry/2.0");
-        if status == Status::OK {
-            let digest = layers::digest(body.as_bytes());
-            reply.text("Docker-Content-Digest", digest.as_bytes());
-            // ollama asks every blob where it is.
-            reply.text("Location", head.path);
-        }
-        if status == Status::UNAUTHORIZED {
-            reply.text("WWW-Authenticate", b"Basic realm=\"towline\"");
-        }
-    })
 }
 
 fn judge(

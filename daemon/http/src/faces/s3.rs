@@ -133,42 +133,33 @@ impl Face for S3 {
         let Asked {
             head, tone, done, ..
         } = asked;
-        answer(exchange, (head, tone), done, output)
-    }
-}
-
-fn answer(
-    exchange: &mut Exchange,
-    (head, tone): (&Head<'_>, Tone),
-    done: Option<Done>,
-    output: &mut Output<Done>,
-) -> Flow {
-    if done.is_none() {
-        add(&exchange.worker.borrow().counters.s3, 1);
-    }
-    let (status, body) = match judge(exchange, head) {
-        Ok(Answer::Object(below, dress)) => {
-            let request = Request {
-                head,
-                below: &below,
-                tone,
-                dress: Some(&dress),
-            };
-            return get::answer(exchange, &request, done, output);
+        if done.is_none() {
+            add(&exchange.worker.borrow().counters.s3, 1);
         }
-        Ok(Answer::Page(page)) => (Status::OK, page),
-        Ok(Answer::Bucket) => (Status::OK, String::new()),
-        Err(Fault::Refused(refusal)) => return exchange.refuse(&refusal, tone, output),
-        Err(Fault::Said(status, code, why)) => (status, fault::error(code, why)),
-        Err(Fault::Sign(fault)) => {
-            add(&exchange.worker.borrow().counters.s3_unsigned, 1);
-            (fault.status(), fault::error(fault.code(), fault.why()))
-        }
-    };
-    let (how, what) = ((status, tone), ("application/xml", body.as_bytes()));
-    exchange.reply_whole(how, what, output, |reply| {
-        reply.text("x-amz-bucket-region", REGION.as_bytes());
-    })
+        let (status, body) = match judge(exchange, head) {
+            Ok(Answer::Object(below, dress)) => {
+                let request = Request {
+                    head,
+                    below: &below,
+                    tone,
+                    dress: Some(&dress),
+                };
+                return get::answer(exchange, &request, done, output);
+            }
+            Ok(Answer::Page(page)) => (Status::OK, page),
+            Ok(Answer::Bucket) => (Status::OK, String::new()),
+            Err(Fault::Refused(refusal)) => return exchange.refuse(&refusal, tone, output),
+            Err(Fault::Said(status, code, why)) => (status, fault::error(code, why)),
+            Err(Fault::Sign(fault)) => {
+                add(&exchange.worker.borrow().counters.s3_unsigned, 1);
+                (fault.status(), fault::error(fault.code(), fault.why()))
+            }
+        };
+        let (how, what) = ((status, tone), ("application/xml", body.as_bytes()));
+        exchange.reply_whole(how, what, output, |reply| {
+            reply.text("x-amz-bucket-region", REGION.as_bytes());
+        })
+    }
 }
 
 fn judge(exchange: &Exchange, head: &Head<'_>) -> Result<Answer, Fault> {
