@@ -27,7 +27,6 @@ use crate::head::{Head, Method};
 use crate::keyring::{Seen, Sight};
 use crate::models::{Dress, Models};
 use crate::path::{Place, decode};
-use crate::reply::Tone;
 use crate::server::Port;
 use crate::status::{Refusal, Status};
 use crate::validator::EntityTag;

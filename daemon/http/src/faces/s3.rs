@@ -26,7 +26,6 @@ use crate::metrics::add;
 use crate::models::{Dress, Models};
 use crate::path::decode;
 use crate::query::Query;
-use crate::reply::Tone;
 use crate::server::Port;
 use crate::status::{Extra, Refusal, Status};
 use crate::validator::EntityTag;
