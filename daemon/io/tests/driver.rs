@@ -1,6 +1,7 @@
 //! The connection driver under a toy protocol, on both engines: the same bytes from each.
 //!
-//! The protocol has one command a line: `text`, `span`, `frame`, `put`, `job`, `off` and `bye`.
+//! The protocol has one command a line: `text`, `span`, `frame`, `put`, `owe` (a `put`
+//! that is answered at the next turn), `job`, `off` and `bye`.
 //! Cold data is made by dropping the file's pages before asking. Not covered: real protocols;
 //! their crates and the whole-system tests do that.
 
@@ -29,6 +30,8 @@ use towline_sys::identity::Identity;
 struct Toy {
     file: Arc<OpenFile>,
     sink: Arc<OpenFile>,
+    /// The answer to a payload waits for the next call.
+    owes: Option<bool>,
 }
 
 impl Toy {
@@ -60,7 +63,8 @@ impl Toy {
                     recover,
                 });
             }
-            "put" => {
+            "put" | "owe" => {
+                self.owes = (words[0] == "owe").then_some(false);
                 let sink = PayloadSink {
                     file: self.sink.clone(),
                     offset: number(1),
@@ -102,6 +106,10 @@ impl Protocol for Toy {
     type Done = String;
 
     fn advance(&mut self, input: &mut &[u8], output: &mut Output<String>) -> Demand {
+        if self.owes == Some(true) {
+            self.owes = None;
+            output.buffer().extend_from_slice(b"owed");
+        }
         while let Some(end) = input.iter().position(|byte| *byte == b'\n') {
             let line = String::from_utf8(input[..end].to_vec()).unwrap();
             *input = &input[end + 1..];
@@ -117,6 +125,10 @@ impl Protocol for Toy {
         outcome: Result<(), PayloadFault>,
         output: &mut Output<String>,
     ) -> Demand {
+        if let Some(owes) = &mut self.owes {
+            *owes = true;
+            return Demand::Input;
+        }
         let answer = if outcome.is_ok() {
             &b"stored"[..]
         } else {
@@ -149,6 +161,7 @@ impl Service for ToyService {
         Some(Toy {
             file: self.file.clone(),
             sink: self.sink.clone(),
+            owes: None,
         })
     }
 
@@ -440,6 +453,28 @@ fn payloads_of_every_size_land_where_they_belong() {
             std::os::unix::fs::FileExt::read_exact_at(&**server.sink, &mut stored, at).unwrap();
             assert!(stored == all[..length], "{length}");
             at += length as u64;
+        }
+    });
+}
+
+/// A WRITE of NFSv4 with nothing behind its data was answered when the next call came, and a
+/// program that writes past its own cache sent none before it had the answer.
+#[test]
+fn a_payload_that_ends_a_request_is_answered_without_another_byte() {
+    on_both_engines(|server| {
+        for length in [10, 100_000, 1 << 20] {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_secs(5)))
+                .unwrap();
+            stream
+                .write_all(format!("owe 0 {length}\n").as_bytes())
+                .unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            stream.write_all(&content()[..length]).unwrap();
+            let mut answer = [0; 4];
+            stream.read_exact(&mut answer).expect("an answer");
+            assert_eq!(&answer, b"owed", "{length} bytes");
         }
     });
 }
