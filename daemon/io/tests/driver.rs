@@ -1,7 +1,7 @@
 //! The connection driver under a toy protocol, on both engines: the same bytes from each.
 //!
 //! The protocol has one command a line: `text`, `span`, `frame`, `put`, `owe` (a `put`
-//! that is answered at the next turn), `job`, `off` and `bye`.
+//! that is answered at the next turn), `job`, `call` (says the word later, unasked), `off` and `bye`.
 //! Cold data is made by dropping the file's pages before asking. Not covered: real protocols;
 //! their crates and the whole-system tests do that.
 
@@ -20,8 +20,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use towline_io::{
-    Admission, Congestion, Demand, EngineChoice, FileSpan, Framed, Gate, HandOff, Listening,
-    OpenFile, Output, Passage, Patience, Payload, PayloadFault, PayloadSink, Peer, Pool,
+    Address, Admission, Congestion, Demand, EngineChoice, FileSpan, Framed, Gate, HandOff,
+    Listening, OpenFile, Output, Passage, Patience, Payload, PayloadFault, PayloadSink, Peer, Pool,
     PoolLimits, Protocol, Service, SpanFault, Worker, WorkerHandle, WorkerLimits, WorkerMetrics,
     WorkerParts, listen_all,
 };
@@ -32,6 +32,9 @@ struct Toy {
     sink: Arc<OpenFile>,
     /// The answer to a payload waits for the next call.
     owes: Option<bool>,
+    /// How others reach it.
+    address: Address<String>,
+    is_kept: bool,
 }
 
 impl Toy {
@@ -86,6 +89,14 @@ impl Toy {
             "panic" => {
                 output.defer(|| panic!("a job that panics on purpose"));
                 return Some(Demand::Pause);
+            }
+            "call" => {
+                self.is_kept = true;
+                let (address, word) = (self.address.clone(), words[1].to_owned());
+                std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(700));
+                    assert!(address.tell(word), "there is room for it");
+                });
             }
             "off" => return Some(Demand::HandOff),
             _ => return Some(Demand::Close),
@@ -143,6 +154,14 @@ impl Protocol for Toy {
         Demand::Input
     }
 
+    fn told(&mut self, word: String, output: &mut Output<String>) {
+        output.buffer().extend_from_slice(word.as_bytes());
+    }
+
+    fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
     fn is_idle(&self) -> bool {
         true
     }
@@ -157,8 +176,10 @@ struct ToyService {
 impl Service for ToyService {
     type Connection = Toy;
 
-    fn accept(&mut self, _: usize, _: Peer) -> Option<Toy> {
+    fn accept(&mut self, _: usize, _: Peer, address: Address<String>) -> Option<Toy> {
         Some(Toy {
+            address,
+            is_kept: false,
             file: self.file.clone(),
             sink: self.sink.clone(),
             owes: None,
@@ -455,6 +476,31 @@ fn payloads_of_every_size_land_where_they_belong() {
             at += length as u64;
         }
     });
+}
+
+/// What is said unasked reaches a connection that is idle for longer than others may be.
+#[test]
+fn a_word_from_outside_leaves_on_its_own_connection() {
+    for engine in [EngineChoice::Portable] {
+        let server = serve(engine, Duration::from_millis(100));
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        let mut gone = TcpStream::connect(server.address).unwrap();
+        gone.write_all(b"call lost\n").unwrap();
+        drop(gone);
+        stream.write_all(b"call hello\n").unwrap();
+        let mut other = TcpStream::connect(server.address).unwrap();
+        let mut word = [0; 5];
+        stream.read_exact(&mut word).expect("a word");
+        assert_eq!(&word, b"hello");
+        assert_eq!(
+            other.read(&mut word).unwrap(),
+            0,
+            "others are closed by then"
+        );
+    }
 }
 
 /// A WRITE of NFSv4 with nothing behind its data was answered when the next call came, and a
