@@ -10,6 +10,7 @@
 mod calling;
 mod locking;
 mod opening;
+mod waiting;
 
 pub use locking::{Asking, Clash};
 pub use opening::Opening;
@@ -58,6 +59,8 @@ pub struct File {
     ranges: Ranges,
     /// By whom, and who has locked before.
     lockers: Vec<locking::Locker>,
+    /// Who wants to be told when a lock goes.
+    waiters: Vec<waiting::Waiter>,
 }
 
 impl File {
@@ -369,6 +372,7 @@ impl Books {
             file.opens.close(other);
             file.drop_locker(other);
         });
+        self.wake(&holding.handle);
     }
 
     /// Does something with a file's state; empty state is forgotten.

@@ -170,13 +170,19 @@ impl Answer {
 
     /// The stateid of an OPEN, whose rest is passed over.
     pub(crate) fn opened(&mut self) -> Vec<u8> {
+        self.opened_with().0
+    }
+
+    /// The same, and its flags.
+    pub(crate) fn opened_with(&mut self) -> (Vec<u8>, u32) {
         self.well(18);
         let stateid = self.fixed(16);
-        self.fixed(4 + 16 + 4);
+        self.fixed(4 + 16);
+        let flags = self.word();
         let words = self.word();
         self.fixed(4 * words as usize);
         assert_eq!(self.word(), 0, "no delegation");
-        stateid
+        (stateid, flags)
     }
 }
 
