@@ -172,8 +172,7 @@ impl Node {
         let mut status = status(effective, &workers, listeners, notes);
         status.portmap |= registration.is_some();
         status.tune = tuning_peer.addresses().to_vec();
-        let desks = desks(effective, volumes)?;
-        let (uploads, models) = desks.map(|desks| (desks.uploads, desks.models)).unzip();
+        let (uploads, models) = desks(effective, volumes)?.unzip();
         let facts = Arc::new(Facts {
             started: status.started,
             workers: workers.metrics().to_vec(),
@@ -267,8 +266,11 @@ impl Node {
     }
 }
 
+/// The two desks of one store.
+type OwnDesks = (Arc<UploadDesk>, Arc<ModelDesk>);
+
 /// The desks for models, where there is a store.
-fn desks(effective: &Effective, volumes: Volumes) -> Result<Option<Desks>, NodeError> {
+fn desks(effective: &Effective, volumes: Volumes) -> Result<Option<OwnDesks>, NodeError> {
     let Some(models) = volumes.models else {
         return Ok(None);
     };
@@ -281,7 +283,8 @@ fn desks(effective: &Effective, volumes: Volumes) -> Result<Option<Desks>, NodeE
         trusted: volumes.signing.trusted,
         signer: volumes.signing.signer,
     };
-    Ok(Some(Desks::open(stock, (data, key), &effective.limits)))
+    let desks = Desks::open(stock, (data, key), &effective.limits);
+    Ok(Some((desks.uploads, desks.models)))
 }
 
 /// What all workers share.

@@ -1,7 +1,7 @@
 //! Why bytes do not come, by whose fault.
 //!
-//! Invariant: [`TransferError::Network`] alone may pass when the same is asked again. Not promised: a
-//! status or a word for clients; whoever answers them has those.
+//! Invariant: [`TransferError::Network`] alone may pass when the same is asked again. Not promised:
+//! a status or a word for clients; whoever answers them has those.
 
 use towline_store::StoreError;
 

@@ -6,9 +6,9 @@
 //! damaged ones.
 //!
 //! Kept true: what comes is checked by the store against every promise of its source; a source that
-//! changes under a pull ends it; a token goes to its own origin only; what has arrived is kept when a
-//! pull ends early. Not promised: hashes where a source has none. It must not know: tasks, uploads,
-//! how answers are written, or that there is a node; who waits for a pull is a [`Watch`].
+//! changes under a pull ends it; a token goes to its own origin only; what has arrived is kept when
+//! a pull ends early. Not promised: hashes where a source has none. It must not know: tasks,
+//! uploads, how answers are written, or that there is a node; who waits for a pull is a [`Watch`].
 
 #![forbid(unsafe_code)]
 

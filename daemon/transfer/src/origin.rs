@@ -2,8 +2,8 @@
 //!
 //! `hf://org/model@rev`, `hf://datasets/org/name`, `http(s)://host/folder/` or a file,
 //! `s3://bucket/prefix` (and `gs://`, `az://`), or a folder of the node's machine. What a hub has
-//! given is recorded as the URL below which its files lie. Invariant: what is parsed has a host or a
-//! path; nothing of it is used as a path of the store; nobody else looks at the text.
+//! given is recorded as the URL below which its files lie. Invariant: what is parsed has a host or
+//! a path; nothing of it is used as a path of the store; nobody else looks at the text.
 
 use std::path::PathBuf;
 

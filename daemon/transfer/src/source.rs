@@ -2,7 +2,8 @@
 //!
 //! A new kind of source is one file below `source/` that implements [`Source`], an [`Origin`] that
 //! names it, and its arm in [`open`]. Invariant: whoever asks a source knows nothing of its
-//! protocol. Not promised: that two questions see the same state, unless [`Source::list`] came first.
+//! protocol. Not promised: that two questions see the same state, unless [`Source::list`] came
+//! first.
 
 mod folder;
 mod hub;
@@ -25,7 +26,7 @@ pub struct Listing {
     pub rev: Option<RevisionId>,
     /// When it was made, in seconds since 1970-01-01 UTC.
     pub created: Option<u64>,
-    /// Where it can be had again, as it is recorded with the revision: what [`Origin::parse`] reads.
+    /// Where it can be had again, as its revision has it recorded: what [`Origin::parse`] reads.
     pub origin: String,
     /// Its files, with the hashes that it promises.
     pub files: Vec<ArrivalFile>,
@@ -40,7 +41,7 @@ pub trait Source: Send + Sync {
     /// Those of the source; [`TransferError::Network`] may pass.
     fn list(&mut self) -> Result<Listing, TransferError>;
 
-    /// Bytes `range` of a file; the reader may end early, and whoever reads asks for the rest again.
+    /// Bytes `range` of a file; the reader may end early, and its user asks again for the rest.
     /// Works without a listing where the source can name a file by its path alone.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! Rules of the ladder: which crate may know which, where Cargo alone does not say it.
 //!
 //! Invariant: every crate below `daemon/` stands in ARCHITECTURE's table and knows only those below
-//! it, the wire types know serde and the base alone, and of the command line's verbs only `up` knows
-//! the node. Not promised: what a crate re-exports.
+//! it, the wire types know serde and the base alone, and of the command line's verbs only `up`
+//! knows the node. Not promised: what a crate re-exports.
 
 use std::fs;
 use std::path::Path;
