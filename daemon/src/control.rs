@@ -27,12 +27,11 @@ use tokio::sync::Semaphore;
 use towline_http::doors::CORS_SHOWN;
 use towline_io::peer_owner::peer_owner;
 use towline_io::{HandOff, Peer};
+use towline_models::UploadPlaces;
 use towline_volume::Reach;
 
 use crate::control_metrics;
-use crate::hub_upload;
 use crate::node::Facts;
-use crate::upload_places::UploadPlaces;
 
 /// Connections that may wait for the control plane; more are closed by the workers.
 pub(crate) const WAITING_MAX: usize = 256;
@@ -47,7 +46,7 @@ const HEAD_MAX: Duration = Duration::from_secs(10);
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 
 /// Time for what changes a model and is no file: a commit is put together and synced in it. Files
-/// take as long as they take; a sender that stands still is cut by `uploads::receiving`.
+/// take as long as they take; a sender that stands still is cut by the desk of uploads.
 const COMMIT_MAX: Duration = Duration::from_secs(3_600);
 
 /// How the head of an upload begins.
@@ -125,7 +124,7 @@ async fn answer(connection: HandOff, facts: Arc<Facts>) -> io::Result<()> {
         let facts = facts.clone();
         async move {
             let request = match at_hub {
-                true => hub_upload::below_prefix(request),
+                true => towline_models::below_prefix(request),
                 false => request,
             };
             let page = facts

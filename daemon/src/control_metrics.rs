@@ -1,7 +1,7 @@
 //! The Prometheus text at `/metrics`, and the table of the metrics that are the node's own.
 //!
 //! Invariant: every line comes from a table row with name, unit, tier and help: here, in
-//! [`crate::models::metrics`], [`towline_nfs::metrics`], [`towline_http::metrics`],
+//! [`ModelDesk::metrics`], [`towline_nfs::metrics`], [`towline_http::metrics`],
 //! [`towline_tuning::watch`] or [`towline_tuning::peer::tally`]. Names of the stable tier stay over
 //! minor versions. Governed by the Prometheus text exposition format 0.0.4.
 
@@ -9,8 +9,8 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use towline_io::WorkerMetrics;
+use towline_models::ModelDesk;
 
-use crate::models::ModelDesk;
 use crate::node::Facts;
 
 /// One row of the table.
@@ -360,7 +360,7 @@ fn uploads(page: &mut String, facts: &Facts) {
 }
 
 fn models(page: &mut String, facts: &Facts) {
-    let lines = facts.models.as_ref().map(ModelDesk::metrics);
+    let lines = facts.models.as_deref().map(ModelDesk::metrics);
     let mut last = "";
     for row in lines.unwrap_or_default() {
         if row.name != last {

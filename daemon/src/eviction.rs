@@ -14,7 +14,6 @@ use towline_base::ByteCount;
 use towline_config::{Effective, VolumeKind};
 use towline_volume::evict::{Bounds, sweep, sweep_uploads};
 
-use crate::models::ModelDesk;
 use crate::node::Facts;
 
 /// Time between two sweeps of a cache. A 10 Gb/s link writes 75 GB in it.
@@ -136,8 +135,8 @@ pub(crate) async fn note_uses(facts: Arc<Facts>) {
         timer.tick().await;
         let facts = facts.clone();
         let noted = tokio::task::spawn_blocking(move || {
-            facts.models.iter().for_each(ModelDesk::note_uses);
-            facts.models.iter().for_each(ModelDesk::sweep_uploads);
+            facts.models.iter().for_each(|desk| desk.note_uses());
+            facts.models.iter().for_each(|desk| desk.sweep_uploads());
         });
         if noted.await.is_err() {
             return;

@@ -15,17 +15,15 @@ use towline_io::{
     Admission, Congestion, EngineChoice, Listening, Patience, Pool, PoolLimits, WorkerLimits,
     WorkerMetrics,
 };
+use towline_models::{Desks, ModelDesk, Stock, UploadDesk};
 use towline_volume::{Exports, Reach};
 
 use crate::budget::Budget;
 use crate::description::{listeners, status};
-use crate::desks::desks;
 use crate::error::NodeError;
 use crate::eviction::Evicted;
 use crate::face::Speaks;
-use crate::hub_upload::UploadDesk;
 use crate::measuring::Measuring;
-use crate::models::ModelDesk;
 use crate::registration::Registration;
 use crate::sockets::{self, PortmapState, Sockets};
 use crate::standing::Standing;
@@ -54,7 +52,7 @@ pub(crate) struct Facts {
     pub(crate) nfs: Arc<towline_nfs::Server>,
     pub(crate) evicted: Arc<Evicted>,
     pub(crate) tuning: Arc<towline_tuning::watch::Watch>,
-    pub(crate) models: Option<ModelDesk>,
+    pub(crate) models: Option<Arc<ModelDesk>>,
     pub(crate) uploads: Option<Arc<UploadDesk>>,
     /// Ports that tell what a connection is about.
     pub(crate) ports: sockets::Ports,
@@ -175,7 +173,7 @@ impl Node {
         let mut status = status(effective, &workers, listeners, notes);
         status.portmap |= registration.is_some();
         status.tune = tuning_peer.addresses().to_vec();
-        let (uploads, models) = desks(effective, volumes)?;
+        let (uploads, models) = desks(effective, volumes)?.unzip();
         let facts = Arc::new(Facts {
             started: status.started,
             workers: workers.metrics().to_vec(),
@@ -247,7 +245,7 @@ impl Node {
         let mut workers = self.workers;
         let (tuning_peer, tls, facts) = (self.tuning_peer, self.tls, self.facts.clone());
         let joined = tokio::task::spawn_blocking(move || {
-            facts.models.iter().for_each(ModelDesk::note_uses);
+            facts.models.iter().for_each(|desk| desk.note_uses());
             tuning_peer.stop();
             answering.stop();
             workers.join();
@@ -267,6 +265,27 @@ impl Node {
             Some(_) => Err(system("a worker ended", "see the log above")),
         }
     }
+}
+
+/// The two desks of one store.
+type OwnDesks = (Arc<UploadDesk>, Arc<ModelDesk>);
+
+/// The desks for models, where there is a store.
+fn desks(effective: &Effective, volumes: Volumes) -> Result<Option<OwnDesks>, NodeError> {
+    let Some(models) = volumes.models else {
+        return Ok(None);
+    };
+    let data = &effective.node.data.value;
+    let key = key_file::load_or_make(data, key_file::Signs::Uploads)?;
+    let stock = Stock {
+        models,
+        arriving: volumes.arriving,
+        keyring: volumes.keyring,
+        trusted: volumes.signing.trusted,
+        signer: volumes.signing.signer,
+    };
+    let desks = Desks::open(stock, (data, key), &effective.limits);
+    Ok(Some((desks.uploads, desks.models)))
 }
 
 /// What all workers share.

@@ -13,6 +13,7 @@ use towline_base::MacKey;
 use towline_config::{self as config, Effective};
 use towline_http::{Keyring, ModelToken};
 use towline_store::{BusyFault, PublicKey, Signer, Store, StoreError, signing_key};
+use towline_transfer::{Arriving, Origins};
 use towline_volume::handle::HandleKeys;
 use towline_volume::tree::Writing;
 use towline_volume::{
@@ -22,7 +23,6 @@ use towline_volume::{
 
 use crate::error::NodeError;
 use crate::process;
-use crate::pull::Arriving;
 
 /// Mode of a default folder that clients write to, where the node acts as its callers: every
 /// user may make files there and remove only their own, as in `/tmp`.
@@ -155,7 +155,7 @@ fn store_of(
 fn store(volume: &config::Volume, signing: &Signing) -> Result<Store, StoreError> {
     let options = towline_store::Options {
         quota: volume.size_max.value,
-        origins: Some(Arc::new(crate::heal::Origins)),
+        origins: Some(Arc::new(Origins)),
         require_signature: signing.is_required,
         trusted_keys: signing.trusted.iter().map(|(key, _)| *key).collect(),
         ..Default::default()

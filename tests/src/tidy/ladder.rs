@@ -1,8 +1,8 @@
 //! Rules of the ladder: which crate may know which, where Cargo alone does not say it.
 //!
-//! Invariant: every crate below `daemon/` stands in ARCHITECTURE's table, the wire types know serde
-//! and the base alone, and of the command line's verbs only `up` knows the node. Not promised:
-//! what a crate re-exports.
+//! Invariant: every crate below `daemon/` stands in ARCHITECTURE's table and knows only those below
+//! it, the wire types know serde and the base alone, and of the command line's verbs only `up`
+//! knows the node. Not promised: what a crate re-exports.
 
 use std::fs;
 use std::path::Path;
@@ -13,6 +13,11 @@ use super::{Finding, Source};
 
 /// What `daemon/api` may depend on.
 const API_KNOWS: [&str; 2] = ["serde", "towline-base"];
+
+/// The crates below `daemon/`, lowest first: one may depend on those before it.
+const LADDER: [&str; 11] = [
+    "base", "api", "sys", "config", "io", "store", "volume", "nfs", "http", "transfer", "models",
+];
 
 /// The one file of the command line that may name the crate of the node.
 const KNOWS_THE_NODE: &str = "cli/src/up.rs";
@@ -27,6 +32,11 @@ pub(super) fn check(root: &Path, sources: &[Source]) -> Result<Vec<Finding>> {
         if is_crate && !table.contains(&format!("| `daemon/{name}` |")) {
             let advice = format!("daemon/{name} needs a row in the table of crates");
             findings.push(finding("daemon/ARCHITECTURE.md", 1, advice));
+        }
+        if is_crate {
+            let path = format!("daemon/{name}/Cargo.toml");
+            let manifest = fs::read_to_string(root.join(&path)).context(path)?;
+            findings.extend(rungs(&name, &manifest));
         }
     }
     let manifest = fs::read_to_string(root.join("daemon/api/Cargo.toml"));
@@ -45,22 +55,50 @@ fn finding(path: &str, line: usize, advice: String) -> Finding {
     }
 }
 
-/// What the manifest of the wire types depends on beside what it may.
-fn api(manifest: &str) -> Vec<Finding> {
+/// The dependencies of a manifest, those of tests left out, each with its line.
+fn dependencies(manifest: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut is_inside = false;
-    let mut findings = Vec::new();
-    for (index, line) in manifest.lines().enumerate() {
+    let lines = manifest.lines().enumerate();
+    lines.filter_map(move |(index, line)| {
         if line.starts_with('[') {
             is_inside = line == "[dependencies]";
-            continue;
+            return None;
         }
         let name = line.split(['.', '=', ' ']).next().unwrap_or("");
-        if is_inside && !name.is_empty() && !API_KNOWS.contains(&name) {
-            let advice = format!("the wire types know {API_KNOWS:?} only, not {name}");
-            findings.push(finding("daemon/api/Cargo.toml", index + 1, advice));
-        }
-    }
-    findings
+        let is_named = is_inside && !name.is_empty() && !name.starts_with('#');
+        is_named.then_some((index + 1, name))
+    })
+}
+
+/// What the manifest of the wire types depends on beside what it may.
+fn api(manifest: &str) -> Vec<Finding> {
+    let unknown = dependencies(manifest).filter(|(_, name)| !API_KNOWS.contains(name));
+    let findings = unknown.map(|(line, name)| {
+        let advice = format!("the wire types know {API_KNOWS:?} only, not {name}");
+        finding("daemon/api/Cargo.toml", line, advice)
+    });
+    findings.collect()
+}
+
+/// What a crate of the ladder depends on that does not stand below it.
+fn rungs(name: &str, manifest: &str) -> Vec<Finding> {
+    let path = format!("daemon/{name}/Cargo.toml");
+    let Some(own) = LADDER.iter().position(|rung| *rung == name) else {
+        return vec![finding(
+            &path,
+            1,
+            format!("daemon/{name} has no place in the ladder"),
+        )];
+    };
+    let below = LADDER.get(..own).unwrap_or(&[]);
+    let own_crates = dependencies(manifest)
+        .filter_map(|(line, name)| Some((line, name.strip_prefix("towline-")?)));
+    let above = own_crates.filter(|(_, other)| !below.contains(other));
+    let findings = above.map(|(line, other)| {
+        let advice = format!("daemon/{name} may know {below:?} only, not {other}");
+        finding(&path, line, advice)
+    });
+    findings.collect()
 }
 
 /// Verbs that name the crate of the node.
@@ -92,6 +130,19 @@ mod tests {
         let found = api(manifest);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].line, 5);
+    }
+
+    #[test]
+    fn a_crate_knows_only_those_below_it() {
+        let manifest = "[dependencies]\nbytes = \"1\"\ntowline-http.workspace = true\n\
+                        towline-models.workspace = true\n[dev-dependencies]\n\
+                        towline-models.workspace = true\n";
+        let found = rungs("transfer", manifest);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].line, 4);
+        assert_eq!(rungs("models", manifest).len(), 1, "itself");
+        assert_eq!(rungs("volume", manifest).len(), 2);
+        assert_eq!(rungs("new", "").len(), 1);
     }
 
     #[test]

@@ -25,7 +25,7 @@ type Key = (u64, u64);
 
 /// The files that are on their way.
 #[derive(Debug, Default)]
-pub(crate) struct Arriving {
+pub struct Arriving {
     gates: RwLock<HashMap<Key, Arc<FileGate>>>,
 }
 

@@ -1,10 +1,11 @@
-//! A web server: one file, or a folder with a listing, and the requests that all remotes share.
+//! A web server: one file, or a folder with a listing, and the requests that others share.
 //!
 //! A folder's URL ends in a slash. Its listing is another towline's JSON, or the links of a page
 //! as nginx, Apache and Python write it. Governed by RFC 9110. Invariant: only links that lead
 //! below the folder are followed, at most [`DEPTH_MAX`] deep and [`FILES_MAX`] in all; a file
 //! whose entity tag changes under the pull ends it.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::Range;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use towline_store::{ArrivalFile, RepoPath};
 use ureq::unversioned::resolver::DefaultResolver;
 
 use super::window;
-use super::{Listing, PullError, Remote};
+use super::{Listing, Source};
+use crate::error::TransferError;
 
 /// Longest time to a connection, in seconds: what a host across the world with a lost packet takes.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -56,7 +58,7 @@ impl Agent {
         &self,
         url: &str,
         fields: &[(&str, &str)],
-    ) -> Result<ureq::http::Response<ureq::Body>, PullError> {
+    ) -> Result<ureq::http::Response<ureq::Body>, TransferError> {
         let mut request = self.agent.get(url).header("Accept-Encoding", "identity");
         for (name, value) in fields {
             request = request.header(*name, *value);
@@ -73,7 +75,7 @@ impl Agent {
         &self,
         url: &str,
         bytes_max: u64,
-    ) -> Result<(T, Option<String>), PullError> {
+    ) -> Result<(T, Option<String>), TransferError> {
         let mut answer = self.get(url, &[("Accept", "application/json")])?;
         let link = answer
             .headers()
@@ -87,7 +89,7 @@ impl Agent {
             .read_to_vec()
             .map_err(|error| network(url, &error))?;
         let read = serde_json::from_slice(&body).map_err(|error| {
-            PullError::Refused(format!("{url}: not the JSON of a hub: {error}"))
+            TransferError::Refused(format!("{url}: not the JSON of a hub: {error}"))
         })?;
         Ok((read, next))
     }
@@ -101,29 +103,29 @@ fn next_link(field: &str) -> Option<String> {
     })
 }
 
-fn network(url: &str, error: &ureq::Error) -> PullError {
-    PullError::Network(format!("{url}: {error}"))
+fn network(url: &str, error: &ureq::Error) -> TransferError {
+    TransferError::Network(format!("{url}: {error}"))
 }
 
 fn judge(
     url: &str,
     answer: ureq::http::Response<ureq::Body>,
-) -> Result<ureq::http::Response<ureq::Body>, PullError> {
+) -> Result<ureq::http::Response<ureq::Body>, TransferError> {
     let code = answer.status().as_u16();
     match code {
         200..300 => Ok(answer),
-        401 | 403 => Err(PullError::Refused(format!(
+        401 | 403 => Err(TransferError::Refused(format!(
             "{url} answers {code}: it needs a token with the right to read, given with --token or \
              HF_TOKEN"
         ))),
-        404 => Err(PullError::Refused(format!(
+        404 => Err(TransferError::Refused(format!(
             "{url} answers 404: there is nothing of that name"
         ))),
-        412 => Err(PullError::Refused(format!(
+        412 => Err(TransferError::Refused(format!(
             "{url} has changed while it was pulled; pull again"
         ))),
-        408 | 429 | 500..600 => Err(PullError::Network(format!("{url} answers {code}"))),
-        _ => Err(PullError::Refused(format!("{url} answers {code}"))),
+        408 | 429 | 500..600 => Err(TransferError::Network(format!("{url} answers {code}"))),
+        _ => Err(TransferError::Refused(format!("{url} answers {code}"))),
     }
 }
 
@@ -133,7 +135,7 @@ pub(super) fn ask_range(
     url: &str,
     range: &Range<u64>,
     etag: Option<&str>,
-) -> Result<Box<dyn Read + Send>, PullError> {
+) -> Result<Box<dyn Read + Send>, TransferError> {
     let wanted = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
     let mut fields = vec![("Range", wanted.as_str())];
     if let Some(etag) = etag {
@@ -146,13 +148,13 @@ pub(super) fn ask_range(
         && now.as_bytes() != etag.as_bytes()
     {
         let why = format!("{url} has changed while it was pulled; pull again");
-        return Err(PullError::Refused(why));
+        return Err(TransferError::Refused(why));
     }
     let mut reader = answer.into_body().into_reader();
     if !is_part && range.start > 0 {
         // A server without ranges starts anew; what is here already is read past.
         let skipped = std::io::copy(&mut (&mut reader).take(range.start), &mut std::io::sink());
-        skipped.map_err(|error| PullError::Network(format!("{url}: {error}")))?;
+        skipped.map_err(|error| TransferError::Network(format!("{url}: {error}")))?;
     }
     Ok(Box::new(reader))
 }
@@ -174,24 +176,24 @@ pub(super) struct Web {
     base: String,
     agent: Agent,
     /// Once the listing is known: URL and entity tag of each file.
-    files: Vec<(String, Option<String>)>,
+    files: BTreeMap<RepoPath, (String, Option<String>)>,
 }
 
 impl Web {
-    pub(super) fn new(url: &str, token: Option<&str>) -> Result<Self, PullError> {
+    pub(super) fn new(url: &str, token: Option<&str>) -> Result<Self, TransferError> {
         if url.contains(['?', '#']) {
             let why = format!("{url}: a URL without '?' and '#' is needed");
-            return Err(PullError::Usage(why));
+            return Err(TransferError::Usage(why));
         }
         Ok(Self {
             base: url.to_owned(),
             agent: Agent::new(token),
-            files: Vec::new(),
+            files: BTreeMap::new(),
         })
     }
 
     /// Length and entity tag of a file.
-    fn look(&self, url: &str) -> Result<(u64, Option<String>), PullError> {
+    fn look(&self, url: &str) -> Result<(u64, Option<String>), TransferError> {
         let mut request = self
             .agent
             .agent
@@ -209,15 +211,20 @@ impl Web {
         let length = field("content-length").and_then(|length| length.parse().ok());
         let strong = field("etag").filter(|etag| !etag.starts_with("W/"));
         let length = length.ok_or_else(|| {
-            PullError::Refused(format!("{url}: the server does not tell the length"))
+            TransferError::Refused(format!("{url}: the server does not tell the length"))
         })?;
         Ok((length, strong))
     }
 
-    fn walk(&self, folder: &str, depth: usize, found: &mut Vec<String>) -> Result<(), PullError> {
+    fn walk(
+        &self,
+        folder: &str,
+        depth: usize,
+        found: &mut Vec<String>,
+    ) -> Result<(), TransferError> {
         if depth > DEPTH_MAX {
             let why = format!("{folder}: folders are nested deeper than {DEPTH_MAX}");
-            return Err(PullError::Refused(why));
+            return Err(TransferError::Refused(why));
         }
         let mut answer = self.agent.get(folder, &[("Accept", "text/html")])?;
         let page = answer
@@ -237,15 +244,15 @@ impl Web {
             }
             if found.len() > FILES_MAX {
                 let why = format!("{}: more than {FILES_MAX} files", self.base);
-                return Err(PullError::Refused(why));
+                return Err(TransferError::Refused(why));
             }
         }
         Ok(())
     }
 }
 
-impl Remote for Web {
-    fn list(&mut self) -> Result<Listing, PullError> {
+impl Source for Web {
+    fn list(&mut self) -> Result<Listing, TransferError> {
         let mut urls = Vec::new();
         let folder = match self.base.rsplit_once('/') {
             Some((folder, "")) => {
@@ -269,15 +276,15 @@ impl Remote for Web {
             let path: RepoPath = path
                 .unwrap_or_default()
                 .parse()
-                .map_err(|fault| PullError::Refused(format!("{url}: {fault}")))?;
+                .map_err(|fault| TransferError::Refused(format!("{url}: {fault}")))?;
             let (size, etag) = self.look(&url)?;
             files.push(ArrivalFile {
-                path,
+                path: path.clone(),
                 size,
                 sha256: None,
                 git_oid: None,
             });
-            self.files.push((url, etag));
+            self.files.insert(path, (url, etag));
         }
         Ok(Listing {
             rev: None,
@@ -287,11 +294,16 @@ impl Remote for Web {
         })
     }
 
-    fn open(&self, file: usize, range: &Range<u64>) -> Result<Box<dyn Read + Send>, PullError> {
-        let Some((url, etag)) = self.files.get(file) else {
-            return Err(PullError::Usage("no such file".to_owned()));
-        };
-        ask_range(&self.agent, url, range, etag.as_deref())
+    fn open(
+        &self,
+        path: &RepoPath,
+        range: &Range<u64>,
+    ) -> Result<Box<dyn Read + Send>, TransferError> {
+        if let Some((url, etag)) = self.files.get(path) {
+            return ask_range(&self.agent, url, range, etag.as_deref());
+        }
+        let url = format!("{}{}", self.base, encode_path(path.as_str()));
+        ask_range(&self.agent, &url, range, None)
     }
 }
 

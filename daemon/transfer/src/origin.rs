@@ -1,21 +1,22 @@
-//! Where a pull brings a model from, as its user writes it.
+//! Where a model comes from, as its user writes it and as its revision has it recorded.
 //!
 //! `hf://org/model@rev`, `hf://datasets/org/name`, `http(s)://host/folder/` or a file,
-//! `s3://bucket/prefix` (and `gs://`, `az://`), or a folder of the node's machine. Invariant: what
-//! is parsed has a host or a path; nothing of it is used as a path of the store.
+//! `s3://bucket/prefix` (and `gs://`, `az://`), or a folder of the node's machine. What a hub has
+//! given is recorded as the URL below which its files lie. Invariant: what is parsed has a host or
+//! a path; nothing of it is used as a path of the store; nobody else looks at the text.
 
 use std::path::PathBuf;
 
 use towline_store::RepoName;
 
-use super::PullError;
+use crate::error::TransferError;
 
 /// The hub that `hf://` means when nobody names another.
 const HUB: &str = "https://huggingface.co";
 
-/// A source.
+/// Where a model comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Source {
+pub enum Origin {
     /// A repository of a hub.
     Hub {
         /// URL of the hub without a slash at its end.
@@ -30,19 +31,51 @@ pub(crate) enum Source {
     /// A bucket with a prefix.
     Objects(String),
     /// A folder.
-    Directory(PathBuf),
+    Folder(PathBuf),
 }
 
-impl Source {
-    /// Reads a source; `endpoint` is the hub that `hf://` means.
-    pub(crate) fn parse(text: &str, endpoint: Option<&str>) -> Result<Self, PullError> {
-        let usage = |why: String| Err(PullError::Usage(why));
+/// The kinds of origins, as they are counted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// A repository of a hub.
+    Hub,
+    /// A web server.
+    Web,
+    /// An object store.
+    Objects,
+    /// A folder of this machine.
+    Folder,
+}
+
+impl Kind {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 4] = [Self::Hub, Self::Web, Self::Objects, Self::Folder];
+
+    /// As the label of a metric.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Hub => "source=\"hub\"",
+            Self::Web => "source=\"web\"",
+            Self::Objects => "source=\"objects\"",
+            Self::Folder => "source=\"folder\"",
+        }
+    }
+}
+
+impl Origin {
+    /// Reads an origin; `endpoint` is the hub that `hf://` means.
+    ///
+    /// # Errors
+    /// [`TransferError::Usage`], with the ways in which one is written.
+    pub fn parse(text: &str, endpoint: Option<&str>) -> Result<Self, TransferError> {
+        let usage = |why: String| Err(TransferError::Usage(why));
         let Some((scheme, rest)) = text.split_once("://") else {
             let path = PathBuf::from(text);
             if !path.is_absolute() {
                 return usage(format!("{text}: a folder must be named from the root"));
             }
-            return Ok(Self::Directory(path));
+            return Ok(Self::Folder(path));
         };
         match scheme {
             "hf" => {
@@ -75,19 +108,30 @@ impl Source {
         }
     }
 
-    /// The name that it has at its source.
-    pub(crate) fn name(&self) -> Option<&str> {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
         match self {
-            Self::Hub { repo, .. } => Some(repo),
-            Self::Web(_) | Self::Objects(_) | Self::Directory(_) => None,
+            Self::Hub { .. } => Kind::Hub,
+            Self::Web(_) => Kind::Web,
+            Self::Objects(_) => Kind::Objects,
+            Self::Folder(_) => Kind::Folder,
         }
     }
 
-    /// The tag that it has at its source.
+    /// The name that it has there.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Hub { repo, .. } => Some(repo),
+            Self::Web(_) | Self::Objects(_) | Self::Folder(_) => None,
+        }
+    }
+
+    /// The tag that it has there.
     pub(crate) fn tag(&self) -> Option<&str> {
         match self {
             Self::Hub { rev, .. } => rev.as_deref(),
-            Self::Web(_) | Self::Objects(_) | Self::Directory(_) => None,
+            Self::Web(_) | Self::Objects(_) | Self::Folder(_) => None,
         }
     }
 }
@@ -98,8 +142,8 @@ mod tests {
 
     #[test]
     fn sources_are_told_apart_by_their_scheme() {
-        let hub = |text: &str| Source::parse(text, Some("http://n:1/hf/"));
-        let Ok(Source::Hub {
+        let hub = |text: &str| Origin::parse(text, Some("http://n:1/hf/"));
+        let Ok(Origin::Hub {
             endpoint,
             repo,
             rev,
@@ -112,23 +156,20 @@ mod tests {
             ("http://n:1/hf", "a/b", Some("v1"))
         );
         assert!(matches!(
-            Source::parse("http://h/x/", None),
-            Ok(Source::Web(_))
+            Origin::parse("http://h/x/", None),
+            Ok(Origin::Web(_))
         ));
         assert!(matches!(
-            Source::parse("s3://b/p", None),
-            Ok(Source::Objects(_))
+            Origin::parse("s3://b/p", None),
+            Ok(Origin::Objects(_))
         ));
-        assert!(matches!(
-            Source::parse("/m", None),
-            Ok(Source::Directory(_))
-        ));
+        assert!(matches!(Origin::parse("/m", None), Ok(Origin::Folder(_))));
         for right in [
             "hf://gpt2",
             "hf://datasets/a/b@feature/x",
             "hf://datasets/squad",
         ] {
-            assert!(matches!(hub(right), Ok(Source::Hub { .. })), "{right}");
+            assert!(matches!(hub(right), Ok(Origin::Hub { .. })), "{right}");
         }
         for wrong in [
             "hf://",
@@ -139,7 +180,7 @@ mod tests {
             "m",
             "http://",
         ] {
-            assert!(Source::parse(wrong, None).is_err(), "{wrong}");
+            assert!(Origin::parse(wrong, None).is_err(), "{wrong}");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! Invariant: an object whose entity tag changes under the pull ends it. Not promised: hashes;
 //! object stores promise none of whole objects that any client could check.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore};
 use towline_store::{ArrivalFile, RepoPath};
 
-use super::{Listing, PullError, Remote};
+use super::{Listing, Source};
+use crate::error::TransferError;
 
 /// Most objects below a prefix.
 const OBJECTS_MAX: usize = 100_000;
@@ -27,12 +29,13 @@ pub(super) struct Objects {
     prefix: Path,
     store: Box<dyn ObjectStore>,
     runtime: Arc<tokio::runtime::Runtime>,
-    objects: Vec<ObjectMeta>,
+    /// Once the listing is known: each object by its path below the prefix.
+    objects: BTreeMap<RepoPath, ObjectMeta>,
 }
 
 impl Objects {
-    pub(super) fn new(url: &str) -> Result<Self, PullError> {
-        let usage = |error: &dyn std::fmt::Display| PullError::Usage(format!("{url}: {error}"));
+    pub(super) fn new(url: &str) -> Result<Self, TransferError> {
+        let usage = |error: &dyn std::fmt::Display| TransferError::Usage(format!("{url}: {error}"));
         let parsed = url::Url::parse(url).map_err(|error| usage(&error))?;
         let local = std::env::var("AWS_ENDPOINT_URL").is_ok_and(|url| url.starts_with("http://"));
         let plain = local.then(|| ("aws_allow_http".to_owned(), "true".to_owned()));
@@ -47,30 +50,30 @@ impl Objects {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| PullError::Network(error.to_string()))?;
+            .map_err(|error| TransferError::Network(error.to_string()))?;
         Ok(Self {
             url: url.to_owned(),
             prefix,
             store,
             runtime: Arc::new(runtime),
-            objects: Vec::new(),
+            objects: BTreeMap::new(),
         })
     }
 
-    fn failed(&self, error: object_store::Error) -> PullError {
+    fn failed(&self, error: object_store::Error) -> TransferError {
         let text = format!("{}: {error}", self.url);
         match error {
             object_store::Error::NotFound { .. }
             | object_store::Error::PermissionDenied { .. }
             | object_store::Error::Unauthenticated { .. }
-            | object_store::Error::Precondition { .. } => PullError::Refused(text),
-            _ => PullError::Network(text),
+            | object_store::Error::Precondition { .. } => TransferError::Refused(text),
+            _ => TransferError::Network(text),
         }
     }
 }
 
-impl Remote for Objects {
-    fn list(&mut self) -> Result<Listing, PullError> {
+impl Source for Objects {
+    fn list(&mut self) -> Result<Listing, TransferError> {
         let list = self.store.list(Some(&self.prefix)).try_collect();
         let mut objects: Vec<ObjectMeta> = self
             .runtime
@@ -78,11 +81,12 @@ impl Remote for Objects {
             .map_err(|error| self.failed(error))?;
         if objects.len() > OBJECTS_MAX {
             let why = format!("{}: more than {OBJECTS_MAX} objects", self.url);
-            return Err(PullError::Refused(why));
+            return Err(TransferError::Refused(why));
         }
         objects.sort_by(|one, other| one.location.cmp(&other.location));
         let mut files = Vec::new();
-        for object in &objects {
+        self.objects.clear();
+        for object in objects {
             let below: Vec<_> = match object.location.prefix_match(&self.prefix) {
                 Some(parts) => parts.collect(),
                 None => continue,
@@ -96,15 +100,15 @@ impl Remote for Objects {
             };
             let path: RepoPath = path
                 .parse()
-                .map_err(|fault| PullError::Refused(format!("{}: {fault}", self.url)))?;
+                .map_err(|fault| TransferError::Refused(format!("{}: {fault}", self.url)))?;
             files.push(ArrivalFile {
-                path,
+                path: path.clone(),
                 size: object.size,
                 sha256: None,
                 git_oid: None,
             });
+            self.objects.insert(path, object);
         }
-        self.objects = objects;
         Ok(Listing {
             rev: None,
             created: None,
@@ -113,9 +117,14 @@ impl Remote for Objects {
         })
     }
 
-    fn open(&self, file: usize, range: &Range<u64>) -> Result<Box<dyn Read + Send>, PullError> {
-        let Some(object) = self.objects.get(file) else {
-            return Err(PullError::Usage("no such object".to_owned()));
+    fn open(
+        &self,
+        path: &RepoPath,
+        range: &Range<u64>,
+    ) -> Result<Box<dyn Read + Send>, TransferError> {
+        let Some(object) = self.objects.get(path) else {
+            let why = format!("{}: pull it again", self.url);
+            return Err(TransferError::Refused(why));
         };
         let options = GetOptions {
             range: Some(GetRange::Bounded(range.clone())),
@@ -129,6 +138,18 @@ impl Remote for Objects {
             runtime: Arc::clone(&self.runtime),
             front: Bytes::new(),
         }))
+    }
+
+    fn has(&self, path: &RepoPath, size: u64) -> Result<(), TransferError> {
+        let listing = Self::new(&self.url)?.list()?;
+        let is_it = |file: &ArrivalFile| file.path == *path && file.size == size;
+        if listing.files.iter().any(is_it) {
+            return Ok(());
+        }
+        Err(TransferError::Refused(format!(
+            "{}: {path} is gone",
+            self.url
+        )))
     }
 }
 

@@ -9,9 +9,10 @@ use serde_json::Value;
 use towline_store::{ClientFault, RepoName, StorageFault, StoreError, TagName};
 
 use towline_api::Fault;
+use towline_transfer::TransferError;
 
 /// An answer: a status code and JSON.
-pub(crate) type Answer = (u16, Value);
+pub type Answer = (u16, Value);
 
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Answer> {
     serde_json::from_slice(body).map_err(|error| {
@@ -57,7 +58,7 @@ pub(super) fn refuse(code: u16, culprit: &str, error: &str) -> Answer {
 }
 
 /// What a failure of the store is called.
-pub(crate) fn fault(error: &StoreError) -> Fault {
+pub(super) fn fault(error: &StoreError) -> Fault {
     let culprit = match error {
         StoreError::Client(_) => "usage",
         StoreError::Peer(_) => "peer",
@@ -65,6 +66,19 @@ pub(crate) fn fault(error: &StoreError) -> Fault {
         StoreError::Busy(_) => "busy",
     };
     Fault::new(culprit, error.to_string())
+}
+
+/// What a failure of a pull is called.
+pub(super) fn transfer_fault(error: &TransferError) -> Fault {
+    match error {
+        TransferError::Store(error) => fault(error),
+        // A source that says no says it again.
+        TransferError::Usage(_) | TransferError::Refused(_) => {
+            Fault::new("usage", error.to_string())
+        }
+        TransferError::Network(_) => Fault::new("peer", error.to_string()),
+        TransferError::Stopped => Fault::new("busy", error.to_string()),
+    }
 }
 
 pub(super) fn failed(error: &StoreError) -> Answer {

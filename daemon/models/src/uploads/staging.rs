@@ -31,7 +31,7 @@ use place::Places;
 pub(crate) use place::{Expected, Place};
 pub(crate) use plan::{PARTS_MAX, Plan};
 use room::Room;
-pub(crate) use room::Staged;
+pub use room::Staged;
 
 /// How long a file that nobody commits is kept: a commit follows its uploads at once, and an upload
 /// that broke off goes on within a day or not at all.

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use towline_store::{ArrivalFile, GitId, RepoName, RepoPath, RevisionId, Sha256};
 
 use super::web::{Agent, ask_range, encode_path};
-use super::{Listing, PullError, Remote};
+use super::{Listing, Source};
+use crate::error::TransferError;
 
 /// Most pages of a tree: ten million entries.
 const PAGES_MAX: usize = 10_000;
@@ -26,9 +27,8 @@ pub(super) struct Hub {
     repo: String,
     rev: Option<String>,
     agent: Agent,
-    /// Once the listing is known: the commit, and the paths in its order.
+    /// Once the listing is known.
     commit: String,
-    paths: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -62,11 +62,10 @@ impl Hub {
             rev: rev.map(str::to_owned),
             agent: Agent::new(token),
             commit: String::new(),
-            paths: Vec::new(),
         }
     }
 
-    fn revision(&self) -> Result<Revision, PullError> {
+    fn revision(&self) -> Result<Revision, TransferError> {
         let api = self.api();
         let url = match &self.rev {
             None => api,
@@ -89,7 +88,7 @@ impl Hub {
         }
     }
 
-    fn tree(&self, commit: &str) -> Result<Vec<Entry>, PullError> {
+    fn tree(&self, commit: &str) -> Result<Vec<Entry>, TransferError> {
         let (endpoint, api) = (&self.endpoint, self.api());
         let mut url = format!("{api}/tree/{commit}?recursive=true&expand=false");
         let mut entries = Vec::new();
@@ -101,29 +100,28 @@ impl Hub {
                 Some(next) if next.starts_with(endpoint.as_str()) => url = next,
                 Some(next) => {
                     let why = format!("{endpoint} continues its tree at {next}, another place");
-                    return Err(PullError::Refused(why));
+                    return Err(TransferError::Refused(why));
                 }
                 None => return Ok(entries),
             }
         }
-        Err(PullError::Refused(format!(
+        Err(TransferError::Refused(format!(
             "{endpoint}: the tree has no end"
         )))
     }
 }
 
-impl Remote for Hub {
-    fn list(&mut self) -> Result<Listing, PullError> {
+impl Source for Hub {
+    fn list(&mut self) -> Result<Listing, TransferError> {
         let revision = self.revision()?;
         let broken = |what: &str| {
-            PullError::Refused(format!(
+            TransferError::Refused(format!(
                 "{} answers with {what} that is none",
                 self.endpoint
             ))
         };
         let rev: RevisionId = revision.sha.parse().map_err(|_| broken("a commit"))?;
         let mut files = Vec::new();
-        let mut paths = Vec::new();
         for entry in self.tree(&revision.sha)? {
             if entry.kind != "file" {
                 continue;
@@ -133,7 +131,7 @@ impl Remote for Hub {
                     .path
                     .parse()
                     .map_err(|fault: towline_store::NameFault| {
-                        PullError::Refused(format!("{}: {fault}", self.endpoint))
+                        TransferError::Refused(format!("{}: {fault}", self.endpoint))
                     })?;
             let sha256 = match &entry.lfs {
                 Some(lfs) => Some(lfs.oid.parse::<Sha256>().map_err(|_| broken("a SHA-256"))?),
@@ -145,11 +143,10 @@ impl Remote for Hub {
                 sha256,
                 git_oid: Some(entry.oid.parse::<GitId>().map_err(|_| broken("a git id"))?),
             });
-            paths.push(entry.path);
         }
         let created = revision.last_modified.as_deref().and_then(seconds);
         let origin = format!("{}/{}/resolve/{}/", self.endpoint, self.repo, revision.sha);
-        (self.commit, self.paths) = (revision.sha, paths);
+        self.commit = revision.sha;
         Ok(Listing {
             rev: Some(rev),
             created,
@@ -158,9 +155,12 @@ impl Remote for Hub {
         })
     }
 
-    fn open(&self, file: usize, range: &Range<u64>) -> Result<Box<dyn Read + Send>, PullError> {
-        let path = self.paths.get(file).map_or("", String::as_str);
-        let path = encode_path(path);
+    fn open(
+        &self,
+        path: &RepoPath,
+        range: &Range<u64>,
+    ) -> Result<Box<dyn Read + Send>, TransferError> {
+        let path = encode_path(path.as_str());
         let url = format!(
             "{}/{}/resolve/{}/{path}",
             self.endpoint, self.repo, self.commit

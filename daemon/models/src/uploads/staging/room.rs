@@ -19,13 +19,13 @@ const SHARE: u64 = 2;
 
 /// How much uploads take.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Staged {
+pub struct Staged {
     /// Bytes that lie here and are not published.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Bytes that are promised to senders.
-    pub(crate) promised: u64,
+    pub promised: u64,
     /// Most bytes of both together.
-    pub(crate) bytes_max: u64,
+    pub bytes_max: u64,
 }
 
 /// The room for uploads of one node.

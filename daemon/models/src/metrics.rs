@@ -3,35 +3,27 @@
 //! Invariant: every line comes from a row of [`COUNTERS`] or [`GAUGES`], or is one of the sources.
 //! Not promised: counts over a restart.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use towline_store::{Store, StoreGauges, StoreMetrics};
+use towline_transfer::{Kind, Tally};
 
 use crate::uploads::Staged;
 
-/// What pulls have done since the start.
-#[derive(Debug, Default)]
-pub(crate) struct PullTally {
-    /// Pulls that were begun, and of those the ones that failed or were stopped.
-    pub(crate) begun: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    /// Bytes by kind of source.
-    pub(crate) hub: AtomicU64,
-    pub(crate) web: AtomicU64,
-    pub(crate) objects: AtomicU64,
-    pub(crate) folder: AtomicU64,
-    /// Requests to sources that were tried again.
-    pub(crate) retries: AtomicU64,
-}
-
 /// One line, for whoever writes the page.
-pub(crate) struct Line {
-    pub(crate) name: &'static str,
-    pub(crate) labels: &'static str,
-    pub(crate) kind: &'static str,
-    pub(crate) tier: &'static str,
-    pub(crate) help: &'static str,
-    pub(crate) value: u64,
+pub struct Line {
+    /// Name of the metric.
+    pub name: &'static str,
+    /// Labels between the braces, or nothing.
+    pub labels: &'static str,
+    /// `counter` or `gauge`.
+    pub kind: &'static str,
+    /// `stable` or `experimental`.
+    pub tier: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// The number.
+    pub value: u64,
 }
 
 /// Name, help, and where the number is.
@@ -152,7 +144,7 @@ const STAGED: [Row<Staged>; 3] = [
 ];
 
 /// Every line, those of one name together.
-pub(crate) fn lines(store: &Store, staged: &Staged, pulls: &PullTally) -> Vec<Line> {
+pub(crate) fn lines(store: &Store, staged: &Staged, pulls: &Tally) -> Vec<Line> {
     let (counts, gauges) = (store.metrics(), store.gauges());
     let mut lines: Vec<Line> = COUNTERS
         .iter()
@@ -162,11 +154,8 @@ pub(crate) fn lines(store: &Store, staged: &Staged, pulls: &PullTally) -> Vec<Li
     lines.extend(STAGED.iter().map(|row| line(row, staged, "gauge")));
     let fetched = "towline_models_fetched_bytes_total";
     let help = "Bytes that pulls have fetched, by kind of source.";
-    for (name, labels, help, count) in [
-        (fetched, "source=\"hub\"", help, &pulls.hub),
-        (fetched, "source=\"web\"", help, &pulls.web),
-        (fetched, "source=\"objects\"", help, &pulls.objects),
-        (fetched, "source=\"folder\"", help, &pulls.folder),
+    let sources = Kind::ALL.map(|kind| (fetched, kind.label(), help, pulls.fetched(kind)));
+    let counts = [
         (
             "towline_models_pulls_total",
             "",
@@ -185,7 +174,8 @@ pub(crate) fn lines(store: &Store, staged: &Staged, pulls: &PullTally) -> Vec<Li
             "Requests to sources that were tried again.",
             &pulls.retries,
         ),
-    ] {
+    ];
+    for (name, labels, help, count) in sources.into_iter().chain(counts) {
         lines.push(Line {
             name,
             labels,

@@ -15,11 +15,11 @@ const PER_ADDRESS_MAX: usize = 128;
 
 /// Who uploads now.
 #[derive(Debug, Default)]
-pub(crate) struct UploadPlaces(Mutex<HashMap<IpAddr, usize>>);
+pub struct UploadPlaces(Mutex<HashMap<IpAddr, usize>>);
 
 /// A place for one upload; dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct UploadPlace(Arc<UploadPlaces>, IpAddr);
+pub struct UploadPlace(Arc<UploadPlaces>, IpAddr);
 
 impl UploadPlaces {
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -27,7 +27,8 @@ impl UploadPlaces {
     }
 
     /// A place for an upload from this address, if there is one.
-    pub(crate) fn take(self: &Arc<Self>, from: IpAddr) -> Option<UploadPlace> {
+    #[must_use]
+    pub fn take(self: &Arc<Self>, from: IpAddr) -> Option<UploadPlace> {
         let from = from.to_canonical();
         let mut taken = self.lock();
         let all: usize = taken.values().sum();

@@ -27,7 +27,7 @@ use towline_http::{Keyring, Sight};
 use towline_store::{RepoKind, RepoName};
 
 use crate::uploads::{COMPLETION_BYTES_MAX, Ended, PutFault, Tally, Uploads};
-pub(crate) use answer::Answer;
+pub use answer::Answer;
 use answer::{Outcome, bad, good};
 use asked::{Asked, Shown};
 use commit::BODY_BYTES_MAX;
@@ -36,7 +36,7 @@ use commit::BODY_BYTES_MAX;
 const QUESTION_BYTES_MAX: usize = 4 << 20;
 
 /// The hub's face for those who publish.
-pub(crate) struct UploadDesk {
+pub struct UploadDesk {
     uploads: Arc<Uploads>,
     keyring: Arc<Keyring>,
 }
@@ -46,23 +46,23 @@ impl UploadDesk {
         Self { uploads, keyring }
     }
 
-    pub(crate) fn tally(&self) -> &Tally {
+    /// What was counted since the start.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
         self.uploads.tally()
     }
 
     /// Revisions that are here and not served for want of a trusted signature.
-    pub(crate) fn unsigned_revisions(&self) -> u64 {
+    #[must_use]
+    pub fn unsigned_revisions(&self) -> u64 {
         let catalog = self.uploads.store().catalog();
         let refused = catalog.refused.values();
         refused.map(|repo| repo.revisions.len() as u64).sum()
     }
 
-    /// Answers a request below `/hf`. `base` is the URL before the paths of this client.
-    pub(crate) async fn answer(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        base: String,
-    ) -> Answer {
+    /// Answers a request below [`PREFIX`]. `base` is the URL before the paths of this client. What
+    /// blocks does so on other threads. Dropping it ends an upload where it stands.
+    pub async fn answer(self: Arc<Self>, request: Request<Incoming>, base: String) -> Answer {
         let desk = self.clone();
         let outcome = self.dispatch(request, base).await;
         let answer = outcome.unwrap_or_else(|refusal| refusal);
@@ -241,10 +241,11 @@ impl UploadDesk {
 }
 
 /// The path that every hub's path has on the port that others share.
-const PREFIX: &str = "/hf";
+pub const PREFIX: &str = "/hf";
 
 /// A request to the port of the hub's own, as it would be on the one that others share.
-pub(crate) fn below_prefix(mut request: Request<Incoming>) -> Request<Incoming> {
+#[must_use]
+pub fn below_prefix(mut request: Request<Incoming>) -> Request<Incoming> {
     let path = request.uri().path_and_query();
     let path = path.map_or("/", |path| path.as_str());
     if let Ok(uri) = format!("{PREFIX}{path}").parse::<Uri>() {

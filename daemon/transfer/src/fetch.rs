@@ -16,11 +16,9 @@ use towline_base::clock;
 use towline_store::Arrival;
 use towline_store::arrival::BLOCK_BYTES;
 
-use super::{PullError, Remote};
-use crate::tasks::Doing;
-
-/// Ranges under way at once. One connection rarely fills a long line; eight do.
-pub(super) const STREAMS: usize = 8;
+use crate::error::TransferError;
+use crate::source::{STREAMS, Source};
+use crate::watch::Watch;
 
 /// Longest range that one request asks for, in bytes: what is lost at most when it breaks is a
 /// block, so length only saves requests.
@@ -40,23 +38,23 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 struct Fetcher<'a> {
     arrival: &'a Arrival,
-    remote: &'a dyn Remote,
-    doing: &'a Doing<'a>,
+    source: &'a dyn Source,
+    watch: &'a dyn Watch,
     fetched: &'a AtomicU64,
     retries: &'a AtomicU64,
     queue: Mutex<VecDeque<(usize, Range<u64>)>>,
     fetching: AtomicUsize,
     failed: AtomicBool,
-    error: Mutex<Option<PullError>>,
+    error: Mutex<Option<TransferError>>,
 }
 
 /// Fetches everything that is missing. Counts the bytes that came, and what was tried again.
-pub(super) fn all(
+pub(crate) fn all(
     arrival: &Arrival,
-    remote: &dyn Remote,
+    source: &dyn Source,
     (fetched, retries): (&AtomicU64, &AtomicU64),
-    doing: &Doing<'_>,
-) -> Result<(), PullError> {
+    watch: &dyn Watch,
+) -> Result<(), TransferError> {
     let files = 0..arrival.plan().files.len();
     let ranges = files.flat_map(|file| {
         let missing = arrival.missing(file).into_iter();
@@ -64,8 +62,8 @@ pub(super) fn all(
     });
     let fetcher = Fetcher {
         arrival,
-        remote,
-        doing,
+        source,
+        watch,
         fetched,
         retries,
         queue: Mutex::new(ranges.collect()),
@@ -85,7 +83,7 @@ pub(super) fn all(
         .unwrap_or_else(PoisonError::into_inner);
     match error {
         Some(error) => Err(error),
-        None if doing.is_stopped() => Err(PullError::Stopped),
+        None if watch.is_stopped() => Err(TransferError::Stopped),
         None => Ok(arrival.flush()?),
     }
 }
@@ -124,7 +122,7 @@ impl Fetcher<'_> {
     }
 
     fn is_over(&self) -> bool {
-        self.failed.load(Ordering::Relaxed) || self.doing.is_stopped()
+        self.failed.load(Ordering::Relaxed) || self.watch.is_stopped()
     }
 
     fn fetch(&self, file: usize, mut range: Range<u64>) {
@@ -138,7 +136,7 @@ impl Fetcher<'_> {
             match outcome {
                 Ok(()) if range.start > before => {}
                 Ok(()) => attempts += 1,
-                Err(PullError::Network(why)) if attempts + 1 < ATTEMPTS_MAX => {
+                Err(TransferError::Network(why)) if attempts + 1 < ATTEMPTS_MAX => {
                     tracing::debug!(error = why, offset = range.start, "a range is tried again");
                     attempts += 1;
                 }
@@ -146,7 +144,7 @@ impl Fetcher<'_> {
             }
             if attempts >= ATTEMPTS_MAX {
                 let why = "the source ends its answers before their end";
-                return self.fail(PullError::Network(why.to_owned()));
+                return self.fail(TransferError::Network(why.to_owned()));
             }
             if attempts > 0 {
                 self.retries.fetch_add(1, Ordering::Relaxed);
@@ -160,8 +158,11 @@ impl Fetcher<'_> {
     }
 
     /// One request; moves the start of `range` behind what was written.
-    fn stream(&self, file: usize, range: &mut Range<u64>) -> Result<(), PullError> {
-        let mut reader = self.remote.open(file, range)?;
+    fn stream(&self, file: usize, range: &mut Range<u64>) -> Result<(), TransferError> {
+        let Some(planned) = self.arrival.plan().files.get(file) else {
+            return Err(TransferError::Usage("no such file".to_owned()));
+        };
+        let mut reader = self.source.open(&planned.path, range)?;
         let mut buffer = vec![0; READ_BYTES];
         while range.start < range.end && !self.is_over() {
             // Whole blocks are written at once; only they count as present.
@@ -176,11 +177,12 @@ impl Fetcher<'_> {
             self.fetched.fetch_add(count as u64, Ordering::Relaxed);
             self.arrival.write(file, range.start, bytes)?;
             range.start += count as u64;
+            give_way();
         }
         Ok(())
     }
 
-    fn fail(&self, error: PullError) {
+    fn fail(&self, error: TransferError) {
         let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
         if first.is_none() {
             *first = Some(error);
@@ -189,17 +191,26 @@ impl Fetcher<'_> {
     }
 }
 
+/// Lets who woke up have the processor: a read or write of a block takes some 100 us, and a kernel
+/// may not look before the next tick (4 ms).
+fn give_way() {
+    std::thread::yield_now();
+}
+
 /// Reads until the buffer is full or the source ends.
-fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize, PullError> {
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize, TransferError> {
     let mut filled = 0;
     while filled < buffer.len() {
         match reader.read(buffer.get_mut(filled..).unwrap_or(&mut [])) {
             Ok(0) => break,
-            Ok(count) => filled += count,
+            Ok(count) => {
+                filled += count;
+                give_way();
+            }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             // What came before is good.
             Err(_) if filled > 0 => break,
-            Err(error) => return Err(PullError::Network(error.to_string())),
+            Err(error) => return Err(TransferError::Network(error.to_string())),
         }
     }
     Ok(filled)

@@ -12,13 +12,15 @@ pub(super) const MOVED: &str = "A commit has happened since. Please refresh and 
 
 /// A reply: status, body, and what says why not.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) body: Value,
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// JSON.
+    pub body: Value,
     /// For `X-Error-Code`.
-    pub(crate) code: Option<&'static str>,
+    pub code: Option<&'static str>,
     /// For `ETag`: of a part that was uploaded.
-    pub(crate) etag: Option<String>,
+    pub etag: Option<String>,
 }
 
 pub(super) type Outcome = Result<Answer, Answer>;

@@ -15,6 +15,7 @@ use towline_http::Sight;
 use towline_store::{Progress, ProgressView, RepoName};
 
 use towline_api::{Fault, Task, TaskState};
+use towline_transfer::{Look, Watch};
 
 /// Most tasks at once: each reads and hashes on several threads.
 const RUNNING_MAX: usize = 8;
@@ -24,10 +25,10 @@ const KEPT_MAX: usize = 64;
 
 /// How much tasks stand back: hashing a model on every core should not make a request wait for its
 /// turn. Threads that a task starts do as it does.
-const NICE: i32 = 10;
+const NICE: i32 = 19;
 
-/// How long a task runs on a processor that nobody else wants before another task gets it.
-const SLICE: Duration = Duration::from_millis(20);
+/// How long a task runs before another one; it gives the rest of it up where it yields.
+const SLICE: Duration = Duration::from_millis(3);
 
 /// The tasks of a node.
 #[derive(Default)]
@@ -40,8 +41,6 @@ struct Held {
     last: u64,
     tasks: BTreeMap<u64, Arc<Entry>>,
 }
-
-type Look = Box<dyn Fn() -> ProgressView + Send>;
 
 type End = Option<(Instant, Result<Value, Fault>)>;
 
@@ -65,25 +64,26 @@ pub(crate) struct Doing<'a> {
     entry: &'a Entry,
 }
 
-impl Doing<'_> {
-    /// Whether somebody wants it to stop.
-    pub(crate) fn is_stopped(&self) -> bool {
+impl Watch for Doing<'_> {
+    fn is_stopped(&self) -> bool {
         self.entry.is_stopped.load(Ordering::Relaxed)
     }
 
-    /// Keeps the last view and lets go of where it came from.
-    pub(crate) fn freeze(&self) {
-        self.entry.freeze();
+    fn progress(&self) -> &Progress {
+        self.progress
     }
 
-    /// From now on, how far it is comes from here.
-    pub(crate) fn show(&self, look: impl Fn() -> ProgressView + Send + 'static) {
+    fn show(&self, look: Look) {
         let mut slot = self
             .entry
             .look
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        *slot = Some(Box::new(look));
+        *slot = Some(look);
+    }
+
+    fn freeze(&self) {
+        self.entry.freeze();
     }
 }
 

@@ -10,7 +10,6 @@
 
 mod answer;
 mod listing;
-pub(crate) mod metrics;
 mod publish;
 mod report;
 
@@ -21,33 +20,36 @@ use serde_json::Value;
 use towline_http::{Keyring, Sight};
 use towline_store::{DirectorySource, PublicKey, PublishOptions, RepoName, Signer, Store};
 
-use crate::pull::{Arriving, Place, Wanted};
+use towline_api::{self as api, Fault, Gc, Pull, Push, Target, Verify};
+use towline_transfer::{Arriving, Origins, Place, Wanted};
+
+use crate::metrics;
 use crate::tasks::{Doing, Tasks};
 use crate::uploads::{KEPT, Staged, Uploads};
-pub(crate) use answer::fault;
-use answer::{Answer, done, failed, json, parse, refuse, repo, required, tag, value};
-use metrics::PullTally;
+pub use answer::Answer;
+use answer::{
+    done, failed, fault, json, parse, refuse, repo, required, tag, transfer_fault, value,
+};
 use report::{describe, verified};
-use towline_api::{self as api, Fault, Gc, Pull, Push, Target, Verify};
 
 /// The store with the tasks that work on it.
-pub(crate) struct ModelDesk {
+pub struct ModelDesk {
     uploads: Arc<Uploads>,
     keyring: Arc<Keyring>,
     /// Whose signatures count, and what the operator calls them.
     trusted: Vec<(PublicKey, String)>,
     arriving: Arc<Arriving>,
     tasks: Arc<Tasks>,
-    pulls: Arc<PullTally>,
+    pulls: Arc<towline_transfer::Tally>,
 }
 
 /// Who asks.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller {
+pub struct Caller {
     /// What may be seen and published.
-    pub(crate) sight: Sight,
+    pub sight: Sight,
     /// Whether it is root or the node's own user, on this machine.
-    pub(crate) is_owner: bool,
+    pub is_owner: bool,
 }
 
 /// What whoever is not the owner is told.
@@ -72,33 +74,39 @@ impl ModelDesk {
     }
 
     /// What goes to `/metrics`.
-    pub(crate) fn metrics(&self) -> Vec<metrics::Line> {
+    #[must_use]
+    pub fn metrics(&self) -> Vec<metrics::Line> {
         metrics::lines(self.store(), &self.uploads.staged(), &self.pulls)
     }
 
     /// Lets the store write down what was used.
-    pub(crate) fn note_uses(&self) {
+    pub fn note_uses(&self) {
         if let Err(error) = self.store().note_uses() {
             tracing::warn!(%error, "when models were used last is not written down");
         }
     }
 
     /// Removes uploads that nobody has published for a day.
-    pub(crate) fn sweep_uploads(&self) {
+    pub fn sweep_uploads(&self) {
         self.uploads.sweep(KEPT);
     }
 
     /// How much was uploaded and is not published.
-    pub(crate) fn staged(&self) -> Staged {
+    #[must_use]
+    pub fn staged(&self) -> Staged {
         self.uploads.staged()
     }
 
-    pub(crate) fn stop(&self) {
+    /// Tells all tasks to stop; what they have done is kept.
+    pub fn stop(&self) {
         self.tasks.stop_all();
     }
 
     /// Who sends this Authorization field, or is the owner; a token that is none of ours is told.
-    pub(crate) fn caller(&self, sent: Option<&[u8]>, is_owner: bool) -> Result<Caller, Answer> {
+    ///
+    /// # Errors
+    /// The answer to a token that is not known.
+    pub fn caller(&self, sent: Option<&[u8]>, is_owner: bool) -> Result<Caller, Answer> {
         let sight = if is_owner {
             self.keyring.sight_of_owner()
         } else {
@@ -112,7 +120,8 @@ impl ModelDesk {
     }
 
     /// Answers `GET /v1/models{below}`.
-    pub(crate) fn read(&self, below: &str, caller: &Caller) -> Answer {
+    #[must_use]
+    pub fn read(&self, below: &str, caller: &Caller) -> Answer {
         if let Some(number) = below.strip_prefix("/tasks/") {
             let task = number
                 .parse()
@@ -131,7 +140,8 @@ impl ModelDesk {
     }
 
     /// Answers `POST /v1/models/{verb}` and `DELETE /v1/models/tasks/N` (verb `stop`).
-    pub(crate) fn change(&self, verb: &str, body: &[u8], caller: &Caller) -> Answer {
+    #[must_use]
+    pub fn change(&self, verb: &str, body: &[u8], caller: &Caller) -> Answer {
         let done = match verb {
             "push" | "pull" | "verify" | "gc" if !caller.is_owner => {
                 Err(refuse(403, "usage", OWNER_ONLY))
@@ -199,21 +209,22 @@ impl ModelDesk {
     }
 
     fn pull(&self, pull: &Pull) -> Result<Answer, Answer> {
-        let wanted = Wanted::of(pull).map_err(|error| (400, value(&error.fault())))?;
+        let wanted = Wanted::of(pull).map_err(|error| (400, value(&transfer_fault(&error))))?;
         let place = Place {
             models: self.uploads.models().clone(),
             arriving: self.arriving.clone(),
             tally: self.pulls.clone(),
-            uploads: self.uploads.clone(),
+            signer: self.uploads.shared_signer(),
         };
         let key = self.uploads.signer().map(Signer::public_key);
-        let checked = self.store().check_key(key, &wanted.name);
+        let checked = self.store().check_key(key, wanted.name());
         checked.map_err(|error| failed(&error))?;
-        let (name, tag) = (wanted.name.clone(), wanted.tag.clone());
+        let (name, tag) = (wanted.name().clone(), wanted.tag().clone());
         let what = (format!("pull {name}:{tag}"), Some(name.clone()));
         // The same pull at the same time is one transfer, for all who asked.
         let number = self.tasks.begin_once(pull_key(pull), what, move |doing| {
-            let published = wanted.run(&place, doing).map_err(|error| error.fault())?;
+            let published = wanted.run(&place, doing);
+            let published = published.map_err(|error| transfer_fault(&error))?;
             Ok(value(&describe(&name, &tag, &published)))
         });
         self.begun(number)
@@ -238,7 +249,7 @@ impl ModelDesk {
                 repo: name.as_ref(),
                 rev: rev.as_ref(),
                 look_only: verify.look_only,
-                healer: Some(&crate::heal::Origins),
+                healer: Some(&Origins),
             };
             let report = store
                 .verify(&options, doing.progress)

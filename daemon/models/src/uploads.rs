@@ -25,7 +25,8 @@ pub(crate) use pace::{Bounds as PaceBounds, Ended, Pace};
 pub(crate) use parts::COMPLETION_BYTES_MAX;
 pub(crate) use receiving::PutFault;
 pub(crate) use source::{CommitSource, Operation};
-pub(crate) use staging::{Expected, KEPT, Place, Plan, Staged, Staging};
+pub use staging::Staged;
+pub(crate) use staging::{Expected, KEPT, Place, Plan, Staging};
 
 /// What uploads are held to.
 #[derive(Clone, Copy, Debug)]
@@ -51,19 +52,19 @@ pub(crate) struct Uploads {
 
 /// What was published, counted since the node started.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub struct Tally {
     /// Commits.
-    pub(crate) commits: AtomicU64,
+    pub commits: AtomicU64,
     /// Bytes of large files that were taken in.
-    pub(crate) bytes: AtomicU64,
+    pub bytes: AtomicU64,
     /// Requests without a good token or address.
-    pub(crate) refused: AtomicU64,
+    pub refused: AtomicU64,
     /// Uploads that there was no room for.
-    pub(crate) full: AtomicU64,
+    pub full: AtomicU64,
     /// Parts of files that were taken in.
-    pub(crate) parts: AtomicU64,
+    pub parts: AtomicU64,
     /// Uploads that were cut because they were too slow.
-    pub(crate) slow: AtomicU64,
+    pub slow: AtomicU64,
 }
 
 /// Where a file is that is named by its hash.
@@ -102,6 +103,11 @@ impl Uploads {
     /// The key with which the node signs what is published here.
     pub(crate) fn signer(&self) -> Option<&Signer> {
         self.signer.as_deref()
+    }
+
+    /// The same key, for who outlives this.
+    pub(crate) fn shared_signer(&self) -> Option<Arc<Signer>> {
+        self.signer.clone()
     }
 
     pub(crate) fn tally(&self) -> &Tally {
