@@ -151,6 +151,7 @@ impl Node {
         let tuning_peer = TuningPeer::open(effective, &mut notes)?;
         notes.extend(process::identity_note());
         let nfs = nfs_server(effective, &exports, &sockets, registration.is_some())?;
+        volumes::announce_changes(&volumes, &nfs);
         let (send_off, handed_off) = tokio::sync::mpsc::channel(control::WAITING_MAX);
         let (send_end, ended) = tokio::sync::mpsc::channel(workers);
         let (limits, ports) = (&effective.limits, sockets.ports());
