@@ -10,6 +10,7 @@
 
 mod certificates;
 mod handshake;
+mod https;
 mod relay;
 
 use std::cell::RefCell;
@@ -33,6 +34,7 @@ use towline_sys::kernel_tls::{self, Cipher, TlsVersion, TrafficKey, Way};
 use crate::error::NodeError;
 use crate::face::Done;
 use certificates::Certificates;
+pub(crate) use https::Https;
 use relay::{Bench, Relay};
 
 /// Most handshakes under way on one thread: 64 KiB each at the very most, 3 KiB as clients are.
@@ -46,15 +48,15 @@ const AHEAD_BYTES: usize = 256 << 10;
 
 /// What happened at this door.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+struct Tally {
     /// Connections whose handshake succeeded.
-    pub(crate) accepted: AtomicU64,
+    accepted: AtomicU64,
     /// Of these, how many the kernel encrypts.
-    pub(crate) in_kernel: AtomicU64,
+    in_kernel: AtomicU64,
     /// Handshakes that failed, or were not finished in time.
-    pub(crate) failed: AtomicU64,
+    failed: AtomicU64,
     /// Connections that are relayed now.
-    pub(crate) relayed: AtomicU64,
+    relayed: AtomicU64,
 }
 
 /// Everything that connections share.
@@ -64,7 +66,7 @@ pub(crate) struct Terms {
     certificates: Arc<Certificates>,
     /// What the kernel takes over.
     in_kernel: Arc<[Cipher]>,
-    pub(crate) tally: Arc<Tally>,
+    tally: Arc<Tally>,
 }
 
 impl Terms {
@@ -110,18 +112,9 @@ impl Terms {
         self.in_kernel.contains(&cipher)
     }
 
-    /// Looks after the files of the certificates until the runtime ends.
-    pub(crate) async fn renew(self) {
-        loop {
-            tokio::time::sleep(certificates::LOOK_EVERY).await;
-            let certificates = self.certificates.clone();
-            if tokio::task::spawn_blocking(move || certificates.renew())
-                .await
-                .is_err()
-            {
-                tracing::error!("looking at the TLS certificates failed");
-            }
-        }
+    /// Looks whether the files of the certificates have changed. Blocks.
+    fn renew(&self) {
+        self.certificates.renew();
     }
 }
 
@@ -134,7 +127,7 @@ struct Target {
 }
 
 /// The running threads.
-pub(crate) struct Threads {
+struct Threads {
     threads: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
@@ -145,12 +138,12 @@ impl Threads {
     ///
     /// # Errors
     /// A thread that cannot be started.
-    pub(crate) fn start(
+    fn start(
         doors: Vec<Vec<OwnedFd>>,
-        terms: Terms,
+        terms: &Terms,
         (workers, listener): (&[WorkerHandle<Done>], usize),
         congestion: &Congestion,
-    ) -> Result<(Terms, Self), NodeError> {
+    ) -> Result<Self, NodeError> {
         let (stop, stopped) = watch::channel(false);
         let mut sockets: Vec<Vec<OwnedFd>> = workers.iter().map(|_| Vec::new()).collect();
         for door in doors {
@@ -183,16 +176,16 @@ impl Threads {
                 .map_err(failed)?;
             threads.push(thread);
         }
-        Ok((terms, Self { threads, stop }))
+        Ok(Self { threads, stop })
     }
 
     /// Accepts no more. What is under way goes on.
-    pub(crate) fn stop(&self) {
+    fn stop(&self) {
         self.stop.send_replace(true);
     }
 
     /// Waits until everything is delivered; the workers have closed their ends by now.
-    pub(crate) fn join(self) {
+    fn join(self) {
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a TLS thread has panicked: please report this with the log above");
