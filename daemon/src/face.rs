@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use towline_http as http;
-use towline_io::{Demand, HandOff, Output, PayloadFault, Peer, Protocol, Service};
+use towline_io::{Address, Demand, HandOff, Output, PayloadFault, Peer, Protocol, Service};
 use towline_nfs as nfs;
 use towline_volume::{Exports, View};
 
@@ -119,6 +119,21 @@ impl Protocol for Connection {
         }
     }
 
+    fn told(&mut self, word: Done, output: &mut Output<Done>) {
+        let outputs = &mut *self.outputs.borrow_mut();
+        if let (Core::Nfs(core), Done::Nfs(word)) = (&mut self.core, word) {
+            core.told(word, &mut outputs.nfs);
+            output.absorb(&mut outputs.nfs, Done::Nfs);
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        match &self.core {
+            Core::Http(core) => core.is_kept(),
+            Core::Nfs(core) => core.is_kept(),
+        }
+    }
+
     fn is_idle(&self) -> bool {
         match &self.core {
             Core::Http(core) => core.is_idle(),
@@ -171,10 +186,19 @@ impl Faces {
 impl Service for Faces {
     type Connection = Connection;
 
-    fn accept(&mut self, listener: usize, peer: Peer) -> Option<Connection> {
+    fn accept(
+        &mut self,
+        listener: usize,
+        peer: Peer,
+        address: Address<Done>,
+    ) -> Option<Connection> {
         let core = match self.speaks.get(listener)? {
             Speaks::Http(port) => Core::Http(self.http.accept(peer, *port)),
-            Speaks::Nfs => Core::Nfs(self.nfs.connection(nfs::Programs::Nfs, peer)?),
+            Speaks::Nfs => {
+                let core = self.nfs.connection(nfs::Programs::Nfs, peer)?;
+                let line = nfs::Line::new(move |word| address.tell(Done::Nfs(word)));
+                Core::Nfs(core.reached_by(line))
+            }
             Speaks::Portmap => Core::Nfs(self.nfs.connection(nfs::Programs::Portmap, peer)?),
         };
         Some(Connection {
@@ -192,5 +216,6 @@ impl Service for Faces {
 
     fn tick(&mut self) {
         self.view.borrow_mut().tick();
+        self.nfs.tick();
     }
 }

@@ -20,14 +20,21 @@ use crate::process::{Running, command, must_run};
 mod image;
 mod programs;
 
+use image::Image;
 use programs::copy_with_libraries;
 
 /// Where the guest finds services of this machine's loopback.
 pub const HOST: &str = "10.0.2.2";
 /// The line that ends a job's output.
 const EXIT_LINE: &str = "guest-exit: ";
+/// What the guest says on its console when the job begins.
+const JOB_STARTS: &str = "guest: the job starts";
+/// Longest time for booting, which takes 5 s on a quiet machine.
+const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// Longest time for packing a job.
 const PACK_LIMIT: Duration = Duration::from_secs(60);
+/// How long before its limit a guest tells on its console what it waits for.
+const TELL_BEFORE: Duration = Duration::from_secs(30);
 /// How often new output is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -40,7 +47,7 @@ pub struct Job {
     pub files: Vec<(PathBuf, String)>,
     /// Programs of this machine; they lie in `/usr/bin` with the libraries they need.
     pub programs: Vec<PathBuf>,
-    /// Everything, boot included.
+    /// Everything, from the job's first line on.
     pub limit: Duration,
     /// Memory of the guest in MiB.
     pub memory_mib: u32,
@@ -67,7 +74,7 @@ pub struct JobResult {
     pub exit_code: i32,
     /// Standard output and error of the script together.
     pub output: String,
-    /// Boot to end.
+    /// First line to end.
     pub elapsed: Duration,
 }
 
@@ -93,56 +100,16 @@ impl Guest {
         turn.lock().context("waiting for another guest")?;
         let directory = tempfile::tempdir()?;
         let disk = pack(job, directory.path())?;
-        let at = |name: &str| directory.path().join(name);
-        let mut machine = Command::new("qemu-system-x86_64");
-        machine.args([
-            "-M",
-            "q35",
-            "-accel",
-            "tcg,thread=multi",
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-        ]);
-        machine.args(["-m", &job.memory_mib.to_string()]);
-        machine.args([
-            "-nodefaults",
-            "-no-reboot",
-            "-display",
-            "none",
-            "-monitor",
-            "none",
-        ]);
-        machine
-            .arg("-kernel")
-            .arg(&image.kernel)
-            .arg("-initrd")
-            .arg(&image.initramfs);
-        machine.args([
-            "-append",
-            "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable",
-        ]);
-        machine
-            .arg("-serial")
-            .arg(format!("file:{}", at("console").display()));
-        machine
-            .arg("-serial")
-            .arg(format!("file:{}", at("output").display()));
-        let drive = format!("if=virtio,format=raw,readonly=on,file={}", disk.display());
-        machine.arg("-drive").arg(drive);
-        machine.args([
-            "-netdev",
-            "user,id=n0",
-            "-device",
-            "virtio-net-pci,netdev=n0,romfile=",
-        ]);
-        machine
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(at("errors"))?);
-        let machine = Running::start(machine)
-            .context("is qemu installed? apt-get install qemu-system-x86 seabios")?;
+        let place = directory.path();
+        let machine = match boot(job, &image, &disk, place)? {
+            Some(machine) => machine,
+            // The emulator's fault: nothing of the job has run.
+            None => boot(job, &image, &disk, place)?.with_context(|| {
+                let console = std::fs::read(place.join("console")).unwrap_or_default();
+                let console = String::from_utf8_lossy(&console).into_owned();
+                format!("the guest did not boot in {BOOT_LIMIT:?}, twice:\n{console}")
+            })?,
+        };
         Ok(Self {
             machine,
             directory,
@@ -223,7 +190,7 @@ impl Guest {
     fn everything(&self) -> String {
         let part = |name| self.file(name).unwrap_or_default();
         let console = part("console");
-        let tail = console.len().saturating_sub(4000);
+        let tail = console.len().saturating_sub(16_000);
         let console = console.get(tail..).unwrap_or(&console);
         format!(
             "--- output\n{}\n--- console\n{console}\n--- qemu\n{}",
@@ -247,6 +214,52 @@ impl Guest {
 /// Fails when the guest cannot be booted or the limit passes; not when the script fails.
 pub fn run(job: &Job) -> Result<JobResult> {
     Guest::start(job)?.finish()
+}
+
+/// Starts the emulator and waits until the job begins; `None` if that did not come.
+fn boot(job: &Job, image: &Image, disk: &Path, place: &Path) -> Result<Option<Running>> {
+    let started = Instant::now();
+    let mut machine = Running::start(emulator(job, image, disk, place)?)
+        .context("is qemu installed? apt-get install qemu-system-x86 seabios")?;
+    while started.elapsed() < BOOT_LIMIT {
+        let console = std::fs::read(place.join("console")).unwrap_or_default();
+        let has_begun = String::from_utf8_lossy(&console).contains(JOB_STARTS);
+        // One that has ended tells why when its job is waited for.
+        if has_begun || machine.ended()?.is_some() {
+            return Ok(Some(machine));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    machine.kill();
+    Ok(None)
+}
+
+fn emulator(job: &Job, image: &Image, disk: &Path, place: &Path) -> Result<Command> {
+    let mut machine = Command::new("qemu-system-x86_64");
+    machine.args(["-machine", "q35", "-accel", "tcg,thread=multi"]);
+    machine.args(["-cpu", "max", "-smp", "2"]);
+    machine.args(["-m", &job.memory_mib.to_string()]);
+    machine.args(["-nodefaults", "-no-reboot", "-display", "none"]);
+    machine.args(["-monitor", "none"]);
+    machine.arg("-kernel").arg(&image.kernel);
+    machine.arg("-initrd").arg(&image.initramfs);
+    let tell_after = job.limit.saturating_sub(TELL_BEFORE).as_secs();
+    machine.arg("-append").arg(format!(
+        "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable TELL_AFTER={tell_after}"
+    ));
+    for name in ["console", "output"] {
+        let serial = format!("file:{}", place.join(name).display());
+        machine.arg("-serial").arg(serial);
+    }
+    let drive = format!("if=virtio,format=raw,readonly=on,file={}", disk.display());
+    machine.arg("-drive").arg(drive);
+    machine.args(["-netdev", "user,id=n0"]);
+    machine.args(["-device", "virtio-net-pci,netdev=n0,romfile="]);
+    machine
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(File::create(place.join("errors"))?);
+    Ok(machine)
 }
 
 /// Makes the job's disk: a tar archive, padded to whole sectors.

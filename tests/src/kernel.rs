@@ -46,7 +46,7 @@ pub fn job(node: &Node, name: &str, settings: &str) -> Result<Job> {
 /// # Errors
 /// A job or a node that failed, with what both said.
 pub fn pass(node: &mut Node, job: &Job) -> Result<String> {
-    let result = run(job)?;
+    let result = run(job).with_context(|| format!("the node said:\n{}", node.log()))?;
     node.must_run()?;
     ensure!(
         result.exit_code == 0,
@@ -63,7 +63,9 @@ pub fn pass(node: &mut Node, job: &Job) -> Result<String> {
 /// # Errors
 /// As [`pass`].
 pub fn finish(guest: Guest, node: &Node) -> Result<String> {
-    let result = guest.finish()?;
+    let result = guest
+        .finish()
+        .with_context(|| format!("the node said:\n{}", node.log()))?;
     ensure!(
         result.exit_code == 0,
         "the job failed:\n{}\n{}",

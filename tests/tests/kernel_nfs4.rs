@@ -9,7 +9,7 @@
 )]
 
 use std::fs::{self, File};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use towline_tests::guest::{Guest, Job};
@@ -118,6 +118,34 @@ fn a_lock_outlives_the_node() -> Result<()> {
     ensure!(lock_owners(&node)? == 1, "the lock is lost");
     File::create(node.volume("projects").join("looked"))?;
     println!("{}", kernel::finish(guest, &node)?);
+    Ok(())
+}
+
+/// A program in one guest gets the lock that it waits for as soon as one in another guest gives it
+/// back. Without a word from the node Linux asks again after 30 s.
+#[test]
+fn a_lock_that_goes_wakes_the_one_who_waits_in_another_guest() -> Result<()> {
+    /// Longest time from one to the other; a machine under load needs some of it.
+    const WOKEN_MAX: Duration = Duration::from_secs(12);
+    if !has_guest()? {
+        return Ok(());
+    }
+    let node = node()?;
+    let mut holder = Guest::start(&job(&node, ("4.2", "holder.sh"), "NAME=holder")?)?;
+    holder.wait_for_line("lock-held")?;
+    let mut waiter = Guest::start(&job(&node, ("4.1", "waiter.sh"), "NAME=waiter")?)?;
+    waiter.wait_for_line("lock-awaited")?;
+    // Long enough that it has asked once, and is not about to ask again.
+    std::thread::sleep(Duration::from_secs(4));
+    File::create(node.volume("projects").join("let-go"))?;
+    holder.wait_for_line("lock-let-go")?;
+    let gone = Instant::now();
+    waiter.wait_for_line("lock-got")?;
+    let waited = gone.elapsed();
+    println!("woken after {waited:?}");
+    ensure!(waited < WOKEN_MAX, "it was not told: {waited:?}");
+    println!("{}", kernel::finish(holder, &node)?);
+    println!("{}", kernel::finish(waiter, &node)?);
     Ok(())
 }
 

@@ -12,6 +12,7 @@ pub mod admission;
 pub mod backend;
 mod connection;
 mod engine;
+pub mod handle;
 pub mod limits;
 pub mod listener;
 mod mailbox;
@@ -27,6 +28,7 @@ mod worker;
 
 pub use admission::Admission;
 pub use engine::{EngineChoice, uring_works};
+pub use handle::{Address, WorkerHandle};
 pub use limits::WorkerLimits;
 pub use listener::{Congestion, listen_all};
 pub use metrics::WorkerMetrics;
@@ -35,4 +37,4 @@ pub use protocol::{
     Demand, Framed, HandOff, Output, Payload, PayloadSink, Peer, Protocol, Service,
 };
 pub use span::{FileSpan, Gate, OpenFile, Passage, PayloadFault, SpanFault};
-pub use worker::{Listening, Patience, Worker, WorkerHandle, WorkerParts};
+pub use worker::{Listening, Patience, Worker, WorkerParts};

@@ -1,8 +1,8 @@
 //! How other threads reach a worker: a queue and an eventfd(2) that wakes its engine.
 //!
 //! Invariant: a message put in is seen by the worker's next turn. Bounded by what can be under
-//! way: every message answers something that the worker asked for, or is one of the few orders of
-//! the control plane (`ORDERS_MAX`). Not promised: an order between senders.
+//! way: every message answers something that the worker asked for, or is one of the few orders and
+//! words of others (`ORDERS_MAX`). Not promised: an order between senders.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 /// Most messages that senders other than the worker's own jobs may leave unread: connections
-/// handed in by the TLS relay. More are refused.
+/// handed in by the TLS relay, and words for single connections. More are refused.
 pub(crate) const ORDERS_MAX: usize = 4096;
 
 /// Wakes a worker.

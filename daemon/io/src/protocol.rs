@@ -12,6 +12,7 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use crate::handle::Address;
 use crate::span::{FileSpan, PayloadFault, SpanFault};
 
 /// Who is at the other end of a connection.
@@ -253,6 +254,16 @@ pub trait Protocol: Sized {
     /// [`Demand::Input`] also means "call `advance` if input is there".
     fn completed(&mut self, done: Self::Done, output: &mut Output<Self::Done>) -> Demand;
 
+    /// A word for this connection from elsewhere in the process, sent by its
+    /// [`Address`]. It may put something out at once.
+    fn told(&mut self, _word: Self::Done, _output: &mut Output<Self::Done>) {}
+
+    /// Whether it may stay open however long it is idle, because something is sent over it by and
+    /// by that nobody asks for. It still ends when the node stops.
+    fn is_kept(&self) -> bool {
+        false
+    }
+
     /// Whether the connection stands between requests: then the idle timeout counts, otherwise
     /// the head and progress timeouts.
     fn is_idle(&self) -> bool;
@@ -285,9 +296,14 @@ pub trait Service {
     /// The core for one connection.
     type Connection: Protocol;
 
-    /// Makes the core for a new connection on `listener` (the index given to the worker);
-    /// `None` closes it at once.
-    fn accept(&mut self, listener: usize, peer: Peer) -> Option<Self::Connection>;
+    /// Makes the core for a new connection on `listener` (the index given to the worker), which
+    /// others reach by `address`; `None` closes it at once.
+    fn accept(
+        &mut self,
+        listener: usize,
+        peer: Peer,
+        address: Address<<Self::Connection as Protocol>::Done>,
+    ) -> Option<Self::Connection>;
 
     /// Takes a connection that asked for [`Demand::HandOff`].
     fn hand_off(&mut self, connection: HandOff);

@@ -43,17 +43,24 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
+    /// The token that the next value gets.
+    pub(crate) fn next(&self) -> Token {
+        let index = self.free.last().copied();
+        let index = index.unwrap_or(self.slots.len() as u32);
+        let slot = self.slots.get(index as usize);
+        Token {
+            index,
+            generation: slot.map_or(0, |(generation, _)| *generation),
+        }
+    }
+
     /// Puts a value made from its own token into a slot.
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(Token) -> T) -> Token {
-        let index = self.free.pop().unwrap_or_else(|| {
+        let token = self.next();
+        if self.free.pop().is_none() {
             self.slots.push((0, None));
-            (self.slots.len() - 1) as u32
-        });
-        let (generation, value) = &mut self.slots[index as usize];
-        let token = Token {
-            index,
-            generation: *generation,
-        };
+        }
+        let (_, value) = &mut self.slots[token.index as usize];
         *value = Some(make(token));
         token
     }
@@ -131,7 +138,9 @@ mod tests {
         let first = slots.insert_with(|_| 'a');
         assert_eq!(Token::from_bits(first.to_bits()), first);
         assert_eq!(slots.remove(first), Some('a'));
+        let next = slots.next();
         let second = slots.insert_with(|_| 'b');
+        assert_eq!(second, next);
         assert_eq!(second.index, first.index);
         assert_eq!(slots.get_mut(first), None);
         assert_eq!(slots.remove(first), None);

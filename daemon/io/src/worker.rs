@@ -9,7 +9,7 @@
 
 mod absent;
 mod accepting;
-mod cold;
+pub(crate) mod cold;
 mod gathering;
 mod receiving;
 mod sending;
@@ -27,6 +27,7 @@ use crate::admission::Admission;
 pub use crate::connection::Patience;
 use crate::connection::{Connection, SocketKind, Wants};
 use crate::engine::{Engine, EngineChoice, Event};
+use crate::handle::{Mail, WorkerHandle};
 use crate::limits::{LINGER_BYTES_MAX, TURN_BYTES, WorkerLimits};
 use crate::listener::Congestion;
 use crate::mailbox::{Mailbox, Wake};
@@ -34,12 +35,12 @@ use crate::metrics::WorkerMetrics;
 use crate::outbox::{Flushed, SendFault};
 use crate::pipes::{Pipe, Pipes, Queue};
 use crate::pool::Pool;
-use crate::protocol::{HandOff, Output, Peer, Protocol, Service};
+use crate::protocol::{HandOff, Output, Protocol, Service};
 use crate::span::SpanFault;
 use crate::token::{Slots, Token};
 
 use absent::Absent;
-use cold::{ColdRead, Fill};
+use cold::Fill;
 
 /// How often caches age and time limits are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -69,52 +70,6 @@ pub struct WorkerParts {
     pub pool: Arc<Pool>,
     /// Its counters.
     pub metrics: Arc<WorkerMetrics>,
-}
-
-/// A message to a worker.
-pub(crate) enum Mail<D> {
-    /// A deferred job has ended.
-    Done(Token, D),
-    /// A deferred job has panicked.
-    Lost(Token),
-    /// A cold read of a short framed reply has ended.
-    Read(Token, ColdRead),
-    /// A connection from elsewhere in the process.
-    Adopt(OwnedFd, Peer, usize),
-    /// Finish what is under way, then end.
-    Drain,
-}
-
-/// The other threads' way to a worker.
-pub struct WorkerHandle<D> {
-    mailbox: Arc<Mailbox<Mail<D>>>,
-}
-
-impl<D> Clone for WorkerHandle<D> {
-    fn clone(&self) -> Self {
-        Self {
-            mailbox: self.mailbox.clone(),
-        }
-    }
-}
-
-impl<D> WorkerHandle<D> {
-    /// Gives the worker a connected socket, as if `listener` had accepted it.
-    ///
-    /// # Errors
-    /// The socket comes back if the worker has too many messages waiting.
-    pub fn adopt(&self, socket: OwnedFd, peer: Peer, listener: usize) -> Result<(), OwnedFd> {
-        match self.mailbox.order(Mail::Adopt(socket, peer, listener)) {
-            Ok(()) => Ok(()),
-            Err(Mail::Adopt(socket, ..)) => Err(socket),
-            Err(_) => unreachable!("a refused message comes back as it was"),
-        }
-    }
-
-    /// Tells the worker to take no more connections and to end when the present ones are idle.
-    pub fn drain(&self) {
-        self.mailbox.answer(Mail::Drain);
-    }
 }
 
 type Done<S> = <<S as Service>::Connection as Protocol>::Done;
@@ -225,7 +180,7 @@ impl<S: Service> Worker<S> {
             sweep_at: now,
             drain_until: None,
         };
-        Ok((worker, WorkerHandle { mailbox }, engine_name))
+        Ok((worker, WorkerHandle::new(mailbox), engine_name))
     }
 
     /// Runs until told to drain and drained.
@@ -317,6 +272,7 @@ impl<S: Service> Worker<S> {
                     let kind = SocketKind::of(&socket);
                     self.adopt(socket, peer, listener, kind);
                 }
+                Mail::Word(token, word) => self.tell(token, word),
                 Mail::Drain => self.begin_drain(),
             }
         }
@@ -337,6 +293,19 @@ impl<S: Service> Worker<S> {
             connection.has_seen_all = false;
         }
         self.stage(token, &mut connection);
+        self.connections.restore(token, connection);
+        self.queue(token);
+    }
+
+    /// Hands a word from outside to a connection that can still answer.
+    fn tell(&mut self, token: Token, word: Done<S>) {
+        let Some(mut connection) = self.connections.lend(token) else {
+            return;
+        };
+        if !matches!(connection.wants, Wants::Close | Wants::HandOff) {
+            connection.core.told(word, &mut self.output);
+            self.stage(token, &mut connection);
+        }
         self.connections.restore(token, connection);
         self.queue(token);
     }

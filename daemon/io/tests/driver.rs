@@ -1,6 +1,7 @@
 //! The connection driver under a toy protocol, on both engines: the same bytes from each.
 //!
-//! The protocol has one command a line: `text`, `span`, `frame`, `put`, `job`, `off` and `bye`.
+//! The protocol has one command a line: `text`, `span`, `frame`, `put`, `owe` (a `put`
+//! that is answered at the next turn), `job`, `call` (says the word later, unasked), `off` and `bye`.
 //! Cold data is made by dropping the file's pages before asking. Not covered: real protocols;
 //! their crates and the whole-system tests do that.
 
@@ -19,8 +20,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use towline_io::{
-    Admission, Congestion, Demand, EngineChoice, FileSpan, Framed, Gate, HandOff, Listening,
-    OpenFile, Output, Passage, Patience, Payload, PayloadFault, PayloadSink, Peer, Pool,
+    Address, Admission, Congestion, Demand, EngineChoice, FileSpan, Framed, Gate, HandOff,
+    Listening, OpenFile, Output, Passage, Patience, Payload, PayloadFault, PayloadSink, Peer, Pool,
     PoolLimits, Protocol, Service, SpanFault, Worker, WorkerHandle, WorkerLimits, WorkerMetrics,
     WorkerParts, listen_all,
 };
@@ -29,6 +30,11 @@ use towline_sys::identity::Identity;
 struct Toy {
     file: Arc<OpenFile>,
     sink: Arc<OpenFile>,
+    /// The answer to a payload waits for the next call.
+    owes: Option<bool>,
+    /// How others reach it.
+    address: Address<String>,
+    is_kept: bool,
 }
 
 impl Toy {
@@ -60,7 +66,8 @@ impl Toy {
                     recover,
                 });
             }
-            "put" => {
+            "put" | "owe" => {
+                self.owes = (words[0] == "owe").then_some(false);
                 let sink = PayloadSink {
                     file: self.sink.clone(),
                     offset: number(1),
@@ -83,6 +90,14 @@ impl Toy {
                 output.defer(|| panic!("a job that panics on purpose"));
                 return Some(Demand::Pause);
             }
+            "call" => {
+                self.is_kept = true;
+                let (address, word) = (self.address.clone(), words[1].to_owned());
+                std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(700));
+                    assert!(address.tell(word), "there is room for it");
+                });
+            }
             "off" => return Some(Demand::HandOff),
             _ => return Some(Demand::Close),
         }
@@ -102,6 +117,10 @@ impl Protocol for Toy {
     type Done = String;
 
     fn advance(&mut self, input: &mut &[u8], output: &mut Output<String>) -> Demand {
+        if self.owes == Some(true) {
+            self.owes = None;
+            output.buffer().extend_from_slice(b"owed");
+        }
         while let Some(end) = input.iter().position(|byte| *byte == b'\n') {
             let line = String::from_utf8(input[..end].to_vec()).unwrap();
             *input = &input[end + 1..];
@@ -117,6 +136,10 @@ impl Protocol for Toy {
         outcome: Result<(), PayloadFault>,
         output: &mut Output<String>,
     ) -> Demand {
+        if let Some(owes) = &mut self.owes {
+            *owes = true;
+            return Demand::Input;
+        }
         let answer = if outcome.is_ok() {
             &b"stored"[..]
         } else {
@@ -129,6 +152,14 @@ impl Protocol for Toy {
     fn completed(&mut self, done: String, output: &mut Output<String>) -> Demand {
         output.buffer().extend_from_slice(done.as_bytes());
         Demand::Input
+    }
+
+    fn told(&mut self, word: String, output: &mut Output<String>) {
+        output.buffer().extend_from_slice(word.as_bytes());
+    }
+
+    fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     fn is_idle(&self) -> bool {
@@ -145,10 +176,13 @@ struct ToyService {
 impl Service for ToyService {
     type Connection = Toy;
 
-    fn accept(&mut self, _: usize, _: Peer) -> Option<Toy> {
+    fn accept(&mut self, _: usize, _: Peer, address: Address<String>) -> Option<Toy> {
         Some(Toy {
+            address,
+            is_kept: false,
             file: self.file.clone(),
             sink: self.sink.clone(),
+            owes: None,
         })
     }
 
@@ -440,6 +474,53 @@ fn payloads_of_every_size_land_where_they_belong() {
             std::os::unix::fs::FileExt::read_exact_at(&**server.sink, &mut stored, at).unwrap();
             assert!(stored == all[..length], "{length}");
             at += length as u64;
+        }
+    });
+}
+
+/// What is said unasked reaches a connection that is idle for longer than others may be.
+#[test]
+fn a_word_from_outside_leaves_on_its_own_connection() {
+    for engine in [EngineChoice::Portable] {
+        let server = serve(engine, Duration::from_millis(100));
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        let mut gone = TcpStream::connect(server.address).unwrap();
+        gone.write_all(b"call lost\n").unwrap();
+        drop(gone);
+        stream.write_all(b"call hello\n").unwrap();
+        let mut other = TcpStream::connect(server.address).unwrap();
+        let mut word = [0; 5];
+        stream.read_exact(&mut word).expect("a word");
+        assert_eq!(&word, b"hello");
+        assert_eq!(
+            other.read(&mut word).unwrap(),
+            0,
+            "others are closed by then"
+        );
+    }
+}
+
+/// A WRITE of NFSv4 with nothing behind its data was answered when the next call came, and a
+/// program that writes past its own cache sent none before it had the answer.
+#[test]
+fn a_payload_that_ends_a_request_is_answered_without_another_byte() {
+    on_both_engines(|server| {
+        for length in [10, 100_000, 1 << 20] {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_secs(5)))
+                .unwrap();
+            stream
+                .write_all(format!("owe 0 {length}\n").as_bytes())
+                .unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            stream.write_all(&content()[..length]).unwrap();
+            let mut answer = [0; 4];
+            stream.read_exact(&mut answer).expect("an answer");
+            assert_eq!(&answer, b"owed", "{length} bytes");
         }
     });
 }

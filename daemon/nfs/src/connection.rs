@@ -19,8 +19,10 @@ use crate::caller::Caller;
 use crate::datagram::{answer_portmap, refuse};
 use crate::desk::Shared;
 use crate::ground::Find;
+use crate::line::Line;
 use crate::metrics::Event;
 use crate::route::{Programs, Route, route};
+use crate::rpc::call::CallFault;
 use crate::rpc::record::{Front, HEADER_BYTES, RecordDecoder};
 use crate::rpc::reply::{self, Accept, Reject};
 use crate::rpc::{Call, Credential};
@@ -92,6 +94,10 @@ pub struct Connection {
     /// Calls on the pool.
     pub(crate) in_flight: usize,
     pub(crate) intake: Intake,
+    /// How others reach this connection.
+    pub(crate) line: Option<Line>,
+    /// Sessions whose callbacks go over it.
+    pub(crate) backs: Vec<Arc<v4::Session>>,
 }
 
 impl Protocol for Connection {
@@ -124,6 +130,16 @@ impl Protocol for Connection {
         self.rest()
     }
 
+    fn told(&mut self, word: Done, output: &mut Output<Done>) {
+        if let Step::V4(step) = word.0 {
+            self.told_v4(step, output);
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        self.is_bound()
+    }
+
     fn is_idle(&self) -> bool {
         let is_between = !self.records.is_inside() && self.skip == 0;
         is_between && self.in_flight == 0 && matches!(self.intake, Intake::Nothing)
@@ -145,7 +161,16 @@ impl Connection {
             doors: Vec::new(),
             in_flight: 0,
             intake: Intake::Nothing,
+            line: None,
+            backs: Vec::new(),
         }
+    }
+
+    /// The same, which others reach by `line`: only then it can carry callbacks.
+    #[must_use]
+    pub fn reached_by(mut self, line: Line) -> Self {
+        self.line = Some(line);
+        self
     }
 
     /// What to wait for when nothing more can be done at the moment.
@@ -228,6 +253,7 @@ impl Connection {
     fn call(&mut self, message: Cow<'_, [u8]>, output: &mut Output<Done>) -> Option<Demand> {
         let call = match Call::parse(&message) {
             Ok(call) => call,
+            Err(CallFault::NotCall) if self.replied_v4(&message) => return None,
             Err(fault) => {
                 let mut out = Writer::new(output.buffer());
                 let Some(()) = refuse(&mut out, fault) else {

@@ -49,4 +49,11 @@ impl Desk {
         };
         admitted.then(|| Connection::new(self.0.clone(), programs, peer))
     }
+
+    /// Called about ten times a second.
+    pub fn tick(&self) {
+        if let Some(books) = &self.0.server.books {
+            books.tick();
+        }
+    }
 }

@@ -44,7 +44,7 @@ pub struct Metric {
 }
 
 /// Every metric of this crate.
-pub const TABLE: [Metric; 13] = [
+pub const TABLE: [Metric; 14] = [
     v3::metrics::CALLS,
     v3::metrics::ERRORS,
     v4::metrics::OPERATIONS,
@@ -52,6 +52,7 @@ pub const TABLE: [Metric; 13] = [
     v4::metrics::CLIENTS,
     v4::metrics::SESSIONS,
     v4::metrics::HELD,
+    v4::metrics::CALLBACKS,
     MOUNT_CALLS,
     PORTMAP_CALLS,
     REFUSED,

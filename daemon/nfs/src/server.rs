@@ -144,6 +144,7 @@ impl Server {
         workers.iter().for_each(|worker| snapshot.add(worker));
         if let Some(books) = &self.books {
             snapshot.v4.census = books.census();
+            snapshot.v4.callbacks = books.calls();
         }
         snapshot
     }

@@ -3,8 +3,9 @@
 //! A call is a COMPOUND of operations ([`operation`]), read by [`args`] and carried out in order
 //! by [`compound`], over the same ground as version 3: from a worker's memory as far as that goes,
 //! then on a pool thread from the operation on that memory could not answer. What clients hold is
-//! kept in [`books`], by the rules of [`state`]. Minor version 0 is another protocol in practice
-//! and is refused. Not promised: callbacks and so delegations, pNFS, named attributes, SSV, ACLs,
+//! kept in [`books`], by the rules of [`state`]; what they are told unasked goes out by [`callback`]
+//! over a connection of their own. Minor version 0 is another protocol in practice
+//! and is refused. Not promised: delegations, pNFS, named attributes, SSV, ACLs,
 //! labels, persistent sessions, and that deny modes and locks hold against version 3, HTTP or
 //! programs of the host.
 
@@ -12,8 +13,10 @@ use std::path::PathBuf;
 
 pub mod args;
 pub mod attributes;
+mod backing;
 pub mod bits;
 pub mod books;
+pub mod callback;
 mod change;
 pub(crate) mod compound;
 mod copy;
@@ -44,6 +47,7 @@ pub(crate) use intake::{Intake, Scan, scan};
 pub use metrics::Counts;
 pub use operation::Operation;
 pub(crate) use serve::Step;
+pub(crate) use session::Session;
 pub use status::Status;
 
 /// The version (RFC 8881 section 16).

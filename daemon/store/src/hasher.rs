@@ -23,6 +23,10 @@ const BUFFERS: usize = 4;
 /// thread twice takes about as long.
 const OWN_BYTES_MAX: u64 = 256 << 10;
 
+/// How much is hashed before whoever waits for the processor gets it, in bytes: some 150 us. A
+/// kernel may let a thread that woke up wait until the next tick (4 ms) otherwise.
+const PIECE_BYTES: usize = 256 << 10;
+
 enum Work {
     Begin { blob_bytes: Option<u64> },
     Bytes { buffer: Buffer, length: usize },
@@ -170,7 +174,10 @@ fn run(to_do: &Receiver<Work>, give_back: &SyncSender<Buffer>, done: &SyncSender
         match work {
             Work::Begin { blob_bytes } => running = Running::new(blob_bytes),
             Work::Bytes { buffer, length } => {
-                running.update(buffer.front(length));
+                for piece in buffer.front(length).chunks(PIECE_BYTES) {
+                    running.update(piece);
+                    std::thread::yield_now();
+                }
                 if give_back.send(buffer).is_err() {
                     return;
                 }

@@ -3,21 +3,37 @@
 //! Invariant: only the calling thread changes, and what it starts afterwards. Source:
 //! sched_setattr(2), sched(7). Not promised: that a kernel knows slices (before Linux 6.12 none).
 
+use std::time::Duration;
+
 use rustix::io::Errno;
 
 use crate::last_errno;
 
 /// Lets the calling thread, and those that it starts afterwards, stand back: it gets less of a
-/// busy processor by `nice`, and takes it from nobody by waking up (`SCHED_BATCH`). A `slice`
-/// longer than that of others (some 3 ms) tells EEVDF that whoever else wakes up may interrupt it;
-/// how much that helps was not seen in a measurement.
+/// busy processor by `nice`, and takes it from nobody by waking up (`SCHED_BATCH`). `slice`, 100 us
+/// to 100 ms, is how long it may run before others of its kind, and what it gives up when it yields.
 ///
 /// # Errors
 /// What sched_setattr(2) reports.
-pub fn stand_back(nice: i32, slice: std::time::Duration) -> Result<(), Errno> {
+pub fn stand_back(nice: i32, slice: Duration) -> Result<(), Errno> {
+    set(libc::SCHED_BATCH, nice, slice)
+}
+
+/// Lets the calling thread, and those that it starts afterwards, have their turn early, for a
+/// `slice` (100 us to 100 ms) that is shorter than that of others (some 3 ms): over time it gets
+/// no more of the processor than they do.
+///
+/// # Errors
+/// What sched_setattr(2) reports.
+pub fn take_short_turns(slice: Duration) -> Result<(), Errno> {
+    let nice = rustix::process::getpriority_process(None)?;
+    set(libc::SCHED_OTHER, nice, slice)
+}
+
+fn set(policy: i32, nice: i32, slice: Duration) -> Result<(), Errno> {
     let attributes = libc::sched_attr {
         size: size_of::<libc::sched_attr>() as u32,
-        sched_policy: libc::SCHED_BATCH as u32,
+        sched_policy: policy as u32,
         sched_flags: 0,
         sched_nice: nice,
         sched_priority: 0,
@@ -49,12 +65,23 @@ mod tests {
         };
         let before = policy();
         let work = move || {
-            stand_back(10, std::time::Duration::from_millis(20)).unwrap();
+            stand_back(10, Duration::from_millis(20)).unwrap();
             (policy(), std::thread::spawn(policy).join().unwrap())
         };
         let (own, child) = std::thread::spawn(work).join().unwrap();
         let batch = ("10".to_owned(), libc::SCHED_BATCH.to_string());
         assert_eq!((own, child), (batch.clone(), batch));
         assert_eq!(policy(), before);
+    }
+
+    #[test]
+    fn short_turns_change_neither_policy_nor_nice() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let before = nice();
+        let after = std::thread::spawn(move || {
+            take_short_turns(Duration::from_micros(200)).unwrap();
+            nice()
+        });
+        assert_eq!(after.join().unwrap(), before);
     }
 }

@@ -180,6 +180,7 @@ impl Fetcher<'_> {
             self.fetched.fetch_add(count as u64, Ordering::Relaxed);
             self.arrival.write(file, range.start, bytes)?;
             range.start += count as u64;
+            give_way();
         }
         Ok(())
     }
@@ -193,13 +194,22 @@ impl Fetcher<'_> {
     }
 }
 
+/// Lets who woke up have the processor: a read or write of a block takes some 100 us, and a kernel
+/// may not look before the next tick (4 ms).
+fn give_way() {
+    std::thread::yield_now();
+}
+
 /// Reads until the buffer is full or the source ends.
 fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize, TransferError> {
     let mut filled = 0;
     while filled < buffer.len() {
         match reader.read(buffer.get_mut(filled..).unwrap_or(&mut [])) {
             Ok(0) => break,
-            Ok(count) => filled += count,
+            Ok(count) => {
+                filled += count;
+                give_way();
+            }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             // What came before is good.
             Err(_) if filled > 0 => break,

@@ -11,6 +11,7 @@ use rustix::net::{SocketFlags, accept_with, getpeername, getsockname, sockopt};
 
 use super::{Held, Worker};
 use crate::connection::{Connection, SocketKind};
+use crate::handle::Address;
 use crate::limits::ACCEPTS_MAX;
 use crate::protocol::{Peer, Service};
 
@@ -68,7 +69,8 @@ impl<S: Service> Worker<S> {
             tracing::debug!(peer = %peer.address, "too many connections, one was closed");
             return;
         }
-        let Some(core) = self.service.accept(listener, peer) else {
+        let place = Address::new(self.mailbox.clone(), self.connections.next());
+        let Some(core) = self.service.accept(listener, peer, place) else {
             self.admission.leave(address);
             self.metrics.connections_refused.add(1);
             return;

@@ -49,9 +49,12 @@ impl<S: Service> Worker<S> {
         if !may_read(connection) {
             return Received::Nothing;
         }
-        if !connection.input.is_empty()
-            && (!connection.has_seen_all || connection.payload.is_some())
-        {
+        // Behind a payload the core is asked also where nothing follows: it may owe an answer.
+        let has_work = match connection.payload {
+            Some(_) => !connection.input.is_empty(),
+            None => !connection.has_seen_all,
+        };
+        if has_work {
             let input = std::mem::take(&mut connection.input);
             let taken = self.feed(token, connection, &input);
             keep(connection, input, taken);

@@ -107,7 +107,8 @@ impl<S: Service> Worker<S> {
             };
             connection.watched_since = self.now;
             connection.moved = 0;
-            let is_over = self.now - connection.active_at >= idle_max;
+            let is_kept = self.drain_until.is_none() && connection.core.is_kept();
+            let is_over = !is_kept && self.now - connection.active_at >= idle_max;
             return if is_over {
                 Fate::Close("idle")
             } else {

@@ -15,7 +15,7 @@ pub const MARK_BYTES: usize = 4;
 pub const HEAD_BYTES: usize = MARK_BYTES + 24;
 
 /// Marks a reply among messages (RFC 5531 section 9, `msg_type`).
-const REPLY: u32 = 1;
+pub const REPLY: u32 = 1;
 
 /// The call was not accepted (RFC 5531 section 9, `reply_stat`).
 const MSG_DENIED: u32 = 1;

@@ -109,7 +109,10 @@ pub enum Args<'a> {
     /// CREATE_SESSION (18.36).
     CreateSession(CreateSessionArgs),
     /// BACKCHANNEL_CTL (18.33).
-    BackChannelCtl { program: u32 },
+    BackChannelCtl {
+        program: u32,
+        security: Option<session::Security>,
+    },
     /// BIND_CONN_TO_SESSION (18.34).
     BindConnToSession { session: [u8; 16], direction: u32 },
     /// DESTROY_SESSION (18.37).
@@ -331,8 +334,8 @@ impl<'a> Args<'a> {
             Operation::CreateSession => Self::CreateSession(CreateSessionArgs::parse(from)?),
             Operation::BackChannelCtl => {
                 let program = from.u32()?;
-                session::security(from)?;
-                Self::BackChannelCtl { program }
+                let security = session::security(from)?;
+                Self::BackChannelCtl { program, security }
             }
             Operation::BindConnToSession => {
                 let session = from.fixed()?;

@@ -7,15 +7,17 @@
 //! promised: that a client which is silent for longer than a lease keeps what it has, once
 //! somebody else wants it (courtesy, RFC 8881 section 8.4.2.3).
 
+mod calling;
 mod locking;
 mod opening;
+mod waiting;
 
 pub use locking::{Asking, Clash};
 pub use opening::Opening;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -24,6 +26,7 @@ use towline_volume::FileHandle;
 
 use super::COURTESY_SECONDS_MAX;
 use super::Status;
+use super::callback::Callback;
 use super::holding::Holding;
 use super::ledger::{Before, Entry, Ledger};
 use super::session::{Client, SESSION_BYTES, Session};
@@ -56,6 +59,8 @@ pub struct File {
     ranges: Ranges,
     /// By whom, and who has locked before.
     lockers: Vec<locking::Locker>,
+    /// Who wants to be told when a lock goes.
+    waiters: Vec<waiting::Waiter>,
 }
 
 impl File {
@@ -126,6 +131,14 @@ pub struct Books {
     grace_is_noted: AtomicBool,
     /// By kind: opens, lock owners, delegations.
     held: [AtomicUsize; 3],
+    /// Numbers of callbacks.
+    xids: AtomicU32,
+    /// Callbacks sent, in the order of [`Callback::LABELS`].
+    calls: [AtomicU64; Callback::LABELS.len()],
+    /// Clients for which callbacks wait or are under way.
+    called: Mutex<HashSet<u64>>,
+    /// When what is late was looked at last.
+    ticked_ms: AtomicU64,
 }
 
 /// How much there is at the moment, for metrics and status.
@@ -169,6 +182,10 @@ impl Books {
             grace: Mutex::new(grace),
             grace_is_noted: AtomicBool::new(false),
             held: std::array::from_fn(|_| AtomicUsize::new(0)),
+            xids: AtomicU32::new(1),
+            calls: std::array::from_fn(|_| AtomicU64::new(0)),
+            called: Mutex::default(),
+            ticked_ms: AtomicU64::new(0),
         }
     }
 
@@ -275,6 +292,8 @@ impl Books {
         match self.sessions.remove(id) {
             Some(session) => {
                 session.end();
+                session.client.with_back(|back| back.close(id));
+                self.pump(&session.client);
                 self.sessions_open.fetch_sub(1, Ordering::Relaxed);
                 true
             }
@@ -353,6 +372,7 @@ impl Books {
             file.opens.close(other);
             file.drop_locker(other);
         });
+        self.wake(&holding.handle);
     }
 
     /// Does something with a file's state; empty state is forgotten.

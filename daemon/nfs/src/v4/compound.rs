@@ -18,7 +18,7 @@ use super::args::WriteHead;
 use super::books::Books;
 use super::operation::{ILLEGAL, Operation};
 use super::pseudo::Level;
-use super::session::Claim;
+use super::session::{Claim, Session};
 use super::state::stateid::{Meaning, StateId};
 use super::write::Sink;
 use super::{MINOR_MAX, MINOR_MIN, Status, intake, write};
@@ -135,6 +135,8 @@ pub(crate) struct Compound {
     pub(super) stored: Result<(), Status>,
     /// Bytes of file contents written.
     pub(super) written_bytes: u64,
+    /// The session for whose callbacks the connection is to be used from now on.
+    pub(super) bound: Option<Arc<Session>>,
 }
 
 /// The stateid that stands for none.
@@ -189,6 +191,7 @@ impl Compound {
             pause_at: u32::MAX,
             stored: Ok(()),
             written_bytes: 0,
+            bound: None,
         })
     }
 

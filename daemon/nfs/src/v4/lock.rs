@@ -1,7 +1,8 @@
 //! LOCK, LOCKT and LOCKU (RFC 8881 sections 18.10 to 18.12).
 //!
 //! Locks are advisory: they hold between clients of version 4 and stop no READ or WRITE. A lock
-//! that is held elsewhere is DENIED at once, to those that would wait too; they ask again.
+//! that is held elsewhere is DENIED at once, to those that would wait too; they are told when it has
+//! gone (CB_NOTIFY_LOCK), and ask again.
 //! Invariant: a lock for writing needs an open for writing. Not promised: fairness.
 
 use std::sync::Arc;
@@ -22,6 +23,9 @@ use crate::ground::Target;
 
 /// `WRITE_LT` and `WRITEW_LT` (RFC 8881 section 18.10.1); the others are for reading.
 const WRITE_KINDS: [u32; 2] = [2, 4];
+
+/// `READW_LT` and `WRITEW_LT` (RFC 8881 section 18.10.1): whoever asks waits for it.
+const WAITING_KINDS: [u32; 2] = [3, 4];
 
 /// LOCK.
 pub(super) fn lock(run: &mut Run<'_>, args: &LockArgs<'_>) -> Outcome {
@@ -54,9 +58,23 @@ pub(super) fn lock(run: &mut Run<'_>, args: &LockArgs<'_>) -> Outcome {
         }
         Err(Ok(clash)) => {
             write_denied(run, &clash);
+            if WAITING_KINDS.contains(&args.kind) {
+                remember(run, &client, &asking, (span, is_write));
+            }
             Err(Halt::Told(Status::Denied))
         }
         Err(Err(status)) => Err(status.into()),
+    }
+}
+
+/// Whoever waits is told when nothing stands in its way any more.
+fn remember(run: &Run<'_>, client: &Arc<Client>, asking: &Asking<'_>, wanted: (Span, bool)) {
+    let (held, name) = match asking {
+        Asking::Owner(open, owner) => (*open, Some((*owner).into())),
+        Asking::Locks(locks) => (*locks, run.books.locker_name(locks)),
+    };
+    if let Some(name) = name {
+        run.books.await_lock(client, (&held.handle, &name), wanted);
     }
 }
 

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::books::Census;
+use super::callback::Callback;
 use super::{Operation, Status};
 use crate::metrics::{Kind, Metric, Tier, add};
 
@@ -50,6 +51,15 @@ pub(crate) const HELD: Metric = Metric {
     help: "Opens, lock owners and delegations that NFSv4 clients hold now.",
 };
 
+pub(crate) const CALLBACKS: Metric = Metric {
+    name: "towline_nfs4_callbacks_total",
+    kind: Kind::Counter,
+    unit: "calls",
+    label: "call",
+    tier: Tier::Experimental,
+    help: "Callbacks sent to NFSv4 clients, by name; those sent again included.",
+};
+
 /// The counters of one worker.
 #[derive(Debug)]
 pub(crate) struct Counters {
@@ -90,6 +100,8 @@ pub struct Counts {
     pub errors: [u64; Status::ALL.len()],
     /// What clients hold.
     pub census: Census,
+    /// Callbacks sent, in the order of [`Callback::LABELS`].
+    pub callbacks: [u64; Callback::LABELS.len()],
 }
 
 impl Default for Counts {
@@ -98,6 +110,7 @@ impl Default for Counts {
             operations: [0; Operation::COUNT],
             errors: [0; Status::ALL.len()],
             census: Census::default(),
+            callbacks: [0; Callback::LABELS.len()],
         }
     }
 }
@@ -117,6 +130,9 @@ impl Counts {
         }
         for (status, count) in Status::ALL.iter().zip(self.errors).skip(1) {
             sample(&ERRORS, status.label(), count);
+        }
+        for (label, count) in Callback::LABELS.iter().zip(self.callbacks) {
+            sample(&CALLBACKS, label, count);
         }
         let census = &self.census;
         sample(&CLIENTS, "", census.clients);

@@ -5,11 +5,13 @@
 //! another. Not promised: that the worker keeps what a job has found.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use towline_io::{FileSpan, Framed, Output};
 
 use super::compound::{Compound, Progress, ReadSpan};
 use super::intake::Prepared;
+use super::session::Session;
 use super::{Status, intake, read};
 use crate::blocking::keep;
 use crate::connection::{self, Connection, Done};
@@ -26,6 +28,8 @@ pub(crate) enum Step {
     Ended(Box<Ended>),
     /// The file of the WRITE at the front of the input was opened, or not.
     Opened(Box<Prepared>),
+    /// No job's end, but a callback to be sent: a whole call with its record mark.
+    Callback(Vec<u8>),
 }
 
 impl Step {
@@ -49,6 +53,7 @@ impl Step {
             status,
             finds,
             written_bytes: compound.written_bytes,
+            bound: compound.bound.take(),
         };
         Done(connection::Step::V4(Self::Ended(Box::new(ended))))
     }
@@ -62,6 +67,7 @@ pub(crate) struct Ended {
     status: Status,
     finds: Vec<Find>,
     written_bytes: u64,
+    bound: Option<Arc<Session>>,
 }
 
 impl Connection {
@@ -104,6 +110,9 @@ impl Connection {
             Progress::Done => {
                 let status = compound.end(0, output.buffer());
                 self.answered(Event::V4(status), 0);
+                if let Some(session) = compound.bound.take() {
+                    self.bind_back(session);
+                }
                 None
             }
             Progress::Span(span) => {
@@ -147,6 +156,8 @@ impl Connection {
     pub(crate) fn completed_v4(&mut self, step: Step, output: &mut Output<Done>) {
         match step {
             Step::Opened(prepared) => self.opened_v4(prepared),
+            // Comes by `told`.
+            Step::Callback(_) => {}
             Step::Ended(ended) => {
                 let Ended {
                     reply,
@@ -154,6 +165,7 @@ impl Connection {
                     status,
                     finds,
                     written_bytes,
+                    bound,
                 } = *ended;
                 self.in_flight -= 1;
                 self.absorb(finds);
@@ -164,6 +176,9 @@ impl Connection {
                 }
                 self.shared.counters.count_written(written_bytes);
                 self.answered(Event::V4(status), reply.len());
+                if let Some(session) = bound {
+                    self.bind_back(session);
+                }
             }
         }
     }

@@ -11,14 +11,22 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::args::{Channel, SequenceArgs};
+use super::state::back::Back;
 use super::state::slots::{Slot, Verdict};
 use super::state::stateid::Other;
+use crate::line::Line;
 
 /// Bytes of a session id (RFC 8881 section 3.1, `NFS4_SESSIONID_SIZE`).
 pub const SESSION_BYTES: usize = 16;
 
 /// `SEQ4_STATUS_EXPIRED_SOME_STATE_REVOKED` (RFC 8881 section 18.46.3).
 pub const EXPIRED_SOME: u32 = 0x10;
+
+/// `SEQ4_STATUS_CB_PATH_DOWN` (RFC 8881 section 18.46.3).
+pub const PATH_DOWN: u32 = 0x1;
+
+/// `SEQ4_STATUS_CB_PATH_DOWN_SESSION` (RFC 8881 section 18.46.3).
+const PATH_DOWN_SESSION: u32 = 0x200;
 
 /// What workers share of a client.
 #[derive(Debug)]
@@ -38,6 +46,9 @@ pub struct Client {
     /// Whether its id is gone: what is under way finds nothing any more.
     is_gone: AtomicBool,
     held: Mutex<HashSet<Other>>,
+    back: Mutex<Back<Line>>,
+    /// Whether callbacks reach it, as far as is known.
+    is_proved: AtomicBool,
 }
 
 impl Client {
@@ -53,7 +64,27 @@ impl Client {
             is_complete: AtomicBool::new(false),
             is_gone: AtomicBool::new(false),
             held: Mutex::default(),
+            back: Mutex::default(),
+            is_proved: AtomicBool::new(false),
         }
+    }
+
+    /// Does something with its back channel, and takes note of how that stands then.
+    pub fn with_back<T>(&self, act: impl FnOnce(&mut Back<Line>) -> T) -> T {
+        let mut back = self.back.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = act(&mut back);
+        match back.is_down() {
+            true => self.flags.fetch_or(PATH_DOWN, Ordering::AcqRel),
+            false => self.flags.fetch_and(!PATH_DOWN, Ordering::AcqRel),
+        };
+        self.is_proved.store(back.is_proved(), Ordering::Release);
+        result
+    }
+
+    /// Whether it has answered a callback over a connection that is still there.
+    #[must_use]
+    pub fn is_proved(&self) -> bool {
+        self.is_proved.load(Ordering::Acquire)
     }
 
     /// It was heard of. One store at most, and none within the same tick.
@@ -120,20 +151,51 @@ pub struct Session {
     /// What was granted.
     pub fore: Channel,
     slots: Box<[Mutex<Slot>]>,
+    has_back: bool,
     is_gone: AtomicBool,
+    /// Whether its callbacks have lost their connection.
+    is_back_lost: AtomicBool,
 }
 
 impl Session {
-    /// A session with as many slots as `fore` grants.
+    /// A session with as many slots as `fore` grants; `has_back`: with a back channel.
     #[must_use]
-    pub fn new(id: [u8; SESSION_BYTES], client: Arc<Client>, fore: Channel) -> Self {
+    pub fn new(
+        id: [u8; SESSION_BYTES],
+        client: Arc<Client>,
+        fore: Channel,
+        has_back: bool,
+    ) -> Self {
         let slots = (0..fore.slots).map(|_| Mutex::default()).collect();
         Self {
             id,
             client,
             fore,
             slots,
+            has_back,
             is_gone: AtomicBool::new(false),
+            is_back_lost: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether it has a back channel.
+    #[must_use]
+    pub fn has_back(&self) -> bool {
+        self.has_back
+    }
+
+    /// Takes note of whether its callbacks have a connection.
+    pub fn set_back_lost(&self, is_lost: bool) {
+        self.is_back_lost.store(is_lost, Ordering::Release);
+    }
+
+    /// `SEQ4_STATUS_*` that its client is told with each SEQUENCE.
+    #[must_use]
+    pub fn flags(&self) -> u32 {
+        let flags = self.client.flags.load(Ordering::Acquire);
+        match self.is_back_lost.load(Ordering::Acquire) {
+            true => flags | PATH_DOWN_SESSION,
+            false => flags,
         }
     }
 

@@ -6,11 +6,12 @@
 
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::Status;
+use super::args::session::Security;
 use super::args::{Channel, CreateSessionArgs, ExchangeIdArgs, SequenceArgs};
 use super::books::SESSIONS_PER_CLIENT_MAX;
+use super::callback::{ANSWER_BYTES_MAX, CALLBACK_BYTES_MAX};
 use super::compound::{OPERATIONS_MAX, Outcome, Place, Run};
 use super::session::{Claim, Client, SESSION_BYTES, Session};
 use super::state::clients::{Creation, Exchange, Principal};
@@ -34,6 +35,9 @@ const FLAG_FENCE_OPS: u32 = 0x4;
 
 /// `CREATE_SESSION4_FLAG_PERSIST`, `_CONN_BACK_CHAN`, `_CONN_RDMA` (RFC 8881 section 18.36.1).
 const SESSION_FLAGS: u32 = 0x7;
+
+/// `CREATE_SESSION4_FLAG_CONN_BACK_CHAN` (RFC 8881 section 18.36.1).
+const FLAG_BACK_CHANNEL: u32 = 0x2;
 
 /// Fewest bytes of a request or reply that hold anything: RPC head, COMPOUND and a SEQUENCE.
 const CHANNEL_BYTES_MIN: u32 = 128;
@@ -113,14 +117,15 @@ pub(super) fn create_session(run: &mut Run<'_>, args: &CreateSessionArgs) -> Out
     let (replaced, is_first) = match creation {
         Creation::Replay(reply) => {
             run.out.extend_from_slice(&reply);
+            // It may have come over another connection than the first one did.
+            let id = reply.first_chunk::<SESSION_BYTES>();
+            run.compound.bound = id.and_then(|id| books.session(id));
             return Ok(());
         }
         Creation::New { replaced, is_first } => (replaced, is_first),
     };
-    let (fore, back) = (granted(&args.fore)?, args.back);
-    if back.request_bytes_max < CHANNEL_BYTES_MIN || back.operations_max < CALLBACK_OPERATIONS {
-        return Err(Status::TooSmall.into());
-    }
+    let fore = granted(&args.fore)?;
+    let back = back_channel(args)?;
     if let Some(replaced) = replaced {
         books.expel(replaced);
     }
@@ -129,17 +134,52 @@ pub(super) fn create_session(run: &mut Run<'_>, args: &CreateSessionArgs) -> Out
         return Err(Status::Delay.into());
     }
     let id = session_id(args.client).ok_or(Status::Delay)?;
-    let session = Arc::new(Session::new(id, client, fore));
+    let session = Arc::new(Session::new(id, client, fore, back.security.is_some()));
+    let mut flags = 0;
+    if let Some(security) = back.security {
+        flags = FLAG_BACK_CHANNEL;
+        let of = (id, run.compound.minor);
+        let terms = (args.program, security);
+        session.client.with_back(|all| all.open(of, terms));
+        run.compound.bound = Some(session.clone());
+    }
     let mut reply = Vec::new();
     let mut out = Writer::new(&mut reply);
     out.fixed(&id);
-    out.words([args.sequence, 0]);
+    out.words([args.sequence, flags]);
     write_channel(&mut out, &fore);
-    write_channel(&mut out, &back);
+    write_channel(&mut out, &back.sizes);
     run.out.extend_from_slice(&reply);
     books.add_session(session);
     books.clients().created(args.client, args.sequence, reply);
     Ok(())
+}
+
+/// What is granted of a back channel.
+struct BackChannel {
+    sizes: Channel,
+    /// How callbacks introduce themselves; `None`: there are none.
+    security: Option<Security>,
+}
+
+/// What is granted of the back channel that a client asks for: one slot, if it can be called with
+/// a credential that we can make.
+fn back_channel(args: &CreateSessionArgs) -> Result<BackChannel, Status> {
+    let asked = args.back;
+    if asked.request_bytes_max < CHANNEL_BYTES_MIN || asked.operations_max < CALLBACK_OPERATIONS {
+        return Err(Status::TooSmall);
+    }
+    let is_enough = asked.request_bytes_max >= CALLBACK_BYTES_MAX
+        && asked.response_bytes_max >= ANSWER_BYTES_MAX
+        && asked.slots > 0;
+    let is_wanted = args.flags & FLAG_BACK_CHANNEL != 0 && is_enough;
+    Ok(BackChannel {
+        sizes: Channel {
+            slots: asked.slots.min(1),
+            ..asked
+        },
+        security: args.security.clone().filter(|_| is_wanted),
+    })
 }
 
 /// What workers share of a client whose id is confirmed by this call, or was before.
@@ -259,30 +299,62 @@ pub(super) fn sequence(run: &mut Run<'_>, args: SequenceArgs, message: &[u8]) ->
 
 fn write_sequence(run: &mut Run<'_>, session: &Session, args: &SequenceArgs) {
     let highest = session.highest_slot();
-    let flags = session.client.flags.load(Ordering::Acquire);
+    let flags = session.flags();
     let mut out = run.writer();
     out.fixed(&args.session);
     out.words([args.sequence, args.slot, highest, highest, flags]);
 }
 
 /// BIND_CONN_TO_SESSION: every connection is bound to the fore channel by its first SEQUENCE
-/// (section 2.10.3.1); there is no back channel.
+/// (section 2.10.3.1), so what this adds is the back channel, where the session has one.
 pub(super) fn bind_connection(
     run: &mut Run<'_>,
-    session: [u8; SESSION_BYTES],
+    id: [u8; SESSION_BYTES],
     direction: u32,
 ) -> Outcome {
     /// `CDFC4_FORE`, `CDFC4_BACK`, `CDFC4_FORE_OR_BOTH`, `CDFC4_BACK_OR_BOTH` (section 18.34.1).
     const DIRECTIONS: [u32; 4] = [1, 2, 3, 7];
-    /// `CDFS4_FORE` (section 18.34.1).
-    const FORE: u32 = 1;
-    run.books.session(&session).ok_or(Status::BadSession)?;
+    /// `CDFS4_FORE`, `CDFS4_BACK`, `CDFS4_BOTH` (section 18.34.1).
+    const GRANTED: [u32; 3] = [1, 2, 3];
+    let session = run.books.session(&id).ok_or(Status::BadSession)?;
     if !DIRECTIONS.contains(&direction) {
         return Err(Status::BadXdr.into());
     }
+    let [fore, back, both] = GRANTED;
+    let granted = match direction {
+        // Without a back channel there is nothing to bind for it.
+        2 | 3 | 7 if !session.has_back() => match direction {
+            2 => return Err(Status::Inval.into()),
+            _ => fore,
+        },
+        2 => back,
+        3 | 7 => both,
+        _ => fore,
+    };
+    if granted != fore {
+        run.compound.bound = Some(session);
+    }
     let mut out = run.writer();
-    out.fixed(&session);
-    out.words([FORE, 0]);
+    out.fixed(&id);
+    out.words([granted, 0]);
+    Ok(())
+}
+
+/// BACKCHANNEL_CTL: other terms for the callbacks of this session.
+pub(super) fn back_terms(run: &mut Run<'_>, program: u32, security: Option<Security>) -> Outcome {
+    let claim = run.compound.claim.as_ref();
+    let session = claim.map(|claim| claim.session.clone());
+    let session = session.ok_or(Status::OpNotInSession)?;
+    let security = security.ok_or(Status::NoEnt)?;
+    if !session.has_back() {
+        return Err(Status::Inval.into());
+    }
+    let of = (session.id, run.compound.minor);
+    session.client.with_back(|back| {
+        back.open(of, (program, security));
+        back.check(&session.id);
+    });
+    run.books.pump(&session.client);
     Ok(())
 }
 

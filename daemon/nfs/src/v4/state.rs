@@ -3,6 +3,7 @@
 //! Each part is a pure structure that is told what happens, and when; [`super::books`] puts them
 //! behind locks and shares them between workers. Invariant: nothing in here waits.
 
+pub mod back;
 pub mod clients;
 pub mod grace;
 pub mod opens;

@@ -170,13 +170,19 @@ impl Answer {
 
     /// The stateid of an OPEN, whose rest is passed over.
     pub(crate) fn opened(&mut self) -> Vec<u8> {
+        self.opened_with().0
+    }
+
+    /// The same, and its flags.
+    pub(crate) fn opened_with(&mut self) -> (Vec<u8>, u32) {
         self.well(18);
         let stateid = self.fixed(16);
-        self.fixed(4 + 16 + 4);
+        self.fixed(4 + 16);
+        let flags = self.word();
         let words = self.word();
         self.fixed(4 * words as usize);
         assert_eq!(self.word(), 0, "no delegation");
-        stateid
+        (stateid, flags)
     }
 }
 
@@ -235,8 +241,28 @@ impl Session {
         session
     }
 
+    /// The same with a back channel, whose path is proved.
+    pub(crate) fn called_back(client: &mut Client, name: &str, minor: u32) -> Self {
+        let (mut session, flags) = Self::create(client, name, minor, 2);
+        assert_eq!(flags, 2, "CONN_BACK_CHAN");
+        let mut done = session.call(client, Ops::default().op(58).word(0));
+        assert_eq!(done.status, 0);
+        done.well(58);
+        let [check] = &client.heard()[..] else {
+            panic!("one CB_NULL");
+        };
+        let mut check = Heard::of(check);
+        assert_eq!(check.procedure, 0);
+        check.answer(client, &[]);
+        session
+    }
+
     /// The same before its RECLAIM_COMPLETE.
     pub(crate) fn before_reclaim(client: &mut Client, name: &str, minor: u32) -> Self {
+        Self::create(client, name, minor, 0).0
+    }
+
+    fn create(client: &mut Client, name: &str, minor: u32, flags: u32) -> (Self, u32) {
         let exchange = Ops::default()
             .op(42)
             .fixed(b"verifier")
@@ -253,7 +279,7 @@ impl Session {
             .op(43)
             .long(id)
             .word(sequence)
-            .word(0)
+            .word(flags)
             .channel(1_049_620, 8, 16)
             .channel(4096, 2, 1)
             .word(0x4000_0000)
@@ -262,12 +288,36 @@ impl Session {
         let mut made = compound(client, minor, create);
         assert_eq!(made.status, 0);
         made.well(43);
-        Self {
+        let session = Self {
             id: made.fixed(16),
             client: id,
             sequence: 0,
             minor,
-        }
+        };
+        assert_eq!(made.word(), sequence);
+        (session, made.word())
+    }
+
+    /// What SEQUENCE alone says (`SEQ4_STATUS_*`).
+    pub(crate) fn flags(&mut self, client: &mut Client) -> u32 {
+        self.sequence += 1;
+        let reply = self.send(client, self.sequence, false, &Ops::default());
+        let mut answer = answer(&reply);
+        answer.well(53).fixed(32);
+        answer.word()
+    }
+
+    /// BIND_CONN_TO_SESSION; the direction that was granted.
+    pub(crate) fn bind(&self, client: &mut Client, direction: u32) -> u32 {
+        let ops = Ops::default()
+            .op(41)
+            .fixed(&self.id)
+            .word(direction)
+            .word(0);
+        let mut bound = compound(client, self.minor, ops);
+        assert_eq!(bound.status, 0);
+        bound.well(41).fixed(16);
+        bound.word()
     }
 
     fn sequence(&self, number: u32, is_kept: bool) -> Vec<u8> {
@@ -327,6 +377,82 @@ impl Ops {
             .word(operations)
             .word(slots)
             .word(0)
+    }
+}
+
+/// A call of the node's own.
+pub(crate) struct Heard {
+    xid: u32,
+    pub(crate) procedure: u32,
+    pub(crate) credential: (u32, Vec<u8>),
+    /// The session and the number of CB_SEQUENCE.
+    session: Vec<u8>,
+    pub(crate) sequence: u32,
+    /// The operation behind it.
+    pub(crate) operation: u32,
+    pub(crate) arguments: Answer,
+}
+
+impl Heard {
+    pub(crate) fn of(call: &[u8]) -> Self {
+        let mut from = Answer {
+            status: 0,
+            count: 0,
+            rest: call.to_vec(),
+            at: 0,
+        };
+        let xid = from.word();
+        assert_eq!((from.word(), from.word()), (0, 2), "a call of RPC 2");
+        assert_eq!((from.word(), from.word()), (0x4000_0000, 1), "NFS_CB");
+        let procedure = from.word();
+        let credential = (from.word(), from.opaque());
+        assert_eq!((from.word(), from.word()), (0, 0), "no verifier");
+        let mut heard = Self {
+            xid,
+            procedure,
+            credential,
+            session: Vec::new(),
+            sequence: 0,
+            operation: 0,
+            arguments: from,
+        };
+        if procedure == 1 {
+            let from = &mut heard.arguments;
+            assert_eq!(from.opaque(), b"");
+            let _minor = from.word();
+            assert_eq!((from.word(), from.word(), from.word()), (0, 2, 11));
+            heard.session = from.fixed(16);
+            heard.sequence = from.word();
+            assert_eq!(
+                from.fixed(16),
+                [0; 16],
+                "slot 0, nothing kept or referred to"
+            );
+            heard.operation = from.word();
+        }
+        heard
+    }
+
+    /// Answers with the body of a successful reply.
+    pub(crate) fn answer(&mut self, client: &mut Client, body: &[u8]) {
+        let head = Ops::default().word(self.xid).word(1).fixed(&[0; 16]);
+        client.send(&record(&head.fixed(body).bytes));
+    }
+
+    /// Answers the operation behind CB_SEQUENCE with a status.
+    pub(crate) fn done(&mut self, client: &mut Client, status: u32) {
+        let results = Ops::default()
+            .word(status)
+            .word(0)
+            .word(2)
+            .word(11)
+            .word(0)
+            .fixed(&self.session)
+            .word(self.sequence)
+            .fixed(&[0; 12])
+            .word(self.operation)
+            .word(status);
+        self.answer(client, &results.bytes);
     }
 }
 

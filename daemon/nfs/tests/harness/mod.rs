@@ -19,10 +19,13 @@ use nfs3_types::xdr_codec::{Opaque, Pack, Unpack};
 use towline_base::MacKey;
 use towline_io::protocol::Unit;
 use towline_io::{Demand, Output, Payload, Peer, Protocol};
-use towline_nfs::{Connection, Desk, LocalPorts, Ports, Programs, Server, Settings};
+use towline_nfs::{Connection, Desk, Line, LocalPorts, Ports, Programs, Server, Settings};
 use towline_volume::handle::HandleKeys;
 use towline_volume::tree::Writing;
 use towline_volume::{Export, Exports, Identity, Squash, Tree, View, Volume, VolumeId, VolumeKind};
+
+/// Words that wait for a client of the tests, as a count: more than any test makes.
+const WORDS_MAX: usize = 256;
 
 pub(crate) const NFS: u32 = 100_003;
 pub(crate) const MOUNT: u32 = 100_005;
@@ -121,8 +124,13 @@ impl Node {
 
     pub(crate) fn client_of(&self, programs: Programs, address: &str) -> Client {
         let connection = self.desk.connection(programs, peer(address)).unwrap();
+        let (tell, words) = std::sync::mpsc::sync_channel(WORDS_MAX);
+        let tell = std::sync::Mutex::new(tell);
+        let line = Line::new(move |word| tell.lock().unwrap().try_send(word).is_ok());
         Client {
-            connection,
+            connection: connection.reached_by(line),
+            words,
+            calls: Vec::new(),
             output: Output::default(),
             xid: 100,
             jobs_run: 0,
@@ -173,6 +181,9 @@ pub(crate) struct Client {
     unread: Vec<u8>,
     pub(crate) closed: bool,
     pub(crate) replies: HashMap<u32, Vec<u8>>,
+    words: std::sync::mpsc::Receiver<towline_nfs::Done>,
+    /// Calls of the node's own.
+    calls: Vec<Vec<u8>>,
 }
 
 impl Client {
@@ -242,6 +253,15 @@ impl Client {
         self.unread = input;
     }
 
+    /// The node's own calls that have come since the last time.
+    pub(crate) fn heard(&mut self) -> Vec<Vec<u8>> {
+        while let Ok(word) = self.words.try_recv() {
+            self.connection.told(word, &mut self.output);
+            self.settle();
+        }
+        std::mem::take(&mut self.calls)
+    }
+
     fn take(&mut self, payload: &Payload, input: &[u8]) -> usize {
         self.payloads += 1;
         let length = usize::try_from(payload.length).unwrap();
@@ -300,10 +320,14 @@ impl Client {
         while let Some((mark, after)) = rest.split_first_chunk::<4>() {
             let length = (u32::from_be_bytes(*mark) & 0x7fff_ffff) as usize;
             let (reply, after) = after.split_at(length);
+            rest = after;
+            if reply[4..8] == [0; 4] {
+                self.calls.push(reply.to_vec());
+                continue;
+            }
             let xid = u32::from_be_bytes(reply[..4].try_into().unwrap());
             let former = self.replies.insert(xid, reply.to_vec());
             assert!(former.is_none(), "two replies to one call");
-            rest = after;
         }
     }
 }

@@ -88,7 +88,10 @@ impl Books {
                     is_write,
                 };
                 match file.ranges.lock(lock) {
-                    true => self.step(file, &other).ok_or(Err(Status::BadStateId)),
+                    true => {
+                        file.has_what_it_waited_for(&other);
+                        self.step(file, &other).ok_or(Err(Status::BadStateId))
+                    }
                     false => Err(Err(Status::Delay)),
                 }
             });
@@ -167,7 +170,19 @@ impl Books {
                 false => Err(Status::Delay),
             }
         });
+        self.wake(&locks.handle);
         done.unwrap_or(Err(Status::BadStateId))
+    }
+
+    /// What an owner of locks is called by its client.
+    #[must_use]
+    pub fn locker_name(&self, locks: &Holding) -> Option<Box<[u8]>> {
+        let name = self.with_file(&locks.handle, |file| {
+            let mut lockers = file.lockers.iter();
+            let locker = lockers.find(|locker| locker.other == locks.other)?;
+            Some(locker.owner.clone())
+        });
+        name.flatten()
     }
 
     /// Whether an owner still has locks of its file.
@@ -179,12 +194,12 @@ impl Books {
 }
 
 impl File {
-    fn locker(&self, client: u64, owner: &[u8]) -> Option<&Locker> {
+    pub(super) fn locker(&self, client: u64, owner: &[u8]) -> Option<&Locker> {
         let mut lockers = self.lockers.iter();
         lockers.find(|locker| locker.client == client && *locker.owner == *owner)
     }
 
-    fn clash(&self, known: Option<&Other>, span: Span, is_write: bool) -> Option<Clash> {
+    pub(super) fn clash(&self, known: Option<&Other>, span: Span, is_write: bool) -> Option<Clash> {
         let lock = self.ranges.conflict(known, span, is_write)?;
         let whose = self
             .lockers
@@ -196,6 +211,14 @@ impl File {
             client: whose.map_or(0, |locker| locker.client),
             owner: whose.map_or_else(Box::default, |locker| locker.owner.clone()),
         })
+    }
+
+    fn has_what_it_waited_for(&mut self, other: &Other) {
+        let mut lockers = self.lockers.iter();
+        let locker = lockers.find(|locker| locker.other == *other).cloned();
+        if let Some(locker) = locker {
+            self.forget_waiter(locker.client, &locker.owner);
+        }
     }
 
     /// Takes away the locks under one stateid.

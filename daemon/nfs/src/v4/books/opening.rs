@@ -99,7 +99,6 @@ impl Books {
         if self.ledger.note(Entry::Gone(&client.owner)).is_err() {
             return false;
         }
-        client.flags.fetch_or(EXPIRED_SOME, Ordering::AcqRel);
         self.forget_opens(id, handle)
     }
 
@@ -111,8 +110,13 @@ impl Books {
         for other in gone.into_iter().flatten() {
             if let Some(holding) = self.holdings.get(&other) {
                 holding.revoke(Status::Expired);
+                holding
+                    .client
+                    .flags
+                    .fetch_or(EXPIRED_SOME, Ordering::AcqRel);
             }
         }
+        self.wake(handle);
         true
     }
 

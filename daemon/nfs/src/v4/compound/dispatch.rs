@@ -87,6 +87,9 @@ impl Run<'_> {
             Args::BindConnToSession { session, direction } => {
                 sessions::bind_connection(self, session, direction)
             }
+            Args::BackChannelCtl { program, security } => {
+                sessions::back_terms(self, program, security)
+            }
             Args::DestroySession { session } => sessions::destroy_session(self, session),
             Args::DestroyClientId { client } => sessions::destroy_client(self, client),
             Args::ReclaimComplete { one_fs } => sessions::reclaim_complete(self, one_fs),
