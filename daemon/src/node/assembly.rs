@@ -13,6 +13,7 @@ use towline_config::Effective;
 use towline_http::Port;
 use towline_io::{Admission, HandOff, Pool, PoolLimits};
 use towline_models::{Desks, Stock};
+use towline_tls::Terms;
 use towline_volume::Exports;
 
 use super::{Node, settings};
@@ -23,6 +24,7 @@ use crate::description::{listeners, status};
 use crate::error::{NodeError, system};
 use crate::eviction::{Caches, Leftovers};
 use crate::face::Speaks;
+use crate::https::Https;
 use crate::measuring::Measuring;
 use crate::models::Models;
 use crate::part::{Part, Parts};
@@ -34,7 +36,7 @@ use crate::tuning::Tuning;
 use crate::vitals::Vitals;
 use crate::volumes::Volumes;
 use crate::workers::{Plant, Workers};
-use crate::{data_lock, key_file, process, tls, volumes};
+use crate::{data_lock, key_file, process, volumes};
 
 /// Most jobs that wait for the pool; beyond it the workers stop reading from those who ask.
 const JOBS_WAITING_MAX: usize = 4096;
@@ -48,7 +50,8 @@ struct Bells {
 impl Node {
     /// Opens everything. Blocks.
     pub(super) fn open(effective: &Effective, mut notes: Vec<String>) -> Result<Self, NodeError> {
-        let terms = effective.tls.as_ref().map(tls::Terms::load).transpose()?;
+        let terms = effective.tls.as_ref().map(Terms::load).transpose();
+        let terms = terms.map_err(|error| NodeError::Tls(error.to_string()))?;
         let congestion = settings::congestion(&effective.io.congestion_control.value)?;
         let data: &Path = &effective.node.data.value;
         let lock = data_lock::take(data)?;
@@ -83,7 +86,7 @@ impl Node {
         opened.portmap |= is_registered;
         let https = terms.map(|terms| {
             let target = (workers.handles(), http_listener);
-            tls::Https::start(sockets.tls, terms, target, &congestion)
+            Https::start(sockets.tls, terms, target, &congestion)
         });
         let https: Option<Arc<dyn Part>> = match https.transpose()? {
             Some(https) => Some(Arc::new(https)),

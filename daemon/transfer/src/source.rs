@@ -18,7 +18,8 @@ pub struct Listing {
     pub rev: Option<RevisionId>,
     /// When it was made, in seconds since 1970-01-01 UTC.
     pub created: Option<u64>,
-    /// Where it can be had again, as its revision has it recorded: what [`Origin::parse`](crate::Origin::parse) reads.
+    /// Where it can be had again, as its revision has it recorded: what
+    /// [`Origin::parse`](crate::Origin::parse) reads.
     pub origin: String,
     /// Its files, with the hashes that it promises.
     pub files: Vec<ArrivalFile>,

@@ -3,14 +3,15 @@
 //! Invariant: a node without `[tls]` has no such part. Not promised: that a certificate that was
 //! replaced is used at once; the files are looked at now and then.
 
+use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use towline_io::{Congestion, WorkerHandle};
+use towline_tls::{Adopt, LOOK_EVERY, Terms, Threads};
 
-use super::{Terms, Threads, certificates};
-use crate::error::NodeError;
+use crate::error::{NodeError, system};
 use crate::face::Done;
 use crate::part::page::{Kind, Tier};
 use crate::part::{Page, Part};
@@ -31,10 +32,18 @@ impl Https {
     pub(crate) fn start(
         doors: Vec<Vec<OwnedFd>>,
         terms: Terms,
-        target: (&[WorkerHandle<Done>], usize),
+        (workers, listener): (&[WorkerHandle<Done>], usize),
         congestion: &Congestion,
     ) -> Result<Self, NodeError> {
-        let threads = Threads::start(doors, &terms, target, congestion)?;
+        let adopters = workers.iter().map(|worker| {
+            let worker = worker.clone();
+            let full = |_| io::Error::other("the worker has too much to do");
+            let adopt: Adopt =
+                Arc::new(move |socket, peer| worker.adopt(socket, peer, listener).map_err(full));
+            adopt
+        });
+        let threads = Threads::start(doors, &terms, adopters.collect(), congestion)
+            .map_err(|error| system("cannot start a thread for TLS", error))?;
         let threads = Mutex::new(Some(threads));
         Ok(Self { terms, threads })
     }
@@ -46,7 +55,7 @@ impl Https {
 
 impl Part for Https {
     fn metrics(&self, page: &mut Page) {
-        let tally = &self.terms.tally;
+        let tally = self.terms.tally();
         let rows = [
             (
                 "towline_tls_accepted_total",
@@ -77,7 +86,7 @@ impl Part for Https {
     }
 
     fn every(&self) -> Option<Duration> {
-        Some(certificates::LOOK_EVERY)
+        Some(LOOK_EVERY)
     }
 
     fn tick(&self) {
