@@ -135,6 +135,7 @@ async fn answer(connection: HandOff, facts: Arc<Facts>) -> io::Result<()> {
                 Routed::Reply(reply) => reply,
                 Routed::Tuning => tuning(&facts).await,
                 Routed::Models => models(request, &peer, facts).await,
+                Routed::Nfs => nfs(request, &peer, facts).await,
                 Routed::Upload => upload(request, &peer, facts).await,
             };
             reply
@@ -205,6 +206,34 @@ async fn models(request: Request<Incoming>, peer: &Peer, facts: Arc<Facts>) -> R
     match done.await {
         Ok(Some(answer)) => answered(answer, &facts),
         Ok(None) => text(StatusCode::NOT_FOUND, "this node has no store\n".into()),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}
+
+/// Answers `/v1/nfs/*`. Handles are opened for it, so a thread that may block does it.
+async fn nfs(request: Request<Incoming>, peer: &Peer, facts: Arc<Facts>) -> Reply {
+    if let Some(reply) = refusal(peer.address.ip(), &facts) {
+        return reply;
+    }
+    let path = request.uri().path().to_owned();
+    let (is_change, owns) = (*request.method() == Method::POST, is_owner(peer));
+    let Ok(body) = Limited::new(request.into_body(), BODY_BYTES_MAX)
+        .collect()
+        .await
+    else {
+        let why = "the request is too long\n";
+        return text(StatusCode::PAYLOAD_TOO_LARGE, why.into());
+    };
+    let body = is_change.then(|| body.to_bytes());
+    let nfs = facts.nfs.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        crate::nfs_desk::answer(&nfs, &path, body.as_deref(), owns)
+    });
+    match done.await {
+        Ok((code, value)) => {
+            let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            with_type(text(status, value.to_string()), "application/json")
+        }
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }
@@ -280,6 +309,8 @@ enum Routed {
     Tuning,
     /// The store of models.
     Models,
+    /// Clients of NFSv4.
+    Nfs,
     /// What a hub client publishes.
     Upload,
 }
@@ -291,6 +322,9 @@ fn route<B>(request: &Request<B>, peer: SocketAddr, facts: &Facts) -> Routed {
     }
     if path == "/v1/models" || path.starts_with("/v1/models/") {
         return Routed::Models;
+    }
+    if path.starts_with("/v1/nfs/") {
+        return Routed::Nfs;
     }
     if request.uri().path() == "/v1/tune" && *request.method() == Method::GET {
         return match refusal(peer.ip(), facts) {

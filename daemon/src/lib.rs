@@ -19,6 +19,7 @@ mod eviction;
 mod face;
 mod key_file;
 mod measuring;
+mod nfs_desk;
 mod node;
 mod process;
 mod registration;
