@@ -150,8 +150,7 @@ impl Node {
         let registration = register(&mut sockets, &mut notes);
         let tuning_peer = TuningPeer::open(effective, &mut notes)?;
         notes.extend(process::identity_note());
-        let nfs = nfs_server(effective, &exports, &sockets, registration.is_some())?;
-        volumes::announce_changes(&volumes, &nfs);
+        let nfs = nfs_server(effective, &volumes, &sockets, registration.is_some())?;
         let (send_off, handed_off) = tokio::sync::mpsc::channel(control::WAITING_MAX);
         let (send_end, ended) = tokio::sync::mpsc::channel(workers);
         let (limits, ports) = (&effective.limits, sockets.ports());
@@ -462,7 +461,7 @@ fn register(sockets: &mut Sockets, notes: &mut Vec<String>) -> Option<Registrati
 
 fn nfs_server(
     effective: &Effective,
-    exports: &Arc<Exports>,
+    volumes: &volumes::Volumes,
     sockets: &Sockets,
     is_registered: bool,
 ) -> Result<Arc<towline_nfs::Server>, NodeError> {
@@ -482,15 +481,15 @@ fn nfs_server(
         ledger: Some(effective.node.data.value.join(".towline/nfs4.ledger")),
     };
     let v4 = effective.nfs_v4.value.then_some(settings);
-    towline_nfs::Server::new(
-        exports.clone(),
-        towline_nfs::Settings {
-            ports,
-            local_ports,
-            v4,
-        },
-    )
-    .map_err(|error| system("cannot begin the ledger of NFSv4 clients", error))
+    let settings = towline_nfs::Settings {
+        ports,
+        local_ports,
+        v4,
+    };
+    let server = towline_nfs::Server::new(volumes.exports.clone(), settings)
+        .map_err(|error| system("cannot begin the ledger of NFSv4 clients", error))?;
+    volumes::announce_changes(volumes, &server);
+    Ok(server)
 }
 
 /// Gives every worker its own socket of each listener.

@@ -1,4 +1,5 @@
-//! What the books show to an operator: clients and locks, and taking everything from one client.
+//! What the books show to an operator: clients and locks, and taking everything from one
+//! client (RFC 8881 section 8.4.3 says what that costs it).
 //!
 //! Invariant: a picture is bounded, and made part by part, so that calls go on meanwhile. Not
 //! promised: that it is of one moment.

@@ -1,4 +1,5 @@
-//! Read delegations of a node: who was promised that a file does not change (RFC 8881 section 10.4).
+//! Read delegations of a node: who was promised that a file does not change (RFC 8881 section
+//! 10.4).
 //!
 //! A file is told by its place on the disk, because a change from another door knows no handle.
 //! Before it changes it is *barred*, so that no new promise is made meanwhile, and what was
