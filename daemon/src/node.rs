@@ -58,7 +58,7 @@ pub(crate) struct Facts {
     pub(crate) ports: sockets::Ports,
     pub(crate) tuning_peer: Arc<towline_tuning::peer::tally::Tally>,
     pub(crate) standing: Arc<Standing>,
-    pub(crate) bench: Arc<towline_bench::link::server::Counters>,
+    pub(crate) bench: Arc<towline_link::link::server::Counters>,
     pub(crate) tls: Option<Arc<tls::Tally>>,
     status: Status,
 }
