@@ -18,6 +18,7 @@ mod gc;
 mod models;
 mod mount_help;
 mod mounting;
+mod nfs;
 mod options;
 mod output;
 mod pull;
@@ -90,6 +91,9 @@ enum Verb {
     /// List, show, tag, pin and remove models.
     #[command(after_help = models::EXAMPLES)]
     Models(models::Models),
+    /// Show clients of NFSv4 and their locks, and take them from one.
+    #[command(subcommand)]
+    Nfs(nfs::NfsVerb),
     /// Print the commands that mount the volumes on a client.
     #[command(after_help = mount_help::EXAMPLES)]
     MountHelp {
@@ -178,6 +182,7 @@ fn run(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Pull(pull) => pull::run(&pull),
         Verb::Gc(gc) => gc::run(&gc),
         Verb::Models(models) => models::run(&models),
+        Verb::Nfs(verb) => nfs::run(&verb),
         Verb::MountHelp { node, system } => mount_help::run(&node, system),
         Verb::Config(ConfigVerb::Check { file }) => config::check(file),
         Verb::Config(ConfigVerb::Show(options)) => config::show(&options),

@@ -21,6 +21,7 @@ mod https;
 mod key_file;
 mod measuring;
 mod models;
+mod nfs_desk;
 mod node;
 mod part;
 mod process;

@@ -11,12 +11,10 @@ use http_body_util::{BodyExt, Limited};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, StatusCode};
 use towline_api::Status;
-use towline_io::Peer;
-use towline_io::peer_owner::peer_owner;
 use towline_models::{Desks, ModelAnswer, PREFIX};
 
 use crate::part::page::{Kind, Row, Tier};
-use crate::part::route::{json, text};
+use crate::part::route::{is_owner, json, text};
 use crate::part::{Asked, Methods, Page, Part, Reply, Route};
 use crate::sockets::Ports;
 
@@ -122,13 +120,6 @@ fn answered((code, value): ModelAnswer, desks: &Desks) -> Reply {
     }
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     json(status, value.to_string())
-}
-
-/// Whether the other end is a program of root or of the node's own user, on this machine.
-fn is_owner(peer: &Peer) -> bool {
-    let own = rustix::process::geteuid().as_raw();
-    peer.address.ip().to_canonical().is_loopback()
-        && peer_owner(peer).is_some_and(|uid| uid == 0 || uid == own)
 }
 
 impl Part for Models {
@@ -255,7 +246,7 @@ mod tests {
             *request.uri_mut() = path.parse().unwrap();
             let address = SocketAddr::from(([127, 0, 0, 1], 1));
             let local = address;
-            let peer = Peer { address, local };
+            let peer = towline_io::Peer { address, local };
             let mut routes = routes.iter();
             let route = routes.find(|route| route.takes(&Method::POST, path));
             let reply = route.unwrap().answer(Asked { request, peer }).await;

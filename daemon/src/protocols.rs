@@ -1,5 +1,5 @@
-//! HTTP and NFS as all workers share them: what they count, clients of NFSv4 that fell silent, and
-//! portmap over UDP.
+//! HTTP and NFS as all workers share them: what they count, what is asked of NFSv4, its clients that
+//! fell silent, and portmap over UDP.
 //!
 //! Nobody waits for a silent client, because whoever wants what it holds gets it at once.
 //! Invariant: those of a day ago are forgotten on a thread that may wait, since that is written to
@@ -9,15 +9,21 @@ use std::net::UdpSocket;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http_body_util::{BodyExt, Limited};
+use hyper::{Method, StatusCode};
 use towline_api::{Status, status};
 
-use crate::datagrams;
 use crate::error::NodeError;
 use crate::part::page::{Kind, Tier};
-use crate::part::{Page, Part};
+use crate::part::route::{is_owner, json, text};
+use crate::part::{Asked, Methods, Page, Part, Reply, Route};
+use crate::{datagrams, nfs_desk};
 
 /// Time between two looks for silent clients: courtesy lasts a day.
 const INTERVAL: Duration = Duration::from_secs(600);
+
+/// Longest body of a request, in bytes: the id of a client.
+const BODY_BYTES_MAX: usize = 1 << 10;
 
 /// What the workers speak.
 pub(crate) struct Protocols {
@@ -36,6 +42,29 @@ impl Protocols {
     ) -> Self {
         let udp = Mutex::new(udp);
         Self { http, nfs, udp }
+    }
+
+    /// Answers `/v1/nfs/*`. Handles are opened for it, so a thread that may block does it.
+    async fn ask_nfs(self: Arc<Self>, Asked { request, peer }: Asked) -> Reply {
+        let path = request.uri().path().to_owned();
+        let (is_change, owns) = (*request.method() == Method::POST, is_owner(&peer));
+        let limited = Limited::new(request.into_body(), BODY_BYTES_MAX);
+        let Ok(body) = limited.collect().await else {
+            return text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long\n");
+        };
+        let body = is_change.then(|| body.to_bytes());
+        let nfs = self.nfs.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            nfs_desk::answer(&nfs, &path, body.as_deref(), owns)
+        });
+        match done.await {
+            Ok((code, value)) => {
+                let status = StatusCode::from_u16(code);
+                let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                json(status, value.to_string())
+            }
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        }
     }
 
     fn http(&self, page: &mut Page) {
@@ -70,6 +99,12 @@ impl Protocols {
 }
 
 impl Part for Protocols {
+    fn routes(self: Arc<Self>) -> Vec<Route> {
+        vec![Route::below("/v1/nfs/", Methods::Any, move |asked| {
+            self.clone().ask_nfs(asked)
+        })]
+    }
+
     fn metrics(&self, page: &mut Page) {
         self.http(page);
         self.nfs(page);

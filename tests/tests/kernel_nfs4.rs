@@ -9,9 +9,11 @@
 )]
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use towline_tests::cli::towline;
 use towline_tests::guest::{Guest, Job};
 use towline_tests::kernel::{
     self, has_guest, wait_until, write_large, write_many, write_repository,
@@ -142,6 +144,7 @@ fn a_lock_that_goes_wakes_the_one_who_waits_in_another_guest() -> Result<()> {
     waiter.wait_for_line("lock-awaited")?;
     // Long enough that it has asked once, and is not about to ask again.
     std::thread::sleep(Duration::from_secs(4));
+    two_clients_are_shown(&node)?;
     File::create(node.volume("projects").join("let-go"))?;
     holder.wait_for_line("lock-let-go")?;
     let gone = Instant::now();
@@ -151,6 +154,36 @@ fn a_lock_that_goes_wakes_the_one_who_waits_in_another_guest() -> Result<()> {
     ensure!(waited < WOKEN_MAX, "it was not told: {waited:?}");
     println!("{}", kernel::finish(waiter, &node)?);
     println!("{}", kernel::finish(holder, &node)?);
+    Ok(())
+}
+
+/// What an operator sees while one guest holds a lock and another waits for it.
+fn two_clients_are_shown(node: &Node) -> Result<()> {
+    let ask = |words: &[&str]| -> Result<serde_json::Value> {
+        let text = must_run(towline(node, words)?, Duration::from_secs(10))?;
+        Ok(serde_json::from_slice(&text)?)
+    };
+    let clients = ask(&["nfs", "clients", "--json"])?;
+    let clients = clients["clients"].as_array().context("clients")?.clone();
+    let is_well = |client: &&serde_json::Value| {
+        let name = client["name"].as_str().unwrap_or("");
+        let is_guest = name.ends_with("holder") || name.ends_with("waiter");
+        is_guest && client["reachable"] == true && client["expired"] == false
+    };
+    ensure!(clients.iter().filter(is_well).count() == 2, "{clients:?}");
+    let locks = ask(&["nfs", "locks", "--json"])?;
+    let [lock] = &locks["locks"].as_array().context("locks")?[..] else {
+        anyhow::bail!("one lock: {locks}");
+    };
+    let file = fs::metadata(node.volume("projects").join("waited"))?.ino();
+    let is_it = lock["volume"] == "projects" && lock["file"] == file && lock["write"] == true;
+    ensure!(is_it, "{lock}");
+    let nobody = towline(node, &["nfs", "revoke", "77"])?;
+    let (code, said) = towline_tests::cli::outcome(nobody)?;
+    ensure!(
+        code == 65 && said.contains("no client has the id"),
+        "{code}: {said}"
+    );
     Ok(())
 }
 

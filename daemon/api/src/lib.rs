@@ -12,6 +12,7 @@
 pub mod care;
 pub mod fault;
 pub mod listing;
+pub mod nfs;
 pub mod publish;
 pub mod pull;
 pub mod status;
@@ -40,3 +41,12 @@ pub const TUNE: &str = "/v1/tune";
 
 /// `GET`: [`listing::Models`]; and what all calls about models begin with.
 pub const MODELS: &str = "/v1/models";
+
+/// `GET`: [`nfs::Clients`].
+pub const NFS_CLIENTS: &str = "/v1/nfs/clients";
+
+/// `GET`: [`nfs::Locks`].
+pub const NFS_LOCKS: &str = "/v1/nfs/locks";
+
+/// `POST` of a [`nfs::Revoke`]: [`nfs::Revoked`].
+pub const NFS_REVOKE: &str = "/v1/nfs/revoke";

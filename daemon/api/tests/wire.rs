@@ -13,7 +13,7 @@ use std::fmt::Debug;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use towline_api::{care, fault, listing, publish, pull, status, task, tune};
+use towline_api::{care, fault, listing, nfs, publish, pull, status, task, tune};
 
 /// An example without its line breaks and indentation.
 fn compact(example: &str) -> String {
@@ -221,6 +221,7 @@ fn every_type_has_an_example() {
         ("care", include_str!("../src/care.rs")),
         ("fault", include_str!("../src/fault.rs")),
         ("listing", include_str!("../src/listing.rs")),
+        ("nfs", include_str!("../src/nfs.rs")),
         ("publish", include_str!("../src/publish.rs")),
         ("pull", include_str!("../src/pull.rs")),
         ("status", include_str!("../src/status.rs")),
@@ -243,4 +244,22 @@ fn every_type_has_an_example() {
         }
     }
     assert!(types >= 38, "{types}");
+}
+
+#[test]
+fn clients_of_nfs_and_their_locks_are_told() {
+    let client = r#"{"clients":[{"id":"0000000700000002","name":"Linux NFSv4.2 one",
+        "address":"10.0.0.1","silent_seconds":3,"expired":false,"reachable":true,"sessions":1,
+        "held":2}]}"#;
+    assert_eq!(same::<nfs::Clients>(client).clients.len(), 1);
+    let lock = r#"{"locks":[{"client":"0000000700000002","name":"Linux","volume":"projects",
+        "file":7,"offset":0,"length":5,"write":true},{"client":"0000000700000002","name":"Linux",
+        "volume":"projects","file":7,"offset":9,"write":false}],"more":false}"#;
+    assert_eq!(same::<nfs::Locks>(lock).locks.len(), 2);
+    let revoke = r#"{"client":"0000000700000002"}"#;
+    same::<nfs::Revoke>(revoke);
+    refuses_what_it_does_not_know::<nfs::Revoke>(revoke);
+    let revoked = r#"{"name":"Linux NFSv4.2 one","held":2}"#;
+    same::<nfs::Revoked>(revoked);
+    passes_over_what_it_does_not_know::<nfs::Revoked>(revoked);
 }

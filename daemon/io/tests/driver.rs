@@ -1,7 +1,8 @@
 //! The connection driver under a toy protocol, on both engines: the same bytes from each.
 //!
 //! The protocol has one command a line: `text`, `span`, `frame`, `put`, `owe` (a `put`
-//! that is answered at the next turn), `job`, `call` (says the word later, unasked), `off` and `bye`.
+//! that is answered at the next turn), `job`, `call` (says the word later, unasked), `off` and
+//! `bye`.
 //! Cold data is made by dropping the file's pages before asking. Not covered: real protocols;
 //! their crates and the whole-system tests do that.
 

@@ -44,7 +44,7 @@ pub struct Metric {
 }
 
 /// Every metric of this crate.
-pub const TABLE: [Metric; 15] = [
+pub const TABLE: [Metric; 16] = [
     v3::metrics::CALLS,
     v3::metrics::ERRORS,
     v4::metrics::OPERATIONS,
@@ -54,6 +54,7 @@ pub const TABLE: [Metric; 15] = [
     v4::metrics::HELD,
     v4::metrics::CALLBACKS,
     v4::metrics::REVOKED,
+    v4::metrics::EXPELLED,
     MOUNT_CALLS,
     PORTMAP_CALLS,
     REFUSED,

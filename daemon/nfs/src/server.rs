@@ -150,6 +150,7 @@ impl Server {
             snapshot.v4.census = books.census();
             snapshot.v4.callbacks = books.calls();
             snapshot.v4.revoked = books.revoked();
+            snapshot.v4.expelled = books.expelled();
         }
         snapshot
     }
@@ -158,6 +159,20 @@ impl Server {
     #[must_use]
     pub fn held(&self) -> Option<v4::Census> {
         self.books.as_ref().map(|books| books.census())
+    }
+
+    /// What version 4 keeps of its clients, for whoever shows it; `None`: it is not served.
+    #[must_use]
+    pub fn books(&self) -> Option<&Arc<v4::Books>> {
+        self.books.as_ref()
+    }
+
+    /// The volume and the inode number behind a handle, where it still leads to a file. Blocks.
+    #[must_use]
+    pub fn file_of(&self, handle: &towline_volume::FileHandle) -> Option<(String, u64)> {
+        let export = self.exports.of_handle(handle).ok()?;
+        let node = export.volume.resolve(handle).ok()?;
+        Some((export.name.clone(), node.identity.file_id))
     }
 
     /// Lets clients of version 4 go that were silent for longer than courtesy lasts. Blocks.

@@ -3,11 +3,11 @@
 //! A call is a COMPOUND of operations ([`operation`]), read by [`args`] and carried out in order
 //! by [`compound`], over the same ground as version 3: from a worker's memory as far as that goes,
 //! then on a pool thread from the operation on that memory could not answer. What clients hold is
-//! kept in [`books`], by the rules of [`state`]; what they are told unasked goes out by [`callback`]
-//! over a connection of their own. Minor version 0 is another protocol in practice
-//! and is refused. Not promised: delegations, pNFS, named attributes, SSV, ACLs,
-//! labels, persistent sessions, and that deny modes and locks hold against version 3, HTTP or
-//! programs of the host.
+//! kept in [`books`], by the rules of [`state`]; what they are told unasked goes out by
+//! [`callback`] over a connection of their own. Minor version 0 is another protocol in practice
+//! and is refused. Not promised: delegations other than for reading published files, pNFS, named
+//! attributes, SSV, ACLs, labels, persistent sessions, and that deny modes and locks hold against
+//! version 3, HTTP or programs of the host.
 
 use std::path::PathBuf;
 

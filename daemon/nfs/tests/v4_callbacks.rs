@@ -404,3 +404,31 @@ fn what_is_not_given_back_within_a_lease_is_revoked() {
     assert_eq!(delegations(&node), 0);
     assert_eq!(node.server.metrics().v4.revoked, 1);
 }
+
+/// An operator sees who holds what, and takes it from one of them; whoever waits is told.
+#[test]
+fn an_operator_sees_locks_and_takes_them_from_a_client() {
+    let node = node();
+    std::fs::write(node.path("projects/f"), "contents").unwrap();
+    let mut one = User::new(&node, A, "a");
+    let mut two = User::new(&node, "10.0.0.2:700", "b");
+    one.lock("holder", 2, (10, 90)).unwrap();
+    assert_eq!(two.lock("waiter", 4, (50, 10)), DENIED);
+    let books = node.server.books().unwrap();
+    let seen = books.clients_seen();
+    let names: Vec<&[u8]> = seen.iter().map(|client| &*client.owner).collect();
+    assert_eq!(names, [b"a", b"b"]);
+    assert!(seen[0].is_proved && seen[0].holds == 2 && seen[0].sessions == 1);
+    let (locks, more) = books.locks_seen();
+    assert_eq!((locks.len(), more), (1, false));
+    assert_eq!((locks[0].client, locks[0].span.first), (seen[0].id, 10));
+    let file = node.server.file_of(&locks[0].handle);
+    assert_eq!(file.map(|(volume, _)| volume).as_deref(), Some("projects"));
+    assert!(books.revoke(7).is_none());
+    assert_eq!(books.revoke(seen[0].id).map(|client| client.holds), Some(2));
+    assert_eq!(two.client.heard().len(), 1, "the waiter is told");
+    assert!(two.lock("waiter", 4, (50, 10)).is_ok());
+    let after = one.session.send(&mut one.client, 9, false, &Ops::default());
+    assert_eq!(status_of(&after), 10_052, "BADSESSION: it begins anew");
+    assert_eq!(node.server.metrics().v4.expelled, 1);
+}

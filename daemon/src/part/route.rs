@@ -13,6 +13,7 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use towline_io::Peer;
+use towline_io::peer_owner::peer_owner;
 use towline_models::Inflow;
 
 /// What the control plane replies.
@@ -116,6 +117,13 @@ impl Route {
     pub(crate) fn answer(&self, asked: Asked) -> Answering {
         (self.answer)(asked)
     }
+}
+
+/// Whether the other end is a program of root or of the node's own user, on this machine.
+pub(crate) fn is_owner(peer: &Peer) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    peer.address.ip().to_canonical().is_loopback()
+        && peer_owner(peer).is_some_and(|uid| uid == 0 || uid == own)
 }
 
 /// A reply of plain text.

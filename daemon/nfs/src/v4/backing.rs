@@ -1,4 +1,5 @@
-//! The back channel on one connection: bound by its calls, used by callbacks, ended with it.
+//! The back channel on one connection: bound by its calls, used by callbacks, ended with it
+//! (RFC 8881 section 2.10.3.1).
 //!
 //! Invariant: a callback leaves behind the reply to the call that bound the connection, because
 //! both go through the same worker in that order. A message that is no call is believed only on a

@@ -9,10 +9,12 @@
 
 mod calling;
 mod delegating;
+mod listing;
 mod locking;
 mod opening;
 mod waiting;
 
+pub use listing::{ClientSeen, LockSeen};
 pub use locking::{Asking, Clash};
 pub use opening::Opening;
 
@@ -138,6 +140,8 @@ pub struct Books {
     given_back: Condvar,
     /// Delegations revoked since the start.
     revoked: AtomicU64,
+    /// Clients sent away by an operator.
+    expelled: AtomicU64,
     /// Numbers of callbacks.
     xids: AtomicU32,
     /// Callbacks sent, in the order of [`Callback::LABELS`].
@@ -192,6 +196,7 @@ impl Books {
             delegations: Mutex::default(),
             given_back: Condvar::new(),
             revoked: AtomicU64::new(0),
+            expelled: AtomicU64::new(0),
             xids: AtomicU32::new(1),
             calls: std::array::from_fn(|_| AtomicU64::new(0)),
             called: Mutex::default(),

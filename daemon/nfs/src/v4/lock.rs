@@ -1,9 +1,9 @@
 //! LOCK, LOCKT and LOCKU (RFC 8881 sections 18.10 to 18.12).
 //!
 //! Locks are advisory: they hold between clients of version 4 and stop no READ or WRITE. A lock
-//! that is held elsewhere is DENIED at once, to those that would wait too; they are told when it has
-//! gone (CB_NOTIFY_LOCK), and ask again.
-//! Invariant: a lock for writing needs an open for writing. Not promised: fairness.
+//! that is held elsewhere is DENIED at once, to those that would wait too; they are told when it
+//! has gone (CB_NOTIFY_LOCK), and ask again. Invariant: a lock for writing needs an open for
+//! writing. Not promised: fairness.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -69,6 +69,15 @@ pub(crate) const REVOKED: Metric = Metric {
     help: "Delegations that NFSv4 clients did not give back in time.",
 };
 
+pub(crate) const EXPELLED: Metric = Metric {
+    name: "towline_nfs4_clients_revoked_total",
+    kind: Kind::Counter,
+    unit: "clients",
+    label: "",
+    tier: Tier::Experimental,
+    help: "NFSv4 clients that an operator has taken everything from.",
+};
+
 /// The counters of one worker.
 #[derive(Debug)]
 pub(crate) struct Counters {
@@ -113,6 +122,8 @@ pub struct Counts {
     pub callbacks: [u64; Callback::LABELS.len()],
     /// Delegations revoked.
     pub revoked: u64,
+    /// Clients that an operator has taken everything from.
+    pub expelled: u64,
 }
 
 impl Default for Counts {
@@ -123,6 +134,7 @@ impl Default for Counts {
             census: Census::default(),
             callbacks: [0; Callback::LABELS.len()],
             revoked: 0,
+            expelled: 0,
         }
     }
 }
@@ -147,6 +159,7 @@ impl Counts {
             sample(&CALLBACKS, label, count);
         }
         sample(&REVOKED, "", self.revoked);
+        sample(&EXPELLED, "", self.expelled);
         let census = &self.census;
         sample(&CLIENTS, "", census.clients);
         sample(&SESSIONS, "", census.sessions);

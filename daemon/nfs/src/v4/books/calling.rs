@@ -1,4 +1,5 @@
-//! Callbacks in the books: which connections carry them, when they are sent, what the answers do.
+//! Callbacks in the books: which connections carry them, when they are sent, what the answers
+//! do (RFC 8881 section 2.10.3.1).
 //!
 //! Nobody waits for an answer: what is to be said is put in, sent as far as slots are free, and
 //! goes on when an answer, a connection or the clock comes. Invariant: words leave without a lock

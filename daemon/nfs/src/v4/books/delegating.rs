@@ -1,4 +1,5 @@
-//! Delegations in the books: given, asked back before a change, given back or revoked.
+//! Delegations in the books: given, asked back before a change, given back or revoked (RFC 8881
+//! section 10.4).
 //!
 //! Invariant: a file is barred before it is asked for, under one lock with the giving, so that no
 //! promise slips in between. Whoever waits for a file waits at most a lease, because what is not

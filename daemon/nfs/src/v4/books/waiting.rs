@@ -1,4 +1,5 @@
-//! Who waits for a lock of a file: told by CB_NOTIFY_LOCK when it has gone (RFC 8881 section 20.11).
+//! Who waits for a lock of a file: told by CB_NOTIFY_LOCK when it has gone (RFC 8881 section
+//! 20.11).
 //!
 //! A waiter is a hint: the client asks again by itself now and then, and must ask again when it is
 //! told. Invariant: what waits is bounded and forgotten after [`WAIT_MS_MAX`]; a waiter is told at

@@ -1,4 +1,5 @@
-//! Read delegations of a node: who was promised that a file does not change (RFC 8881 section 10.4).
+//! Read delegations of a node: who was promised that a file does not change (RFC 8881 section
+//! 10.4).
 //!
 //! A file is told by its place on the disk, because a change from another door knows no handle.
 //! Before it changes it is *barred*, so that no new promise is made meanwhile, and what was
@@ -209,7 +210,7 @@ mod tests {
         assert_eq!(all.bar(&[FILE, (1, 3)], 10), [other(1), other(2)]);
         assert!(all.bar(&[FILE], 10).is_empty(), "once");
         assert_eq!(all.may_give(FILE, 3, 10), Err(Refusal::Contended));
-        assert_eq!(all.overdue(109, 100), [other(0); 0]);
+        assert!(all.overdue(109, 100).is_empty());
         assert_eq!(all.overdue(110, 100).len(), 2);
         all.take(&other(1));
         assert!(all.has(&[FILE]));
