@@ -22,4 +22,4 @@ exportfs -a
 rpc.nfsd --no-nfs-version 4 2
 rpc.mountd --port 20048 --no-nfs-version 4
 trap - EXIT
-exec towline-bench peers knfsd --data /data --towline /usr/bin/towline --hot-mib 128 "$@"
+exec towline-loads peers knfsd --data /data --towline /usr/bin/towline --hot-mib 128 "$@"

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use crate::result::{Report, Series, Unit};
+use towline_link::result::{Report, Series, Unit};
 
 /// The head of both tables.
 const HEAD: &str = "kind,subject,started_s,name,start_s,end_s,value,unit,omitted";
@@ -71,7 +71,7 @@ pub(crate) fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::{Better, Kind, Sample};
+    use towline_link::result::{Better, Kind, Sample};
 
     #[test]
     fn every_row_has_the_columns_of_the_head() {

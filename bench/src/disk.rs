@@ -12,12 +12,12 @@ use std::time::Duration;
 use towline_base::clock;
 
 use crate::content::{BLOCK_BYTES, Content, each_block};
-use crate::result::{Better, Evidence, Kind, Limit, Report, Unit, Verdict};
 use crate::share::Event;
 use crate::share::own_files::write_large;
 use crate::source::file::PathSource;
 use crate::source::{Access, Cold, Source, SourceError};
 use crate::workload::{self, Counts, Measured, Workload};
+use towline_link::result::{Better, Evidence, Kind, Limit, Report, Unit, Verdict};
 
 /// Percent of a core from which the reading thread is the limit, not the disk.
 const CORE_FULL: f64 = 85.0;

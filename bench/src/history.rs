@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::csv::{quoted, unit_name};
-use crate::result::{Better, Kind, Report, Unit};
+use towline_link::result::{Better, Kind, Report, Unit};
 
 /// Fewest runs of a set: a median of fewer is no median.
 pub const RUNS_MIN: usize = 5;

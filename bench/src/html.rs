@@ -9,10 +9,10 @@ mod plot;
 mod sets;
 mod style;
 
-use crate::result::{Report, Sample, SideCpu, Unit};
 pub use mesh::mesh_page;
 use plot::{Bar, Line, Scale, bars, columns, lines, small_lines};
 pub use sets::{comparison_page, set_page};
+use towline_link::result::{Report, Sample, SideCpu, Unit};
 
 /// Most figures that are shown large.
 const HEADLINES: usize = 4;
@@ -63,7 +63,7 @@ fn document(title: &str, body: &str) -> String {
 }
 
 fn kind(report: &Report) -> &'static str {
-    use crate::result::Kind;
+    use towline_link::result::Kind;
     match report.kind {
         Kind::Link => "Link",
         Kind::RequestResponse => "Round trips",
@@ -97,7 +97,7 @@ fn headlines(report: &Report) -> String {
     let main = report.figures.iter();
     let main = main.filter(|figure| !figure.name.ends_with("_p99"));
     let shown = main.take(HEADLINES);
-    let tile = |figure: &crate::result::Figure| {
+    let tile = |figure: &towline_link::result::Figure| {
         let value = figure.show();
         let (number, unit) = value.split_once(' ').unwrap_or((&value, ""));
         format!(
@@ -138,7 +138,7 @@ fn goals(report: &Report) -> String {
     if report.targets.is_empty() {
         return String::new();
     }
-    let row = |outcome: &crate::result::TargetOutcome| {
+    let row = |outcome: &towline_link::result::TargetOutcome| {
         let class = if outcome.met { "met" } else { "missed" };
         format!("<li class=\"{class}\">{}</li>", escaped(&outcome.line()))
     };
@@ -149,7 +149,7 @@ fn goals(report: &Report) -> String {
 /// A line of each series that has several samples.
 fn lines_of(report: &Report, value: impl Fn(&Sample) -> Option<f64>) -> Vec<Line> {
     let moving = report.series.iter().filter(|one| one.samples.len() >= 2);
-    let line = |series: &crate::result::Series| Line {
+    let line = |series: &towline_link::result::Series| Line {
         name: series.name.clone(),
         steps: series
             .samples
@@ -265,7 +265,7 @@ fn processors(report: &Report) -> String {
 }
 
 fn figures(report: &Report) -> String {
-    let row = |figure: &crate::result::Figure| {
+    let row = |figure: &towline_link::result::Figure| {
         let name = escaped(&words(&figure.name));
         format!(
             "<tr><td>{name}</td><td>{}</td></tr>",
@@ -299,7 +299,7 @@ fn footnotes(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::{Better, Kind, Series};
+    use towline_link::result::{Better, Kind, Series};
 
     #[test]
     fn words_from_outside_are_no_markup_and_nothing_is_loaded() {

@@ -16,18 +16,18 @@ use towline_base::clock;
 use towline_store::cut::{self, gguf, safetensors};
 
 use crate::content::{Content, each_block};
-use crate::link::host::Look;
-use crate::result::figure::seconds;
-use crate::result::latency::Recorder;
-use crate::result::{
-    Better, Evidence, Kind, Limit, Report, Sample, Series, SideCpu, Unit, Verdict,
-};
 use crate::share::Event;
 use crate::source::file::PathSource;
 use crate::source::http::HttpSource;
 use crate::source::nfs::{self, Found};
 use crate::source::{Access, Cold, Place, Queue, Source, SourceError};
 use plan::{Piece, Way, pieces};
+use towline_link::link::host::Look;
+use towline_link::result::figure::seconds;
+use towline_link::result::latency::Recorder;
+use towline_link::result::{
+    Better, Evidence, Kind, Limit, Report, Sample, Series, SideCpu, Unit, Verdict,
+};
 
 /// Requests in flight of one reader by range.
 const DEPTH: u32 = 4;

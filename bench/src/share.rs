@@ -16,13 +16,13 @@ use std::time::Duration;
 use towline_base::clock;
 
 use crate::content::{BLOCK_BYTES, Content, each_block};
-use crate::goals;
-use crate::link::surroundings::Surroundings;
-use crate::link::{Way, probe};
-use crate::result::{Better, Kind, Report, Unit};
 use crate::source::{Access, Cold, Place, Source, SourceError};
 use crate::workload::{self, Counts, Measured, Workload};
 use subject::Subject;
+use towline_link::goals;
+use towline_link::link::surroundings::Surroundings;
+use towline_link::link::{Way, probe};
+use towline_link::result::{Better, Kind, Report, Unit};
 use verdict::Facts;
 
 /// Blocks of random reads in bytes, with the words of their names.

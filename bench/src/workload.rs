@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use towline_base::clock;
 
 use crate::content::Content;
-use crate::link::host::Look;
-use crate::result::latency::Recorder;
-use crate::result::{Better, CoreUse, Latency, Report, Sample, Series, SideCpu, Unit};
 use crate::source::{Access, Queue, Source, SourceError, region};
+use towline_link::link::host::Look;
+use towline_link::result::latency::Recorder;
+use towline_link::result::{Better, CoreUse, Latency, Report, Sample, Series, SideCpu, Unit};
 
 /// Length of a sample.
 const SAMPLE: Duration = Duration::from_millis(250);

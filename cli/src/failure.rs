@@ -39,7 +39,7 @@ pub(crate) enum Failure {
     Tune(#[from] towline_tuning::TuneError),
     /// A measurement could not be made.
     #[error("{0}")]
-    Bench(#[from] towline_bench::link::LinkError),
+    Bench(#[from] towline_link::link::LinkError),
     /// A share, disk or model could not be measured.
     #[error("{0}")]
     Source(#[from] towline_bench::source::SourceError),

@@ -13,10 +13,10 @@ use std::thread::JoinHandle;
 use rustix::io::Errno;
 use towline_api::Status;
 use towline_api::status::{Listener, ListenerProtocol};
-use towline_bench::iperf3::server::Allowance;
-use towline_bench::link::LinkError;
-use towline_bench::link::server::{Config, Counters, Event, Server};
 use towline_config::Effective;
+use towline_link::iperf3::server::Allowance;
+use towline_link::link::LinkError;
+use towline_link::link::server::{Config, Counters, Event, Server};
 
 use crate::error::NodeError;
 use crate::part::page::{Kind, Tier};

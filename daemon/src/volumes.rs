@@ -106,6 +106,24 @@ pub(crate) fn open(
     })
 }
 
+/// Lets clients of NFSv4 be promised that published files stay as they are: the store says what it
+/// is about to take away or to replace, and goes on when the promises are given back.
+pub(crate) fn announce_changes(volumes: &Volumes, nfs: &Arc<towline_nfs::Server>) {
+    let Some(models) = &volumes.models else {
+        return;
+    };
+    let (listener, root) = (nfs.clone(), models.root().to_owned());
+    models.store().announce_to(Arc::new(move |path: &str| {
+        listener.changes_below(&root.join(path));
+    }));
+    let is_its = |export: &&Arc<Export>| {
+        let is_second = export.name == HUB_VOLUME && export.kind == VolumeKind::Model;
+        export.name == models.export().name || is_second
+    };
+    let exports = volumes.exports.all().iter();
+    nfs.guard(exports.filter(is_its).map(|export| export.id).collect());
+}
+
 /// The store of a volume of models; where there can be none, `notes` says why.
 fn store_of(
     volume: &config::Volume,

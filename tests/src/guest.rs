@@ -85,7 +85,7 @@ pub struct Guest {
     directory: TempDir,
     limit: Duration,
     started: Instant,
-    _turn: File,
+    _turn: Option<File>,
 }
 
 impl Guest {
@@ -94,10 +94,24 @@ impl Guest {
     /// # Errors
     /// Fails when qemu is not installed or the image cannot be built.
     pub fn start(job: &Job) -> Result<Self> {
-        let image = image::ensure()?;
+        image::ensure()?;
         // Two emulated machines on two cores would only make each other miss their limits.
         let turn = File::create(crate::paths::target().join("guest/turn"))?;
         turn.lock().context("waiting for another guest")?;
+        Self::boot(job, Some(turn))
+    }
+
+    /// Boots one more guest, for what takes two machines. Its turn is that of this one, which must
+    /// outlive it.
+    ///
+    /// # Errors
+    /// As [`Guest::start`].
+    pub fn beside(&self, job: &Job) -> Result<Self> {
+        Self::boot(job, None)
+    }
+
+    fn boot(job: &Job, turn: Option<File>) -> Result<Self> {
+        let image = image::ensure()?;
         let directory = tempfile::tempdir()?;
         let disk = pack(job, directory.path())?;
         let place = directory.path();

@@ -14,9 +14,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use towline_bench::http_load::Random;
-use towline_bench::nfs_session::{Endpoint, lookup, mount};
 use towline_bench::rpc::Reader;
+use towline_loads::http_load::Random;
+use towline_loads::nfs_session::{Endpoint, lookup, mount};
 use towline_tests::content;
 use towline_tests::node::Node;
 use towline_tests::wire::{Arguments, USER, Wire};

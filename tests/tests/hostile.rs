@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use towline_bench::http_load::Random;
-use towline_bench::nfs_session::{Endpoint, lookup, mount};
 use towline_bench::rpc::{CallWriter, NFS, Reader};
+use towline_loads::http_load::Random;
+use towline_loads::nfs_session::{Endpoint, lookup, mount};
 use towline_tests::case::{Case, Face};
 use towline_tests::content;
 use towline_tests::node::{Node, Settings};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use towline_bench::http_load::Random;
+use towline_loads::http_load::Random;
 use towline_tests::content;
 use towline_tests::node::{Node, Settings};
 use towline_tests::process::{Finished, command, run};

@@ -16,15 +16,20 @@ use towline_tests::guest::{Guest, Job};
 use towline_tests::kernel::{
     self, has_guest, wait_until, write_large, write_many, write_repository,
 };
+use towline_tests::model::{NAME, Shelf, push};
 use towline_tests::node::{Node, Settings};
 use towline_tests::process::{command, must_run};
 
 /// What the guest's own programs lack: util-linux' and coreutils', which every Debian has.
 const PROGRAMS: [&str; 3] = ["/usr/bin/flock", "/usr/bin/fallocate", "/usr/bin/cp"];
+
+/// What makes a restart over soon.
+const SHORT_LEASE: &str = "[nfs]\nv4 = true\nlease = \"15s\"\n";
+
 /// A node whose clients have a short lease, so that a restart is over soon.
 fn node() -> Result<Node> {
     Node::start_with(Settings {
-        configuration: "[nfs]\nv4 = true\nlease = \"15s\"\n".to_owned(),
+        configuration: SHORT_LEASE.to_owned(),
         ..Settings::default()
     })
 }
@@ -133,7 +138,7 @@ fn a_lock_that_goes_wakes_the_one_who_waits_in_another_guest() -> Result<()> {
     let node = node()?;
     let mut holder = Guest::start(&job(&node, ("4.2", "holder.sh"), "NAME=holder")?)?;
     holder.wait_for_line("lock-held")?;
-    let mut waiter = Guest::start(&job(&node, ("4.1", "waiter.sh"), "NAME=waiter")?)?;
+    let mut waiter = holder.beside(&job(&node, ("4.1", "waiter.sh"), "NAME=waiter")?)?;
     waiter.wait_for_line("lock-awaited")?;
     // Long enough that it has asked once, and is not about to ask again.
     std::thread::sleep(Duration::from_secs(4));
@@ -144,9 +149,67 @@ fn a_lock_that_goes_wakes_the_one_who_waits_in_another_guest() -> Result<()> {
     let waited = gone.elapsed();
     println!("woken after {waited:?}");
     ensure!(waited < WOKEN_MAX, "it was not told: {waited:?}");
-    println!("{}", kernel::finish(holder, &node)?);
     println!("{}", kernel::finish(waiter, &node)?);
+    println!("{}", kernel::finish(holder, &node)?);
     Ok(())
+}
+
+/// A published file is opened again without a call, and a tag that moves is seen all the same.
+#[test]
+fn a_model_is_opened_again_without_calls_until_its_tag_moves() -> Result<()> {
+    /// Longest time for a push whose files a client was promised; a lease is 15 s.
+    const PUSH_MAX: Duration = Duration::from_secs(10);
+    if !has_guest()? {
+        return Ok(());
+    }
+    let shelf = Shelf::with_configuration(SHORT_LEASE)?;
+    let node = &shelf.node;
+    let opened = || -> Result<Vec<u64>> {
+        let of =
+            |operation: &&str| counted(node, &format!("operations_total{{op=\"{operation}\"}}"));
+        ["open", "read", "close"]
+            .iter()
+            .map(|one| of(&one))
+            .collect()
+    };
+    let mut guest = Guest::start(&job(node, ("4.2", "promises.sh"), "")?)?;
+    guest.wait_for_line("read-once")?;
+    let before = opened()?;
+    ensure!(
+        counted(node, "held{kind=\"delegation\"}")? > 0,
+        "nothing was promised"
+    );
+    File::create(node.volume("projects").join("again"))?;
+    guest.wait_for_line("read-again")?;
+    let after = opened()?;
+    ensure!(
+        before == after,
+        "{before:?} OPEN, READ and CLOSE became {after:?}"
+    );
+    fs::write(shelf.source.join("config.json"), "{\"is\": \"moved\"}\n")?;
+    let started = Instant::now();
+    push(node, &shelf.source, NAME)?;
+    let took = started.elapsed();
+    println!("pushed in {took:?}");
+    ensure!(took < PUSH_MAX, "the push waited {took:?}");
+    ensure!(
+        counted(node, "callbacks_total{call=\"cb_recall\"}")? > 0,
+        "no recall"
+    );
+    ensure!(counted(node, "delegations_revoked_total")? == 0, "revoked");
+    File::create(node.volume("projects").join("moved"))?;
+    println!("{}", kernel::finish(guest, node)?);
+    Ok(())
+}
+
+/// A sample of the node's metrics about version 4.
+fn counted(node: &Node, sample: &str) -> Result<u64> {
+    let url = format!("http://{}/metrics", node.http());
+    let text = must_run(command("curl", &["-sS", &url]), Duration::from_secs(10))?;
+    let text = String::from_utf8(text)?;
+    let start = format!("towline_nfs4_{sample} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&start));
+    Ok(line.with_context(|| start.clone())?.parse()?)
 }
 
 /// How many owners have locks, as the node shows it.

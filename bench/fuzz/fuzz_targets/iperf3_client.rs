@@ -6,9 +6,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use towline_bench::iperf3::client::Action;
-use towline_bench::iperf3::parameters::STREAMS_MAX;
-use towline_bench::iperf3::{Client, Cookie, Fault, Parameters, Results};
+use towline_link::iperf3::client::Action;
+use towline_link::iperf3::parameters::STREAMS_MAX;
+use towline_link::iperf3::{Client, Cookie, Fault, Parameters, Results};
 
 fuzz_target!(|data: &[u8]| {
     let whole = play(data, data.len().max(1));

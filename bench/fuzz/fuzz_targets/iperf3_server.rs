@@ -6,12 +6,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use towline_bench::iperf3::datagram::{Header, Reception};
-use towline_bench::iperf3::parameters::{
+use towline_link::iperf3::datagram::{Header, Reception};
+use towline_link::iperf3::parameters::{
     BLOCK_BYTES_MAX, OMIT_S_MAX, Parameters, STREAMS_MAX, TIME_S_MAX,
 };
-use towline_bench::iperf3::server::{Action, Allowance, Server};
-use towline_bench::iperf3::{Fault, Results};
+use towline_link::iperf3::server::{Action, Allowance, Server};
+use towline_link::iperf3::{Fault, Results};
 
 const ALLOWANCE: Allowance = Allowance {
     time_s_max: 100,

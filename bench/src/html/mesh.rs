@@ -4,7 +4,7 @@
 
 use super::{document, escaped};
 use crate::mesh::{Matrix, Row, errors};
-use crate::result::Unit;
+use towline_link::result::Unit;
 
 /// Share of the best link from which a cell is dark enough for light words.
 const DARK_SHARE: f64 = 0.7;

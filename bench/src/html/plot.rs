@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use super::escaped;
 use crate::history::median_and_mad;
-use crate::result::{Latency, Unit};
+use towline_link::result::{Latency, Unit};
 
 /// Width of a wide plot in its own units; the page scales it.
 const WIDTH: f64 = 960.0;
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn words_under_a_distribution_have_room() {
-        let mut recorder = crate::result::latency::Recorder::default();
+        let mut recorder = towline_link::result::latency::Recorder::default();
         for micros in [1, 100, 10_000, 900_000] {
             recorder.record(std::time::Duration::from_micros(micros));
         }

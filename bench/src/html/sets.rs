@@ -91,7 +91,7 @@ fn head(kind: &str, title: &str, set: &Set) -> String {
 mod tests {
     use super::*;
     use crate::history::compare;
-    use crate::result::{Better, Kind, Report, Unit};
+    use towline_link::result::{Better, Kind, Report, Unit};
 
     fn set(name: &str, values: [f64; 5]) -> Set {
         let mut set = Set::new(name).unwrap();

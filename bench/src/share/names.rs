@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use towline_base::clock;
 
-use crate::link::host::Look;
-use crate::result::latency::Recorder;
-use crate::result::{Sample, Series};
 use crate::source::{Entry, SourceError, Tree, Walk};
 use crate::workload::Measured;
+use towline_link::link::host::Look;
+use towline_link::result::latency::Recorder;
+use towline_link::result::{Sample, Series};
 
 /// Most threads: beyond that they wait for cores of this host.
 pub(super) const THREADS_MAX: u32 = 8;

@@ -5,9 +5,9 @@
 //! against a later one tells a disk too; the share of a core that this process used tells the rest.
 //! Invariant: a pure function of what was measured; each number that it used is in its evidence.
 
-use crate::link::run::Card;
-use crate::result::figure::seconds;
-use crate::result::{Evidence, Latency, Limit, Unit, Verdict};
+use towline_link::link::run::Card;
+use towline_link::result::figure::seconds;
+use towline_link::result::{Evidence, Latency, Limit, Unit, Verdict};
 
 /// Percent of a core from which this host's reading thread is the limit.
 const CORE_FULL: f64 = 85.0;
@@ -243,8 +243,8 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::latency::Recorder;
     use std::time::Duration;
+    use towline_link::result::latency::Recorder;
 
     fn round_trip(micros: u64) -> Option<Latency> {
         let mut recorder = Recorder::default();

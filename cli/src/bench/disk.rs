@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use towline_bench::disk;
-use towline_bench::result::{Kind, Report};
+use towline_link::result::{Kind, Report};
 
 use super::amount;
 use super::measured::Measure;

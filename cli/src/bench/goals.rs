@@ -5,9 +5,9 @@
 //! without any goal of its own is a mistake that is told before anything runs.
 
 use clap::Args;
-use towline_bench::goals;
-use towline_bench::result::target::names_of;
-use towline_bench::result::{Kind, Report, Target};
+use towline_link::goals;
+use towline_link::result::target::names_of;
+use towline_link::result::{Kind, Report, Target};
 
 use crate::failure::Failure;
 

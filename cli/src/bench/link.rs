@@ -14,10 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use serde_json::Value;
-use towline_bench::link::client::Event;
-use towline_bench::link::{LinkError, LinkRun, document, report, text};
-use towline_bench::result::{Kind, Report};
-use towline_bench::{csv, link::client};
+use towline_bench::csv;
+use towline_link::link::client;
+use towline_link::link::client::Event;
+use towline_link::link::{LinkError, LinkRun, document, report, text};
+use towline_link::result::{Kind, Report};
 
 use super::outcome::{Form, OutcomeOptions, code_of, event as event_line};
 use super::stopping;

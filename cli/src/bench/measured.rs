@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use towline_bench::result::{Kind, Report};
+use towline_link::result::{Kind, Report};
 
 use super::outcome::{Form, OutcomeOptions};
 use super::stopping;

@@ -15,12 +15,12 @@ use std::sync::atomic::AtomicBool;
 use clap::Args;
 use serde_json::json;
 use towline_bench::html;
-use towline_bench::iperf3::{Direction, Parameters};
-use towline_bench::link::client::{self, Zerocopy};
-use towline_bench::link::session::Receive;
-use towline_bench::link::{Way, report};
 use towline_bench::mesh::{self, Link, Matrix, Row};
-use towline_bench::result::Unit;
+use towline_link::iperf3::{Direction, Parameters};
+use towline_link::link::client::{self, Zerocopy};
+use towline_link::link::session::Receive;
+use towline_link::link::{Way, report};
+use towline_link::result::Unit;
 
 use super::outcome::{Form, FormOptions, event};
 use super::stopping;
@@ -49,7 +49,7 @@ pub(crate) struct Options {
     #[arg(value_name = "HOST", required_unless_present = "merge")]
     hosts: Vec<String>,
     /// Their port.
-    #[arg(long, short, value_name = "N", default_value_t = towline_bench::iperf3::PORT)]
+    #[arg(long, short, value_name = "N", default_value_t = towline_link::iperf3::PORT)]
     port: u16,
     /// Seconds for each direction.
     #[arg(long, short = 't', value_name = "S", default_value_t = 3)]

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use towline_bench::model;
-use towline_bench::result::{Kind, Report};
 use towline_bench::source::Place;
+use towline_link::result::{Kind, Report};
 
 use super::amount;
 use super::measured::Measure;

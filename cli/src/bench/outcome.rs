@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
-use towline_bench::result::{Kind, Report, Unit};
 use towline_bench::share::Event;
 use towline_bench::workload::Measured;
 use towline_bench::{csv, html};
+use towline_link::result::{Kind, Report, Unit};
 
 use super::goals::{GoalOptions, Goals};
 use crate::failure::Failure;

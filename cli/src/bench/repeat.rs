@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand};
 use towline_bench::history::{RUNS_MAX, RUNS_MIN};
-use towline_bench::result::{Kind, Report};
+use towline_link::result::{Kind, Report};
 
 use super::goals::GoalOptions;
 use super::measured::Measure;

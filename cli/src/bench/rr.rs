@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use towline_bench::result::{Kind, Report, Unit};
-use towline_bench::rr::{self, MESSAGE_BYTES_MAX};
+use towline_link::result::{Kind, Report, Unit};
+use towline_link::rr::{self, MESSAGE_BYTES_MAX};
 
 use super::measured::Measure;
 use super::outcome::{Form, event};
@@ -31,7 +31,7 @@ pub(crate) struct What {
     /// The other end: a name or an address.
     host: String,
     /// Its port.
-    #[arg(long, short, value_name = "N", default_value_t = towline_bench::iperf3::PORT)]
+    #[arg(long, short, value_name = "N", default_value_t = towline_link::iperf3::PORT)]
     port: u16,
     /// Seconds.
     #[arg(long, short = 't', value_name = "S", default_value_t = 10)]

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 use towline_bench::history::{Set, median_and_mad};
 use towline_bench::html;
-use towline_bench::result::Report;
+use towline_link::result::Report;
 
 use super::goals::GoalOptions;
 use super::outcome::{Form, FormOptions, event};
@@ -91,7 +91,7 @@ fn medians(set: &Set) -> String {
     let Some(first) = set.runs.first() else {
         return String::new();
     };
-    let row = |figure: &towline_bench::result::Figure| {
+    let row = |figure: &towline_link::result::Figure| {
         let (median, mad) = median_and_mad(&set.values(&figure.name));
         let show = |value| figure.unit.show(value);
         vec![figure.name.clone(), show(median), show(mad)]

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use clap::Args;
 use ipnet::IpNet;
-use towline_bench::iperf3::server::Allowance;
-use towline_bench::link::server::{Config, Counters, Event, Server};
-use towline_bench::link::session::Receive;
-use towline_bench::link::{document, report, text};
+use towline_link::iperf3::server::Allowance;
+use towline_link::link::server::{Config, Counters, Event, Server};
+use towline_link::link::session::Receive;
+use towline_link::link::{document, report, text};
 
 use super::amount;
 use super::link::ReceiveName;
@@ -42,7 +42,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V6(Ipv6Addr::UNSPECIFIED))]
     listen: IpAddr,
     /// Port, TCP and UDP; 0 takes any free one.
-    #[arg(long, short, value_name = "N", default_value_t = towline_bench::iperf3::PORT)]
+    #[arg(long, short, value_name = "N", default_value_t = towline_link::iperf3::PORT)]
     port: u16,
     /// Longest test in seconds; a client that asks for more is refused.
     #[arg(long, value_name = "S", default_value_t = 3600)]

@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
-use towline_bench::result::{Kind, Report};
 use towline_bench::share;
 use towline_bench::source::Place;
+use towline_link::result::{Kind, Report};
 
 use super::amount;
 use super::measured::Measure;

@@ -481,7 +481,7 @@ fn payloads_of_every_size_land_where_they_belong() {
 /// What is said unasked reaches a connection that is idle for longer than others may be.
 #[test]
 fn a_word_from_outside_leaves_on_its_own_connection() {
-    for engine in [EngineChoice::Portable] {
+    for engine in [EngineChoice::Uring, EngineChoice::Portable] {
         let server = serve(engine, Duration::from_millis(100));
         let mut stream = TcpStream::connect(server.address).unwrap();
         stream

@@ -44,7 +44,7 @@ pub struct Metric {
 }
 
 /// Every metric of this crate.
-pub const TABLE: [Metric; 14] = [
+pub const TABLE: [Metric; 15] = [
     v3::metrics::CALLS,
     v3::metrics::ERRORS,
     v4::metrics::OPERATIONS,
@@ -53,6 +53,7 @@ pub const TABLE: [Metric; 14] = [
     v4::metrics::SESSIONS,
     v4::metrics::HELD,
     v4::metrics::CALLBACKS,
+    v4::metrics::REVOKED,
     MOUNT_CALLS,
     PORTMAP_CALLS,
     REFUSED,

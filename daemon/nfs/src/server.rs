@@ -6,8 +6,9 @@
 //! survive a restart.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use towline_io::Peer;
 use towline_volume::{Export, Exports, Reach, Timestamp, VolumeId};
@@ -69,6 +70,8 @@ pub struct Server {
     pub(crate) books: Option<Arc<v4::Books>>,
     /// The wall clock when the server was made.
     pub(crate) born: Timestamp,
+    /// The volumes whose changes are announced by [`Server::changes_below`].
+    guarded: OnceLock<Vec<VolumeId>>,
 }
 
 /// What a client's address may do with an export, and what the export's file ids start from.
@@ -112,6 +115,7 @@ impl Server {
             homes,
             books,
             born,
+            guarded: OnceLock::new(),
         }))
     }
 
@@ -145,6 +149,7 @@ impl Server {
         if let Some(books) = &self.books {
             snapshot.v4.census = books.census();
             snapshot.v4.callbacks = books.calls();
+            snapshot.v4.revoked = books.revoked();
         }
         snapshot
     }
@@ -159,6 +164,31 @@ impl Server {
     pub fn forget_silent_clients(&self) {
         if let Some(books) = &self.books {
             books.sweep();
+        }
+    }
+
+    /// Whatever changes the visible files of these volumes calls [`Server::changes_below`] first,
+    /// so that clients of version 4 may be promised that they do not change. Said once.
+    pub fn guard(&self, volumes: Vec<VolumeId>) {
+        let _ = self.guarded.set(volumes);
+    }
+
+    /// Whether changes of a volume are announced.
+    pub(crate) fn is_guarded(&self, volume: VolumeId) -> bool {
+        let guarded = self.guarded.get();
+        guarded.is_some_and(|volumes| volumes.contains(&volume))
+    }
+
+    /// What lies at and below `path` is about to be taken away or replaced. Blocks until clients
+    /// have given back what they were promised about it: milliseconds, and a lease at most.
+    pub fn changes_below(&self, path: &Path) {
+        let Some(books) = &self.books else {
+            return;
+        };
+        let mut places = Vec::new();
+        collect(path, DEPTH_MAX, &mut places);
+        if !places.is_empty() {
+            books.recall(&places);
         }
     }
 
@@ -196,6 +226,24 @@ impl Server {
     pub(crate) fn is_listed(&self, client: IpAddr) -> bool {
         let mut exports = self.exports.all().iter();
         exports.any(|export| export.reach(client) > Reach::None)
+    }
+}
+
+/// Deepest folder that is looked into, as a count: the longest path has at most 512 names.
+const DEPTH_MAX: usize = 600;
+
+/// The regular files at and below a path. What cannot be looked at cannot be opened by clients.
+fn collect(path: &Path, depth: usize, places: &mut Vec<(u64, u64)>) {
+    let Ok(found) = std::fs::symlink_metadata(path) else {
+        return;
+    };
+    if found.is_file() {
+        places.extend(towline_volume::volume::place_of(path));
+    } else if found.is_dir() && depth > 0 {
+        let entries = std::fs::read_dir(path).into_iter().flatten();
+        for entry in entries.filter_map(Result::ok) {
+            collect(&entry.path(), depth - 1, places);
+        }
     }
 }
 

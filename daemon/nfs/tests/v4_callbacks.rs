@@ -214,3 +214,193 @@ fn who_waits_for_a_lock_is_told_when_it_has_gone() {
     assert_eq!(calls.len(), 1);
     assert_eq!(Heard::of(&calls[0]).arguments.opaque(), file);
 }
+
+/// A client with a published file of the models open, and the delegation that came with it.
+struct Reader {
+    client: Client,
+    session: Session,
+    file: Vec<u8>,
+    promise: Option<Vec<u8>>,
+}
+
+impl Reader {
+    fn new(node: &Node, address: &str, name: &str) -> Self {
+        let mut client = node.client(address);
+        let session = Session::called_back(&mut client, name, 1);
+        let mut this = Self {
+            client,
+            session,
+            file: Vec::new(),
+            promise: None,
+        };
+        this.promise = this.open(0).ok();
+        this
+    }
+
+    /// Opens the file with wants; its delegation, or the kind of none and the reason.
+    fn open(&mut self, wants: u32) -> Result<Vec<u8>, (u32, u32)> {
+        let dir = self.session.handle(&mut self.client, &["models", "tag"]);
+        let open = Ops::default().put(&dir).open("owner", (1 | wants, 0), "f");
+        let mut opened = self.session.call(&mut self.client, open.get_handle());
+        assert_eq!(opened.status, 0);
+        opened.well(22);
+        opened.well(18).fixed(16 + 4 + 16 + 4);
+        let words = opened.word();
+        opened.fixed(4 * words as usize);
+        let given = match opened.word() {
+            1 => {
+                let stateid = opened.fixed(16);
+                assert_eq!(opened.fixed(20), [0; 20], "not recalled, an empty nfsace4");
+                Ok(stateid)
+            }
+            0 => Err((0, 0)),
+            kind => {
+                let why = opened.word();
+                if [1, 2].contains(&why) {
+                    assert_eq!(opened.word(), 0);
+                }
+                Err((kind, why))
+            }
+        };
+        self.file = opened.well(10).opaque();
+        given
+    }
+
+    fn call(&mut self, ops: Ops) -> Answer {
+        self.session.call(&mut self.client, ops)
+    }
+
+    fn give_back(&mut self) -> u32 {
+        let promise = self.promise.clone().expect("a delegation");
+        let ops = Ops::default().put(&self.file).op(8).fixed(&promise);
+        self.call(ops).status
+    }
+}
+
+/// A node whose models have a published file, which has a name in the store too.
+fn models() -> Node {
+    let settings = towline_nfs::v4::Settings {
+        lease_seconds: 2,
+        ledger: None,
+    };
+    let node = node_of(|tree| std::sync::Arc::new(tree), settings);
+    std::fs::create_dir(node.path("models/tag")).unwrap();
+    std::fs::create_dir(node.path("models/.towline")).unwrap();
+    std::fs::write(node.path("models/.towline/data"), "contents").unwrap();
+    std::fs::hard_link(node.path("models/.towline/data"), node.path("models/tag/f")).unwrap();
+    node
+}
+
+fn guarded() -> Node {
+    let node = models();
+    node.server
+        .guard(vec![towline_volume::VolumeId::of_name("models")]);
+    node
+}
+
+fn delegations(node: &Node) -> u64 {
+    node.server.held().unwrap().delegations
+}
+
+#[test]
+fn a_published_file_comes_with_a_delegation_that_reads_and_is_given_back() {
+    let node = guarded();
+    let mut reader = Reader::new(&node, A, "a");
+    let promise = reader.promise.clone().expect("a delegation");
+    assert_eq!(delegations(&node), 1);
+    let read = Ops::default().put(&reader.file).read(&promise, 0, 100);
+    assert_eq!(reader.call(read).status, 0);
+    let test = Ops::default().op(55).word(1).fixed(&promise);
+    let mut tested = reader.call(test);
+    tested.well(55);
+    assert_eq!((tested.word(), tested.word()), (1, 0));
+    let free = Ops::default().op(45).fixed(&promise);
+    assert_eq!(reader.call(free).status, 10_037, "LOCKS_HELD");
+    assert_eq!(reader.open(0x100), Err((3, 2)), "there is one: RESOURCE");
+    assert_eq!(reader.open(0x400), Err((3, 0)), "NOT_WANTED");
+    assert_eq!(reader.give_back(), 0);
+    assert_eq!(reader.give_back(), 10_025, "BAD_STATEID");
+    assert_eq!(delegations(&node), 0);
+    reader.promise = Some(reader.open(0x100).expect("another one"));
+    // The client takes its promises along.
+    let (end, client) = (reader.session.id.clone(), reader.session.client);
+    let end = Ops::default().op(44).fixed(&end);
+    assert_eq!(compound(&mut reader.client, 1, end).status, 0);
+    let destroy = Ops::default().op(57).long(client);
+    assert_eq!(compound(&mut reader.client, 1, destroy).status, 10_074);
+}
+
+#[test]
+fn nothing_is_promised_of_what_may_change_or_to_whom_cannot_be_called() {
+    let node = models();
+    let mut reader = Reader::new(&node, A, "a");
+    assert_eq!(reader.open(0x100), Err((3, 3)), "nobody tells of changes");
+    let node = guarded();
+    std::fs::remove_file(node.path("models/.towline/data")).unwrap();
+    let mut reader = Reader::new(&node, A, "a");
+    assert_eq!(reader.open(0x100), Err((3, 3)), "somebody's own file");
+    let node = guarded();
+    let mut client = node.client(A);
+    let session = Session::new(&mut client, "a", 1);
+    let mut reader = Reader {
+        client,
+        session,
+        file: Vec::new(),
+        promise: None,
+    };
+    assert_eq!(reader.open(0), Err((0, 0)));
+    assert_eq!(
+        reader.open(0x100),
+        Err((3, 2)),
+        "no way to call it: RESOURCE"
+    );
+}
+
+/// The store waits until every client has given back what it was promised, and no longer.
+#[test]
+fn a_change_waits_until_the_promises_are_given_back() {
+    let node = guarded();
+    let mut one = Reader::new(&node, A, "a");
+    let mut two = Reader::new(&node, "10.0.0.2:700", "b");
+    assert_eq!(delegations(&node), 2);
+    let (server, path) = (node.server.clone(), node.path("models/tag"));
+    let started = std::time::Instant::now();
+    let change = std::thread::spawn(move || server.changes_below(&path));
+    for reader in [&mut one, &mut two] {
+        let calls = std::iter::repeat_with(|| reader.client.heard());
+        let calls = calls.take(1_000_000).find(|calls| !calls.is_empty());
+        let mut recall = Heard::of(&calls.expect("a recall")[0]);
+        assert_eq!((recall.operation, recall.sequence), (4, 1));
+        assert_eq!(recall.arguments.fixed(16), reader.promise.clone().unwrap());
+        assert_eq!(recall.arguments.word(), 0, "the file is not cut");
+        assert_eq!(recall.arguments.opaque(), reader.file);
+        recall.done(&mut reader.client, 0);
+        assert_eq!(reader.open(0x100), Err((3, 1)), "CONTENTION");
+        assert!(!change.is_finished());
+        assert_eq!(reader.give_back(), 0);
+    }
+    change.join().unwrap();
+    assert!(started.elapsed().as_millis() < 1_500, "not a lease");
+    assert_eq!(one.open(0x100), Err((3, 1)), "the change follows now");
+    assert_eq!(node.server.metrics().v4.revoked, 0);
+}
+
+/// Who does not give back in time loses it, is told so, and frees it.
+#[test]
+fn what_is_not_given_back_within_a_lease_is_revoked() {
+    let node = guarded();
+    let mut reader = Reader::new(&node, A, "a");
+    let promise = reader.promise.clone().unwrap();
+    let started = std::time::Instant::now();
+    node.server.changes_below(&node.path("models/tag/f"));
+    let waited = started.elapsed().as_millis();
+    assert!((1_900..4_000).contains(&waited), "{waited} ms");
+    assert_eq!(reader.session.flags(&mut reader.client) & 0x40, 0x40);
+    let read = Ops::default().put(&reader.file).read(&promise, 0, 100);
+    assert_eq!(reader.call(read).status, 10_087, "DELEG_REVOKED");
+    let free = Ops::default().op(45).fixed(&promise);
+    assert_eq!(reader.call(free).status, 0);
+    assert_eq!(reader.session.flags(&mut reader.client) & 0x40, 0);
+    assert_eq!(delegations(&node), 0);
+    assert_eq!(node.server.metrics().v4.revoked, 1);
+}

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::io::Errno;
 use towline_io::backend::{Backend, File, Kind, Open, split};
 
+use crate::announce::Announce;
 use crate::error::{Result, StorageFault, io};
 use crate::layout;
 use crate::name::FileId;
@@ -27,6 +28,8 @@ const LONG_BYTES_MIN: u64 = 64 << 20;
 pub(crate) struct DiskAccess {
     pub(crate) backend: Arc<dyn Backend>,
     next: Arc<AtomicU64>,
+    /// Who is told before something visible changes.
+    pub(crate) announce: Announce,
 }
 
 /// A file that is removed again unless it is placed.
@@ -43,6 +46,7 @@ impl DiskAccess {
         Self {
             backend,
             next: Arc::new(AtomicU64::new(0)),
+            announce: Announce::default(),
         }
     }
 

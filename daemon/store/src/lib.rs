@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod align;
+pub mod announce;
 pub mod arrival;
 mod books;
 mod buffer;

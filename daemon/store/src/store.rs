@@ -139,6 +139,12 @@ impl Store {
         crate::recover::open(backend, options)
     }
 
+    /// Tells `listener` from now on before something visible goes or is replaced, and waits for it.
+    /// The first listener stays.
+    pub fn announce_to(&self, listener: Arc<crate::announce::Listener>) {
+        self.inner.disk.announce.to(listener);
+    }
+
     /// What can be read now. Cheap; the picture never changes.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {

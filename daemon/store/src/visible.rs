@@ -106,6 +106,7 @@ impl Staged {
     pub(crate) fn place(mut self, target: &str) -> Result<()> {
         let (parent, _) = towline_io::backend::split(target);
         self.disk.make_directories(parent)?;
+        self.disk.announce.change(target);
         let backend = &self.disk.backend;
         match backend.exchange(&self.path, target) {
             // What is at the temporary path now goes when this is dropped.
@@ -241,6 +242,7 @@ pub(crate) fn hide_revision(disk: &DiskAccess, repo: &RepoName, rev: &RevisionId
 
 /// Moves something out of sight in one step, then removes it; its parents go when empty.
 fn hide(disk: &DiskAccess, path: &str) -> Result<()> {
+    disk.announce.change(path);
     let aside = disk.temporary_path();
     match disk.backend.rename(path, &aside) {
         Ok(()) => {}

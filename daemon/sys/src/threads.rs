@@ -11,7 +11,7 @@ use crate::last_errno;
 
 /// Lets the calling thread, and those that it starts afterwards, stand back: it gets less of a
 /// busy processor by `nice`, and takes it from nobody by waking up (`SCHED_BATCH`). `slice`, 100 us
-/// to 100 ms, is how long it may run before others of its kind, and what it gives up when it yields.
+/// to 100 ms, is how long it may run before others of its kind; the rest of it goes when it yields.
 ///
 /// # Errors
 /// What sched_setattr(2) reports.

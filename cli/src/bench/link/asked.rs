@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use towline_bench::iperf3::parameters::{
+use towline_link::iperf3::parameters::{
     BLOCK_BYTES_DEFAULT, DATAGRAM_BYTES_DEFAULT, UDP_RATE_DEFAULT,
 };
-use towline_bench::iperf3::{Direction, Parameters, Transport};
-use towline_bench::link::client::{self, Zerocopy};
-use towline_bench::link::session::Receive;
+use towline_link::iperf3::{Direction, Parameters, Transport};
+use towline_link::link::client::{self, Zerocopy};
+use towline_link::link::session::Receive;
 
 use super::dscp;
 use super::way::WayOptions;
@@ -28,7 +28,7 @@ pub(crate) struct TestOptions {
     #[arg(value_name = "HOST")]
     pub(in crate::bench) host: Option<String>,
     /// Its port.
-    #[arg(long, short, value_name = "N", default_value_t = towline_bench::iperf3::PORT)]
+    #[arg(long, short, value_name = "N", default_value_t = towline_link::iperf3::PORT)]
     pub(in crate::bench) port: u16,
     /// Seconds that count; 0: until Ctrl-C [default: 10]
     #[arg(long, short = 't', value_name = "S")]

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use towline_bench::link::document;
+use towline_link::link::document;
 
 use crate::bench::outcome::Form;
 use crate::failure::Failure;

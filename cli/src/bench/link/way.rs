@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use clap::Args;
-use towline_bench::link::way::{Family, Way};
+use towline_link::link::way::{Family, Way};
 
 use crate::failure::Failure;
 

@@ -8,6 +8,7 @@
 //! somebody else wants it (courtesy, RFC 8881 section 8.4.2.3).
 
 mod calling;
+mod delegating;
 mod locking;
 mod opening;
 mod waiting;
@@ -18,7 +19,7 @@ pub use opening::Opening;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use towline_base::clock;
@@ -29,8 +30,9 @@ use super::Status;
 use super::callback::Callback;
 use super::holding::Holding;
 use super::ledger::{Before, Entry, Ledger};
-use super::session::{Client, SESSION_BYTES, Session};
+use super::session::{Client, EXPIRED_SOME, RECALLABLE_REVOKED, SESSION_BYTES, Session};
 use super::state::clients::Clients;
+use super::state::delegations::Delegations;
 use super::state::grace::Grace;
 use super::state::opens::Opens;
 use super::state::ranges::Ranges;
@@ -131,6 +133,11 @@ pub struct Books {
     grace_is_noted: AtomicBool,
     /// By kind: opens, lock owners, delegations.
     held: [AtomicUsize; 3],
+    delegations: Mutex<Delegations>,
+    /// Rings when a delegation is held no more.
+    given_back: Condvar,
+    /// Delegations revoked since the start.
+    revoked: AtomicU64,
     /// Numbers of callbacks.
     xids: AtomicU32,
     /// Callbacks sent, in the order of [`Callback::LABELS`].
@@ -182,6 +189,9 @@ impl Books {
             grace: Mutex::new(grace),
             grace_is_noted: AtomicBool::new(false),
             held: std::array::from_fn(|_| AtomicUsize::new(0)),
+            delegations: Mutex::default(),
+            given_back: Condvar::new(),
+            revoked: AtomicU64::new(0),
             xids: AtomicU32::new(1),
             calls: std::array::from_fn(|_| AtomicU64::new(0)),
             called: Mutex::default(),
@@ -368,6 +378,10 @@ impl Books {
         let Some(holding) = self.unlist(other) else {
             return;
         };
+        if holding.kind == Kind::Delegation {
+            self.release(other);
+            return;
+        }
         self.with_file(&holding.handle, |file| {
             file.opens.close(other);
             file.drop_locker(other);
@@ -432,12 +446,19 @@ impl Books {
         self.grace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether something that a client held was revoked and not freed yet.
-    #[must_use]
-    pub fn has_revoked(&self, client: &Client) -> bool {
+    /// Tells a client no longer of what was revoked, once all of that is freed.
+    pub fn freed(&self, client: &Client) {
         let all = client.everything();
-        let mut found = all.iter().filter_map(|other| self.holdings.get(other));
-        found.any(|holding| holding.is_revoked())
+        let found = all.iter().filter_map(|other| self.holdings.get(other));
+        let (mut left, mut recallable) = (0, 0);
+        for holding in found.filter(|holding| holding.is_revoked()) {
+            match holding.kind {
+                Kind::Open | Kind::Lock => left = EXPIRED_SOME,
+                Kind::Delegation => recallable = RECALLABLE_REVOKED,
+            }
+        }
+        let gone = (EXPIRED_SOME | RECALLABLE_REVOKED) & !(left | recallable);
+        client.flags.fetch_and(!gone, Ordering::AcqRel);
     }
 
     /// How much there is.

@@ -60,6 +60,15 @@ pub(crate) const CALLBACKS: Metric = Metric {
     help: "Callbacks sent to NFSv4 clients, by name; those sent again included.",
 };
 
+pub(crate) const REVOKED: Metric = Metric {
+    name: "towline_nfs4_delegations_revoked_total",
+    kind: Kind::Counter,
+    unit: "delegations",
+    label: "",
+    tier: Tier::Experimental,
+    help: "Delegations that NFSv4 clients did not give back in time.",
+};
+
 /// The counters of one worker.
 #[derive(Debug)]
 pub(crate) struct Counters {
@@ -102,6 +111,8 @@ pub struct Counts {
     pub census: Census,
     /// Callbacks sent, in the order of [`Callback::LABELS`].
     pub callbacks: [u64; Callback::LABELS.len()],
+    /// Delegations revoked.
+    pub revoked: u64,
 }
 
 impl Default for Counts {
@@ -111,6 +122,7 @@ impl Default for Counts {
             errors: [0; Status::ALL.len()],
             census: Census::default(),
             callbacks: [0; Callback::LABELS.len()],
+            revoked: 0,
         }
     }
 }
@@ -134,6 +146,7 @@ impl Counts {
         for (label, count) in Callback::LABELS.iter().zip(self.callbacks) {
             sample(&CALLBACKS, label, count);
         }
+        sample(&REVOKED, "", self.revoked);
         let census = &self.census;
         sample(&CLIENTS, "", census.clients);
         sample(&SESSIONS, "", census.sessions);

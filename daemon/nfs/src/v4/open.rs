@@ -5,6 +5,7 @@
 //! in the books before a file is cut, and a name is created only where it was not. Not promised:
 //! that a file lives on without a name (`OPEN4_RESULT_PRESERVE_UNLINKED` is never said).
 
+mod delegation;
 mod make;
 
 use towline_volume::VolumeError;
@@ -29,18 +30,6 @@ const RESULT_POSIX: u32 = 0x4;
 
 /// `OPEN4_RESULT_MAY_NOTIFY_LOCK` (RFC 8881 section 18.16.2).
 const RESULT_MAY_NOTIFY: u32 = 0x20;
-
-/// `OPEN_DELEGATE_NONE` (RFC 8881 section 18.16.2).
-const DELEGATE_NONE: u32 = 0;
-
-/// `OPEN_DELEGATE_NONE_EXT` (RFC 8881 section 18.16.2).
-const DELEGATE_NONE_EXT: u32 = 3;
-
-/// What a client says of delegations (`OPEN4_SHARE_ACCESS_WANT_DELEG_MASK`, section 18.16.1).
-const WANT_MASK: u32 = 0xff00;
-
-/// `OPEN4_SHARE_ACCESS_WANT_NO_DELEG` (RFC 8881 section 18.16.1).
-const WANT_NONE: u32 = 0x400;
 
 /// What OPEN has opened.
 pub(super) struct Found {
@@ -105,6 +94,7 @@ pub(super) fn open(run: &mut Run<'_>, args: &OpenArgs<'_>) -> Outcome {
         }
         return Err(status.into());
     }
+    let given = delegation::decide(run, &client, target, args);
     let mut out = Writer::new(run.out);
     stateid.write(&mut out);
     found.change.write(&mut out);
@@ -116,21 +106,10 @@ pub(super) fn open(run: &mut Run<'_>, args: &OpenArgs<'_>) -> Outcome {
     };
     out.u32(RESULT_POSIX | tells);
     found.set.write(&mut out);
-    write_no_delegation(&mut out, args.access & WANT_MASK);
+    given.write(&mut out);
     run.set_current(Place::Node(found.target));
     run.compound.stateid = stateid;
     Ok(())
-}
-
-/// Says that there is no delegation, and why if the client has said what it wants.
-fn write_no_delegation(out: &mut Writer<'_>, want: u32) {
-    /// `WND4_NOT_WANTED` and `WND4_NOT_SUPP_FTYPE` (section 18.16.2).
-    const REASONS: (u32, u32) = (0, 3);
-    match want {
-        0 => out.u32(DELEGATE_NONE),
-        WANT_NONE => out.words([DELEGATE_NONE_EXT, REASONS.0]),
-        _ => out.words([DELEGATE_NONE_EXT, REASONS.1]),
-    }
 }
 
 /// What must be reclaimed comes first, and only what was held (section 8.4.2.1).

@@ -5,6 +5,7 @@
 
 pub mod back;
 pub mod clients;
+pub mod delegations;
 pub mod grace;
 pub mod opens;
 pub mod ranges;

@@ -1,13 +1,10 @@
-//! TEST_STATEID and FREE_STATEID (RFC 8881 sections 18.38 and 18.48).
+//! TEST_STATEID, FREE_STATEID and DELEGRETURN (RFC 8881 sections 18.6, 18.38 and 18.48).
 //!
 //! Invariant: what is freed was revoked, or holds nothing. Not promised: that a stateid which was
 //! good a moment ago still is.
 
-use std::sync::atomic::Ordering;
-
 use super::Status;
 use super::compound::{Outcome, Run};
-use super::session::EXPIRED_SOME;
 use super::state::stateid::{Kind, Meaning, StateId};
 use crate::xdr::{Reader, Writer};
 
@@ -48,8 +45,18 @@ pub(super) fn free(run: &mut Run<'_>, stateid: StateId) -> Outcome {
         }
     }
     run.books.drop_holding(&holding.other);
-    if !run.books.has_revoked(&client) {
-        client.flags.fetch_and(!EXPIRED_SOME, Ordering::AcqRel);
+    run.books.freed(&client);
+    Ok(())
+}
+
+/// DELEGRETURN (RFC 8881 section 18.6).
+pub(super) fn give_back(run: &mut Run<'_>, stateid: StateId) -> Outcome {
+    let handle = run.node()?.located.node.handle;
+    let client = run.client()?;
+    let holding = run.books.holding(run.resolve(stateid), &client)?;
+    if holding.kind != Kind::Delegation || holding.handle != handle {
+        return Err(Status::BadStateId.into());
     }
+    run.books.drop_holding(&holding.other);
     Ok(())
 }

@@ -115,6 +115,7 @@ impl Books {
         if !is_mine {
             return;
         }
+        self.revoke_overdue();
         let called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
         let clients: Vec<u64> = called.iter().copied().collect();
         drop(called);

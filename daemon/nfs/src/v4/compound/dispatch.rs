@@ -170,6 +170,7 @@ impl Run<'_> {
             Args::LockTest(args) => lock::test(self, &args),
             Args::Unlock(args) => lock::unlock(self, &args),
             Args::TestStateId { count, list } => stateids::test(self, count, list),
+            Args::DelegReturn { stateid } => stateids::give_back(self, stateid),
             Args::FreeStateId { stateid } => stateids::free(self, stateid),
             _ => Err(Halt::Failed(Status::NotSupp)),
         }

@@ -21,7 +21,7 @@ pub mod run;
 pub mod server;
 pub mod session;
 mod summary;
-pub(crate) mod surroundings;
+pub mod surroundings;
 pub mod tcp;
 pub mod text;
 pub mod udp;

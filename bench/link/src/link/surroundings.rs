@@ -39,14 +39,14 @@ pub(super) const COUNTERS: [(&str, &str); 14] = [
 
 /// A measurement around a test.
 #[derive(Debug, Default)]
-pub(crate) struct Surroundings {
+pub struct Surroundings {
     meter: Option<Meter>,
     card: Option<Card>,
 }
 
 impl Surroundings {
     /// Takes the first sample of the interface towards `peer`.
-    pub(crate) fn begin(peer: IpAddr) -> Self {
+    pub fn begin(peer: IpAddr) -> Self {
         let root = Root::default();
         let Ok(name) = choose::name_towards(&root, peer.to_canonical()) else {
             return Self::default();
@@ -69,7 +69,7 @@ impl Surroundings {
     }
 
     /// The card, and what grew since the begin.
-    pub(crate) fn end(&mut self) -> (Option<Card>, std::collections::BTreeMap<String, u64>) {
+    pub fn end(&mut self) -> (Option<Card>, std::collections::BTreeMap<String, u64>) {
         let Some(meter) = self.meter.take() else {
             return (self.card.take(), std::collections::BTreeMap::new());
         };

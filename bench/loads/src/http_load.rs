@@ -18,7 +18,7 @@ use rustix::fs::{Advice, fadvise};
 
 use crate::cpu::CpuMeter;
 use crate::figures::Outcome;
-use crate::poll::{Poll, connect, discard};
+use towline_bench::poll::{Poll, connect, discard};
 
 /// Longest response head accepted, in bytes: nginx and towline send about 300.
 const HEAD_BYTES_MAX: usize = 4096;

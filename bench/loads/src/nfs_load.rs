@@ -17,8 +17,8 @@ use crate::cpu::CpuMeter;
 use crate::figures::Outcome;
 use crate::http_load::Random;
 use crate::nfs_session::Endpoint;
-use crate::poll::{Poll, discard};
-use crate::rpc::{CallWriter, Caller, NFS, Reader, connect_reserved};
+use towline_bench::poll::{Poll, discard};
+use towline_bench::rpc::{CallWriter, Caller, NFS, Reader, connect_reserved};
 
 /// Reply bytes looked at: a WRITE reply with both attributes has 160 (RFC 1813 section 3.3.7), the
 /// head of a READ reply 128 (section 3.3.6). What follows is data.

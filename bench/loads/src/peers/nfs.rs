@@ -15,9 +15,9 @@ use crate::figures::Outcome;
 use crate::namespace::set_congestion_control;
 use crate::nfs_load::{Operation, Plan, run};
 use crate::nfs_session::{Endpoint, lookup, mount};
-use crate::rpc::Caller;
 use crate::servers::{Server, ganesha, towline};
 use crate::table::{Marks, Row, Unit};
+use towline_bench::rpc::Caller;
 
 /// An ordinary user: root would be squashed, and files of loads are writable for everybody.
 const CALLER: Caller = Caller {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::rpc::{CallWriter, Caller, MOUNT, NFS, Reader, connect_reserved, exchange};
+use towline_bench::rpc::{CallWriter, Caller, MOUNT, NFS, Reader, connect_reserved, exchange};
 
 /// Where one server's NFS and MOUNT programs are.
 #[derive(Clone, Copy, Debug)]

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand, ValueEnum};
-use towline_bench::cpu::CpuMeter;
-use towline_bench::figures::Outcome;
-use towline_bench::nfs_session::{Endpoint, lookup, mount};
 use towline_bench::rpc::Caller;
-use towline_bench::{http_load, nfs_load};
+use towline_loads::cpu::CpuMeter;
+use towline_loads::figures::Outcome;
+use towline_loads::nfs_session::{Endpoint, lookup, mount};
+use towline_loads::{http_load, nfs_load};
 
 /// What is loaded.
 #[derive(Subcommand)]

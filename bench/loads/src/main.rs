@@ -1,4 +1,4 @@
-//! `towline-bench`: loads for a server that runs already, and comparisons with other servers.
+//! `towline-loads`: loads for a server that runs already, and comparisons with other servers.
 //!
 //! Exit codes: 0 when every "at least" mark is met (or nothing was compared), 1 when one is
 //! missed, 2 when something could not be run. The table goes to standard output, progress to
@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use towline_bench::ingest::changes;
-use towline_bench::peers::{self, Settings, Subject};
-use towline_bench::servers::TowlineChoice;
-use towline_bench::{namespace, table};
+use towline_loads::ingest::changes;
+use towline_loads::peers::{self, Settings, Subject};
+use towline_loads::servers::TowlineChoice;
+use towline_loads::{namespace, table};
 
 mod load;
 
@@ -148,7 +148,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("towline-bench: {error:#}");
+            eprintln!("towline-loads: {error:#}");
             ExitCode::from(2)
         }
     }
@@ -223,14 +223,14 @@ fn ingest(arguments: &IngestArguments) -> Result<bool> {
     let (mut all, mut passes) = (serde_json::Map::new(), true);
     let mut text = String::new();
     if wants(IngestPart::Speed) {
-        let speed = towline_bench::ingest::speed(&data, arguments.mib, arguments.rounds)?;
+        let speed = towline_loads::ingest::speed(&data, arguments.mib, arguments.rounds)?;
         passes &= speed.passes();
         text += &format!("{}\n", speed.to_text());
         all.insert("speed".to_owned(), speed.to_json());
     }
     if wants(IngestPart::Push) {
         let (mib, rounds) = (arguments.push_mib, arguments.rounds);
-        let push = towline_bench::ingest::push::measure(&data, mib, rounds)?;
+        let push = towline_loads::ingest::push::measure(&data, mib, rounds)?;
         text += &format!("{}\n", push.to_text());
         all.insert("push".to_owned(), push.to_json());
     }
