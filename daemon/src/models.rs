@@ -13,7 +13,7 @@ use hyper::{Method, StatusCode};
 use towline_api::Status;
 use towline_models::{Desks, ModelAnswer, PREFIX};
 
-use crate::part::page::{Kind, Row, Tier};
+use crate::part::page::{Kind, Tier};
 use crate::part::route::{is_owner, json, text};
 use crate::part::{Asked, Methods, Page, Part, Reply, Route};
 use crate::sockets::Ports;
@@ -142,51 +142,7 @@ impl Part for Models {
         let Some(desks) = &self.desks else {
             return;
         };
-        let tally = desks.uploads.tally();
-        let rows: [Row<'_>; 6] = [
-            (
-                "towline_models_commits_total",
-                Kind::Counter,
-                "Revisions that were published over the network.",
-                &tally.commits,
-            ),
-            (
-                "towline_models_uploaded_bytes_total",
-                Kind::Counter,
-                "Bytes of files that were uploaded to be published.",
-                &tally.bytes,
-            ),
-            (
-                "towline_models_uploaded_parts_total",
-                Kind::Counter,
-                "Parts of large files that were uploaded to be published.",
-                &tally.parts,
-            ),
-            (
-                "towline_models_uploads_slow_total",
-                Kind::Counter,
-                "Uploads that were cut because nothing came, or next to nothing.",
-                &tally.slow,
-            ),
-            (
-                "towline_models_uploads_refused_total",
-                Kind::Counter,
-                "Requests to publish without a token or address that was good for it.",
-                &tally.refused,
-            ),
-            (
-                "towline_models_uploads_full_total",
-                Kind::Counter,
-                "Uploads that were refused or ended for want of room.",
-                &tally.full,
-            ),
-        ];
-        page.rows(Tier::Experimental, &rows);
-        let name = "towline_models_unsigned_revisions";
-        let help = "Revisions that are here and not served for want of a trusted signature.";
-        let unsigned = desks.uploads.unsigned_revisions();
-        page.metric((name, Kind::Gauge, Tier::Experimental), help, unsigned);
-        for row in desks.models.metrics() {
+        for row in desks.metrics() {
             let kind = if row.is_gauge {
                 Kind::Gauge
             } else {

@@ -1,5 +1,5 @@
-//! HTTP and NFS as all workers share them: what they count, what is asked of NFSv4, its clients that
-//! fell silent, and portmap over UDP.
+//! HTTP and NFS as all workers share them: what they count, what is asked of NFSv4, its clients
+//! that fell silent, and portmap over UDP.
 //!
 //! Nobody waits for a silent client, because whoever wants what it holds gets it at once.
 //! Invariant: those of a day ago are forgotten on a thread that may wait, since that is written to

@@ -74,8 +74,7 @@ impl ModelDesk {
     }
 
     /// What goes to `/metrics`.
-    #[must_use]
-    pub fn metrics(&self) -> Vec<metrics::Line> {
+    pub(crate) fn metrics(&self) -> Vec<metrics::Line> {
         metrics::lines(self.store(), &self.uploads.staged(), &self.pulls)
     }
 

@@ -14,6 +14,7 @@ use towline_transfer::Arriving;
 
 use crate::desk::ModelDesk;
 use crate::hub_upload::UploadDesk;
+use crate::metrics::{self, Line};
 use crate::uploads::{Bounds, PaceBounds, Staging, Uploads};
 
 /// What the desks work on.
@@ -65,5 +66,14 @@ impl Desks {
             uploads: Arc::new(desk),
             models: Arc::new(ModelDesk::new(uploads, keyring, trusted, arriving)),
         }
+    }
+
+    /// What goes to the page of metrics, in the order of that page.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<Line> {
+        let uploads = &self.uploads;
+        let mut lines = metrics::upload_lines(uploads.tally(), uploads.unsigned_revisions());
+        lines.extend(self.models.metrics());
+        lines
     }
 }

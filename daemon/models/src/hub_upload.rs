@@ -52,8 +52,7 @@ impl UploadDesk {
     }
 
     /// Revisions that are here and not served for want of a trusted signature.
-    #[must_use]
-    pub fn unsigned_revisions(&self) -> u64 {
+    pub(crate) fn unsigned_revisions(&self) -> u64 {
         let catalog = self.uploads.store().catalog();
         let refused = catalog.refused.values();
         refused.map(|repo| repo.revisions.len() as u64).sum()

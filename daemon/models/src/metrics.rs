@@ -1,6 +1,6 @@
-//! What the models show at `/metrics`: the store, and what pulls have fetched from where.
+//! What the models show at `/metrics`: uploads, the store, and what pulls have fetched from where.
 //!
-//! Invariant: every line comes from a row of [`COUNTERS`] or [`GAUGES`], or is one of the sources.
+//! Invariant: every line comes from a row of a table here, or is one of the kinds of sources.
 //! Not promised: counts over a restart.
 
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use towline_store::{Store, StoreGauges, StoreMetrics};
 use towline_transfer::{Kind, Tally};
 
-use crate::uploads::Staged;
+use crate::uploads::{self, Staged};
 
 /// One line, for whoever writes the page.
 pub struct Line {
@@ -141,7 +141,54 @@ const STAGED: [Row<Staged>; 3] = [
     ),
 ];
 
-/// Every line, those of one name together.
+/// What came over the network.
+const UPLOADS: [Row<uploads::Tally>; 6] = [
+    (
+        "towline_models_commits_total",
+        "Revisions that were published over the network.",
+        |tally| tally.commits.load(Ordering::Relaxed),
+    ),
+    (
+        "towline_models_uploaded_bytes_total",
+        "Bytes of files that were uploaded to be published.",
+        |tally| tally.bytes.load(Ordering::Relaxed),
+    ),
+    (
+        "towline_models_uploaded_parts_total",
+        "Parts of large files that were uploaded to be published.",
+        |tally| tally.parts.load(Ordering::Relaxed),
+    ),
+    (
+        "towline_models_uploads_slow_total",
+        "Uploads that were cut because nothing came, or next to nothing.",
+        |tally| tally.slow.load(Ordering::Relaxed),
+    ),
+    (
+        "towline_models_uploads_refused_total",
+        "Requests to publish without a token or address that was good for it.",
+        |tally| tally.refused.load(Ordering::Relaxed),
+    ),
+    (
+        "towline_models_uploads_full_total",
+        "Uploads that were refused or ended for want of room.",
+        |tally| tally.full.load(Ordering::Relaxed),
+    ),
+];
+
+/// What uploads have counted, and revisions that are here and not served.
+pub(crate) fn upload_lines(tally: &uploads::Tally, unsigned_revisions: u64) -> Vec<Line> {
+    let mut lines: Vec<Line> = UPLOADS.iter().map(|row| line(row, tally, false)).collect();
+    lines.push(Line {
+        name: "towline_models_unsigned_revisions",
+        labels: "",
+        is_gauge: true,
+        help: "Revisions that are here and not served for want of a trusted signature.",
+        value: unsigned_revisions,
+    });
+    lines
+}
+
+/// What the store and pulls have counted, those of one name together.
 pub(crate) fn lines(store: &Store, staged: &Staged, pulls: &Tally) -> Vec<Line> {
     let (counts, gauges) = (store.metrics(), store.gauges());
     let mut lines: Vec<Line> = COUNTERS

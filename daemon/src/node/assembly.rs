@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use tokio::sync::mpsc::{Sender, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use towline_config::Effective;
 use towline_http::Port;
 use towline_io::{Admission, HandOff, Pool, PoolLimits};
@@ -47,6 +47,17 @@ struct Bells {
     ended: Sender<Result<(), Errno>>,
 }
 
+/// The bells of so many workers, with where they are heard.
+fn bells(workers: usize) -> (Bells, Receiver<HandOff>, Receiver<Result<(), Errno>>) {
+    let (send_off, handed_off) = channel(control::WAITING_MAX);
+    let (send_end, ended) = channel(workers);
+    let bells = Bells {
+        handed_off: send_off,
+        ended: send_end,
+    };
+    (bells, handed_off, ended)
+}
+
 impl Node {
     /// Opens everything. Blocks.
     pub(super) fn open(effective: &Effective, mut notes: Vec<String>) -> Result<Self, NodeError> {
@@ -67,13 +78,8 @@ impl Node {
         notes.extend(process::identity_note());
         let nfs = nfs_server(effective, &exports, &sockets, is_registered)?;
         volumes::announce_changes(&volumes, &nfs);
-        let (send_off, handed_off) = channel(control::WAITING_MAX);
-        let (send_end, ended) = channel(count);
+        let (bells, handed_off, ended) = bells(count);
         let ports = sockets.ports();
-        let bells = Bells {
-            handed_off: send_off,
-            ended: send_end,
-        };
         let shares = (count, Budget::new(effective, count, &mut notes));
         let plant = plant((effective, ports), shares, (&volumes, nfs), bells)?;
         let measuring = Measuring::open(effective)?;
