@@ -59,7 +59,7 @@ pub(crate) fn status(
         listeners,
         tune: Vec::new(),
         uploads: None,
-        nfs4: effective.nfs_v4.value.then(status::Nfs4::default),
+        nfs4: None,
         volumes: effective.volumes.iter().map(volume_status).collect(),
         notes,
     }

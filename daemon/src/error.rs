@@ -110,6 +110,14 @@ impl NodeError {
     }
 }
 
+/// Something that the system must give was refused.
+pub(crate) fn system(what: &'static str, error: impl std::fmt::Display) -> NodeError {
+    NodeError::System {
+        what,
+        error: error.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

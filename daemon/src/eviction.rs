@@ -1,12 +1,10 @@
-//! The clock behind bounded caches and models: sweeps caches every now and then, one at a time,
-//! removes uploads that nobody goes on with, and writes down when models were used, so that the
-//! store knows which to evict.
+//! The clocks behind bounded caches and unfinished uploads of files: each sweeps its volumes every
+//! now and then, one after another.
 //!
-//! Invariant: a cache without bounds is never touched. Not promised: that a cache never passes
-//! its size between two sweeps; a quota of the file system does that.
+//! Invariant: a cache without bounds is never touched. Not promised: that a cache never passes its
+//! size between two sweeps; a quota of the file system does that.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -14,72 +12,11 @@ use towline_base::ByteCount;
 use towline_config::{Effective, VolumeKind};
 use towline_volume::evict::{Bounds, sweep, sweep_uploads};
 
-use crate::node::Facts;
+use crate::part::page::{Kind, Tier};
+use crate::part::{Page, Part};
 
 /// Time between two sweeps of a cache. A 10 Gb/s link writes 75 GB in it.
 const INTERVAL: Duration = Duration::from_secs(60);
-
-/// What eviction has done since the start, for the metrics.
-#[derive(Debug, Default)]
-pub(crate) struct Evicted {
-    pub(crate) files: AtomicU64,
-    pub(crate) bytes: AtomicU64,
-    pub(crate) spared: AtomicU64,
-    /// Unfinished uploads that nobody went on with.
-    pub(crate) uploads: AtomicU64,
-}
-
-/// The caches that have bounds.
-pub(crate) fn bounded(effective: &Effective) -> Vec<(String, PathBuf, Bounds)> {
-    let is_cache = |volume: &&towline_config::Volume| {
-        volume.kind.value == VolumeKind::Cache && !volume.read_only.value
-    };
-    let caches = effective.volumes.iter().filter(is_cache).map(|volume| {
-        let (bytes_max, age_max) = (volume.size_max.value, volume.age_max.value);
-        (
-            volume.name.clone(),
-            volume.path.value.clone(),
-            Bounds { bytes_max, age_max },
-        )
-    });
-    caches
-        .filter(|(_, _, bounds)| *bounds != Bounds::default())
-        .collect()
-}
-
-/// Sweeps until the runtime ends.
-pub(crate) async fn serve(caches: Vec<(String, PathBuf, Bounds)>, evicted: Arc<Evicted>) {
-    if caches.is_empty() {
-        return;
-    }
-    let mut timer = tokio::time::interval(INTERVAL);
-    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        timer.tick().await;
-        for (volume, path, bounds) in &caches {
-            let (path, bounds) = (path.clone(), *bounds);
-            match tokio::task::spawn_blocking(move || sweep(&path, &bounds)).await {
-                Ok(Ok(swept)) => {
-                    evicted
-                        .files
-                        .fetch_add(swept.files_removed, Ordering::Relaxed);
-                    evicted
-                        .bytes
-                        .fetch_add(swept.bytes_removed, Ordering::Relaxed);
-                    evicted
-                        .spared
-                        .fetch_add(swept.files_spared, Ordering::Relaxed);
-                    if swept.files_removed > 0 {
-                        let bytes = ByteCount(swept.bytes_removed).to_string();
-                        tracing::info!(volume, bytes, "evicted old files from a cache");
-                    }
-                }
-                Ok(Err(error)) => tracing::warn!(volume, %error, "a cache could not be swept"),
-                Err(_) => return,
-            }
-        }
-    }
-}
 
 /// Longest time between two looks for unfinished uploads: each walks over the whole volume.
 const UPLOADS_INTERVAL_MAX: Duration = Duration::from_secs(6 * 3_600);
@@ -87,59 +24,136 @@ const UPLOADS_INTERVAL_MAX: Duration = Duration::from_secs(6 * 3_600);
 /// Parts of an upload's age after which is looked again: it is removed a quarter late at most.
 const UPLOADS_LOOKS: u32 = 4;
 
-/// The volumes that uploads come into.
-pub(crate) fn uploaded(effective: &Effective) -> Vec<(String, PathBuf)> {
-    let is_writable = |volume: &&towline_config::Volume| {
-        volume.kind.value != VolumeKind::Model && !volume.read_only.value
-    };
-    let volumes = effective.volumes.iter().filter(is_writable);
-    volumes
-        .map(|volume| (volume.name.clone(), volume.path.value.clone()))
-        .collect()
+/// The caches that have bounds, and what was evicted since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Caches {
+    caches: Vec<(String, PathBuf, Bounds)>,
+    files: AtomicU64,
+    bytes: AtomicU64,
+    spared: AtomicU64,
 }
 
-/// Removes uploads that nobody has gone on with for `age_max`, until the runtime ends.
-pub(crate) async fn serve_uploads(
-    volumes: Vec<(String, PathBuf)>,
-    age_max: Duration,
-    evicted: Arc<Evicted>,
-) {
-    let interval = (age_max / UPLOADS_LOOKS).min(UPLOADS_INTERVAL_MAX);
-    let mut timer = tokio::time::interval(interval);
-    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        timer.tick().await;
-        for (volume, path) in &volumes {
-            let path = path.clone();
-            match tokio::task::spawn_blocking(move || sweep_uploads(&path, age_max)).await {
-                Ok(Ok(0)) => {}
-                Ok(Ok(uploads)) => {
-                    evicted.uploads.fetch_add(uploads, Ordering::Relaxed);
-                    tracing::info!(volume, "removed uploads that nobody went on with");
+impl Caches {
+    /// Those of the configuration.
+    pub(crate) fn new(effective: &Effective) -> Self {
+        let is_cache = |volume: &&towline_config::Volume| {
+            volume.kind.value == VolumeKind::Cache && !volume.read_only.value
+        };
+        let caches = effective.volumes.iter().filter(is_cache).map(|volume| {
+            let (bytes_max, age_max) = (volume.size_max.value, volume.age_max.value);
+            (
+                volume.name.clone(),
+                volume.path.value.clone(),
+                Bounds { bytes_max, age_max },
+            )
+        });
+        let bounded = caches.filter(|(_, _, bounds)| *bounds != Bounds::default());
+        Self {
+            caches: bounded.collect(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Part for Caches {
+    fn metrics(&self, page: &mut Page) {
+        let rows = [
+            (
+                "towline_volume_evicted_files_total",
+                Kind::Counter,
+                "Files removed from bounded caches.",
+                &self.files,
+            ),
+            (
+                "towline_volume_evicted_bytes_total",
+                Kind::Counter,
+                "Bytes removed from bounded caches.",
+                &self.bytes,
+            ),
+            (
+                "towline_volume_spared_files_total",
+                Kind::Counter,
+                "Files not removed because in use.",
+                &self.spared,
+            ),
+        ];
+        page.rows(Tier::Stable, &rows);
+    }
+
+    fn every(&self) -> Option<Duration> {
+        (!self.caches.is_empty()).then_some(INTERVAL)
+    }
+
+    fn tick(&self) {
+        for (volume, path, bounds) in &self.caches {
+            match sweep(path, bounds) {
+                Ok(swept) => {
+                    self.files.fetch_add(swept.files_removed, Ordering::Relaxed);
+                    self.bytes.fetch_add(swept.bytes_removed, Ordering::Relaxed);
+                    self.spared.fetch_add(swept.files_spared, Ordering::Relaxed);
+                    if swept.files_removed > 0 {
+                        let bytes = ByteCount(swept.bytes_removed).to_string();
+                        tracing::info!(volume, bytes, "evicted old files from a cache");
+                    }
                 }
-                Ok(Err(error)) => {
-                    tracing::warn!(volume, %error, "unfinished uploads could not be looked for");
-                }
-                Err(_) => return,
+                Err(error) => tracing::warn!(volume, %error, "a cache could not be swept"),
             }
         }
     }
 }
 
-/// Lets the store write down when models were used, and removes uploads that were given up, until
-/// the runtime ends.
-pub(crate) async fn note_uses(facts: Arc<Facts>) {
-    let mut timer = tokio::time::interval(INTERVAL);
-    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        timer.tick().await;
-        let facts = facts.clone();
-        let noted = tokio::task::spawn_blocking(move || {
-            facts.models.iter().for_each(|desk| desk.note_uses());
-            facts.models.iter().for_each(|desk| desk.sweep_uploads());
-        });
-        if noted.await.is_err() {
-            return;
+/// The volumes that uploads come into, and what of them was given up.
+#[derive(Debug)]
+pub(crate) struct Leftovers {
+    volumes: Vec<(String, PathBuf)>,
+    /// How long nobody may go on with one.
+    age_max: Duration,
+    removed: AtomicU64,
+}
+
+impl Leftovers {
+    /// Those of the configuration.
+    pub(crate) fn new(effective: &Effective) -> Self {
+        let is_writable = |volume: &&towline_config::Volume| {
+            volume.kind.value != VolumeKind::Model && !volume.read_only.value
+        };
+        let volumes = effective.volumes.iter().filter(is_writable);
+        let volumes = volumes.map(|volume| (volume.name.clone(), volume.path.value.clone()));
+        Self {
+            volumes: volumes.collect(),
+            age_max: effective.limits.upload_age.value,
+            removed: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Part for Leftovers {
+    fn metrics(&self, page: &mut Page) {
+        let rows = [(
+            "towline_volume_uploads_removed_total",
+            Kind::Counter,
+            "Unfinished uploads removed because nobody went on with them.",
+            &self.removed,
+        )];
+        page.rows(Tier::Stable, &rows);
+    }
+
+    fn every(&self) -> Option<Duration> {
+        Some((self.age_max / UPLOADS_LOOKS).min(UPLOADS_INTERVAL_MAX))
+    }
+
+    fn tick(&self) {
+        for (volume, path) in &self.volumes {
+            match sweep_uploads(path, self.age_max) {
+                Ok(0) => {}
+                Ok(uploads) => {
+                    self.removed.fetch_add(uploads, Ordering::Relaxed);
+                    tracing::info!(volume, "removed uploads that nobody went on with");
+                }
+                Err(error) => {
+                    tracing::warn!(volume, %error, "unfinished uploads could not be looked for");
+                }
+            }
         }
     }
 }

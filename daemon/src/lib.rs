@@ -10,25 +10,28 @@
 
 mod budget;
 mod control;
-mod control_metrics;
 mod data_lock;
+mod data_plane;
 mod datagrams;
 mod description;
 mod error;
 mod eviction;
 mod face;
+mod https;
 mod key_file;
 mod measuring;
+mod models;
 mod nfs_desk;
 mod node;
+mod part;
 mod process;
+mod protocols;
 mod registration;
-mod silent_clients;
 mod sockets;
 mod standing;
-mod tls;
 pub mod trace;
-mod tuning_peer;
+mod tuning;
+mod vitals;
 mod volumes;
 mod workers;
 

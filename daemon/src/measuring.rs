@@ -6,11 +6,12 @@
 //! clients of the node, which is why it is bounded.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::io::Errno;
+use towline_api::Status;
 use towline_api::status::{Listener, ListenerProtocol};
 use towline_config::Effective;
 use towline_link::iperf3::server::Allowance;
@@ -18,29 +19,28 @@ use towline_link::link::LinkError;
 use towline_link::link::server::{Config, Counters, Event, Server};
 
 use crate::error::NodeError;
+use crate::part::page::{Kind, Tier};
+use crate::part::{Page, Part};
 
-/// Servers that listen and do not answer yet.
+/// The servers of a node: none where the configuration has none.
 #[derive(Debug, Default)]
 pub(crate) struct Measuring {
-    servers: Vec<Server>,
+    /// Until they answer.
+    servers: Mutex<Vec<Server>>,
+    listeners: Vec<Listener>,
     counters: Arc<Counters>,
-}
-
-/// Servers that answer.
-#[derive(Debug)]
-pub(crate) struct Answering {
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Measuring {
     /// Listens on every address of the node, if the configuration says so.
     pub(crate) fn open(effective: &Effective) -> Result<Self, NodeError> {
         let bench = &effective.bench;
-        let mut measuring = Self::default();
         if !bench.iperf3.value {
-            return Ok(measuring);
+            return Ok(Self::default());
         }
+        let mut servers = Vec::new();
         for listen in &effective.listen.addresses.value {
             let time_s = bench.time_max.value.as_secs();
             let config = Config {
@@ -56,36 +56,91 @@ impl Measuring {
             };
             let address = SocketAddr::new(*listen, bench.port.value);
             let server = Server::open(config).map_err(|error| refused(address, &error))?;
-            measuring.servers.push(server);
+            servers.push(server);
         }
-        Ok(measuring)
+        let addresses = servers.iter().filter_map(|server| server.address().ok());
+        let listeners = addresses.map(|address| Listener {
+            protocol: ListenerProtocol::Iperf3,
+            address,
+        });
+        Ok(Self {
+            listeners: listeners.collect(),
+            servers: Mutex::new(servers),
+            ..Self::default()
+        })
+    }
+}
+
+impl Part for Measuring {
+    /// Link measurements that this node answered.
+    fn metrics(&self, page: &mut Page) {
+        let counters = &self.counters;
+        let turned_away = "Connections turned away from the bench port.";
+        let rows = [
+            (
+                "towline_bench_tests_total",
+                "result=\"done\"",
+                "Link tests.",
+                &counters.tests_done,
+            ),
+            (
+                "towline_bench_tests_total",
+                "result=\"broken\"",
+                "Link tests.",
+                &counters.tests_broken,
+            ),
+            (
+                "towline_bench_tests_total",
+                "result=\"refused\"",
+                "Link tests.",
+                &counters.refused,
+            ),
+            (
+                "towline_bench_turned_away_total",
+                "why=\"busy\"",
+                turned_away,
+                &counters.busy,
+            ),
+            (
+                "towline_bench_turned_away_total",
+                "why=\"address\"",
+                turned_away,
+                &counters.not_allowed,
+            ),
+            (
+                "towline_bench_sent_bytes_total",
+                "",
+                "Payload of link tests sent.",
+                &counters.bytes_sent,
+            ),
+            (
+                "towline_bench_received_bytes_total",
+                "",
+                "Payload of link tests received.",
+                &counters.bytes_received,
+            ),
+        ];
+        for (name, labels, help, counter) in rows {
+            page.head(name, Kind::Counter, Tier::Stable, help);
+            page.line(name, labels, counter.load(Ordering::Relaxed));
+        }
+        let name = "towline_bench_served_seconds_total";
+        let help = "Time in which link tests took processor and line from clients.";
+        let seconds = counters.served_us.load(Ordering::Relaxed) as f64 / 1e6;
+        let seconds = format_args!("{seconds:.6}");
+        page.metric((name, Kind::Counter, Tier::Stable), help, seconds);
+        let (name, help) = ("towline_bench_running", "1 while a link test runs.");
+        let running = counters.running.load(Ordering::Relaxed);
+        page.metric((name, Kind::Gauge, Tier::Stable), help, running);
     }
 
-    /// What is listened on, for the status.
-    pub(crate) fn listeners(&self) -> Vec<Listener> {
-        let addresses = self
-            .servers
-            .iter()
-            .filter_map(|server| server.address().ok());
-        addresses
-            .map(|address| Listener {
-                protocol: ListenerProtocol::Iperf3,
-                address,
-            })
-            .collect()
+    fn status(&self, status: &mut Status) {
+        status.listeners.extend(self.listeners.iter().cloned());
     }
 
-    /// What was counted, for the metrics.
-    pub(crate) fn counters(&self) -> Arc<Counters> {
-        self.counters.clone()
-    }
-
-    /// Answers until [`Answering::stop`].
-    pub(crate) fn start(self) -> Result<Answering, NodeError> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut threads = Vec::new();
-        for server in self.servers {
-            let (stop, counters) = (stop.clone(), self.counters.clone());
+    fn start(&self) -> Result<(), NodeError> {
+        for server in lock(&self.servers).drain(..) {
+            let (stop, counters) = (self.stop.clone(), self.counters.clone());
             let work = move || {
                 if let Err(error) = server.run(&stop, &counters, |event| tell(&event)) {
                     tracing::error!(error = %error, "link measurements are not answered any more");
@@ -96,21 +151,27 @@ impl Measuring {
                 what: "cannot start the thread for link measurements",
                 error: error.to_string(),
             })?;
-            threads.push(thread);
+            lock(&self.threads).push(thread);
         }
-        Ok(Answering { stop, threads })
+        Ok(())
     }
-}
 
-impl Answering {
-    /// Ends a test that runs, and waits until its peer was told.
-    pub(crate) fn stop(self) {
+    /// Ends a test that runs; its peer is told.
+    fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
+    }
+
+    fn join(&self) {
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
             // One that panicked has said so on standard error.
             let _ = thread.join();
         }
     }
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn refused(address: SocketAddr, error: &LinkError) -> NodeError {

@@ -11,9 +11,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper::StatusCode;
+use towline_api::Status;
 use towline_config::Effective;
 use towline_volume::Exports;
 use towline_volume::volume::place_of;
+
+use crate::part::page::{Kind, Tier};
+use crate::part::route::text;
+use crate::part::{Methods, Page, Part, Reply, Route};
 
 /// How often the paths are looked at: soon enough for a person who has just mounted a disk.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -51,11 +57,6 @@ impl Standing {
             watched: watched.collect(),
             faults: Mutex::default(),
         }
-    }
-
-    /// What is wrong now: the volume, and what an operator should do.
-    pub(crate) fn faults(&self) -> Vec<(String, String)> {
-        self.lock().clone()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, String)>> {
@@ -104,20 +105,47 @@ impl Watched {
     }
 }
 
-/// Looks until the runtime ends.
-pub(crate) async fn serve(standing: Arc<Standing>) {
-    let mut timer = tokio::time::interval(INTERVAL);
-    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        timer.tick().await;
-        let standing = standing.clone();
-        if tokio::task::spawn_blocking(move || standing.look())
-            .await
-            .is_err()
-        {
-            return;
+impl Part for Standing {
+    fn routes(self: Arc<Self>) -> Vec<Route> {
+        let health = move |_| {
+            let is_well = self.lock().is_empty();
+            async move { health(is_well) }
+        };
+        vec![Route::at("/healthz", Methods::Reads, health).open_to_all()]
+    }
+
+    fn metrics(&self, page: &mut Page) {
+        let name = "towline_node_volumes_displaced";
+        let help = "Volumes whose folder is not the one that is served.";
+        let count = self.lock().len();
+        page.metric((name, Kind::Gauge, Tier::Stable), help, count);
+    }
+
+    fn status(&self, status: &mut Status) {
+        for (volume, fault) in self.lock().iter() {
+            if status.volumes.iter().any(|shown| shown.name == *volume) {
+                status.notes.push(fault.clone());
+            }
         }
     }
+
+    fn every(&self) -> Option<Duration> {
+        Some(INTERVAL)
+    }
+
+    fn tick(&self) {
+        self.look();
+    }
+}
+
+/// The page at `/healthz`.
+fn health(is_well: bool) -> Reply {
+    if is_well {
+        return text(StatusCode::OK, "ok\n");
+    }
+    let why = "the folder of a volume is not the one that is served; towline status on \
+               the node and its log say which\n";
+    text(StatusCode::SERVICE_UNAVAILABLE, why)
 }
 
 #[cfg(test)]
@@ -139,10 +167,8 @@ mod tests {
         };
         let told = || {
             standing.look();
-            standing
-                .faults()
-                .pop()
-                .map_or(String::new(), |(_, why)| why)
+            let faults = standing.lock();
+            faults.last().map_or(String::new(), |(_, why)| why.clone())
         };
         assert_eq!(told(), "");
         std::fs::rename(&path, &aside).unwrap();

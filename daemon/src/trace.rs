@@ -64,20 +64,6 @@ pub(crate) fn left_out() -> u64 {
     LEFT_OUT.load(Ordering::Relaxed)
 }
 
-/// Tells about lines that were left out, until the runtime ends.
-pub(crate) async fn tell_left_out() {
-    const INTERVAL: Duration = Duration::from_secs(10);
-    let mut told = left_out();
-    loop {
-        tokio::time::sleep(INTERVAL).await;
-        let lines = left_out();
-        if lines > told {
-            tracing::warn!("log lines were left out: peers caused more than ten a second");
-            told = lines;
-        }
-    }
-}
-
 /// Lets through what one second has room for.
 #[derive(Clone, Debug, Default)]
 struct Calm {

@@ -19,14 +19,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
-use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode, Uri, header};
 use serde_json::json;
 use towline_http::hub::route;
 use towline_http::{Keyring, Sight};
 use towline_store::{RepoKind, RepoName};
 
-use crate::uploads::{COMPLETION_BYTES_MAX, Ended, PutFault, Tally, Uploads};
+use crate::uploads::{COMPLETION_BYTES_MAX, Ended, Inflow, PutFault, Tally, Uploads};
 pub use answer::Answer;
 use answer::{Outcome, bad, good};
 use asked::{Asked, Shown};
@@ -62,7 +61,7 @@ impl UploadDesk {
 
     /// Answers a request below [`PREFIX`]. `base` is the URL before the paths of this client. What
     /// blocks does so on other threads. Dropping it ends an upload where it stands.
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>, base: String) -> Answer {
+    pub async fn answer(self: Arc<Self>, request: Request<Inflow>, base: String) -> Answer {
         let desk = self.clone();
         let outcome = self.dispatch(request, base).await;
         let answer = outcome.unwrap_or_else(|refusal| refusal);
@@ -75,7 +74,7 @@ impl UploadDesk {
         answer
     }
 
-    async fn dispatch(self: Arc<Self>, request: Request<Incoming>, base: String) -> Outcome {
+    async fn dispatch(self: Arc<Self>, request: Request<Inflow>, base: String) -> Outcome {
         let path = request.uri().path().strip_prefix(PREFIX).unwrap_or("");
         let path = path.to_owned();
         if let Some(place) = path.strip_prefix("/lfs/") {
@@ -163,7 +162,7 @@ impl UploadDesk {
 
     /// Takes the bytes of a large file, or of a part of one, where a batch has sent them; or the
     /// word that all parts are here.
-    async fn put(self: Arc<Self>, request: Request<Incoming>, place: &str) -> Outcome {
+    async fn put(self: Arc<Self>, request: Request<Inflow>, place: &str) -> Outcome {
         let taken = match *request.method() {
             Method::PUT => self.uploads.put(request, place).await,
             Method::POST => {
@@ -193,7 +192,7 @@ impl UploadDesk {
     }
 
     /// The whole body of a request.
-    async fn read(&self, request: Request<Incoming>, limit: usize) -> Result<Bytes, Answer> {
+    async fn read(&self, request: Request<Inflow>, limit: usize) -> Result<Bytes, Answer> {
         let (mut body, mut pace) = (request.into_body(), self.uploads.pace());
         let mut bytes = BytesMut::new();
         loop {
@@ -216,7 +215,7 @@ impl UploadDesk {
     }
 
     /// What the token of a request may publish.
-    fn sight(&self, request: &Request<Incoming>) -> Result<Sight, Answer> {
+    fn sight(&self, request: &Request<Inflow>) -> Result<Sight, Answer> {
         let sent = request.headers().get(header::AUTHORIZATION);
         let sight = self.keyring.sight(sent.map(header::HeaderValue::as_bytes));
         if sight.is_known() {
@@ -245,7 +244,7 @@ pub const PREFIX: &str = "/hf";
 
 /// A request to the port of the hub's own, as it would be on the one that others share.
 #[must_use]
-pub fn below_prefix(mut request: Request<Incoming>) -> Request<Incoming> {
+pub fn below_prefix<Body>(mut request: Request<Body>) -> Request<Body> {
     let path = request.uri().path_and_query();
     let path = path.map_or("/", |path| path.as_str());
     if let Ok(uri) = format!("{PREFIX}{path}").parse::<Uri>() {
@@ -256,7 +255,7 @@ pub fn below_prefix(mut request: Request<Incoming>) -> Request<Incoming> {
 
 /// Whether the client is huggingface_hub before 1.0, which takes the path of an endpoint for a type
 /// of repository when it reads a URL; it reads a name alone instead.
-fn is_old(request: &Request<Incoming>) -> bool {
+fn is_old(request: &Request<Inflow>) -> bool {
     let agent = request.headers().get(header::USER_AGENT);
     let agent = agent.and_then(|value| value.to_str().ok());
     agent.is_some_and(|agent| agent.contains("hf_hub/0."))

@@ -25,4 +25,4 @@ pub use desks::{Desks, Stock};
 pub use hub_upload::{Answer as UploadAnswer, PREFIX, UploadDesk, below_prefix};
 pub use metrics::Line;
 pub use upload_places::{UploadPlace, UploadPlaces};
-pub use uploads::{Staged, Tally};
+pub use uploads::{Inflow, Staged, Tally};

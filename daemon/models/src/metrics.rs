@@ -16,10 +16,8 @@ pub struct Line {
     pub name: &'static str,
     /// Labels between the braces, or nothing.
     pub labels: &'static str,
-    /// `counter` or `gauge`.
-    pub kind: &'static str,
-    /// `stable` or `experimental`.
-    pub tier: &'static str,
+    /// Whether it goes up and down, or else only up.
+    pub is_gauge: bool,
     /// What it counts.
     pub help: &'static str,
     /// The number.
@@ -148,10 +146,10 @@ pub(crate) fn lines(store: &Store, staged: &Staged, pulls: &Tally) -> Vec<Line> 
     let (counts, gauges) = (store.metrics(), store.gauges());
     let mut lines: Vec<Line> = COUNTERS
         .iter()
-        .map(|row| line(row, &counts, "counter"))
+        .map(|row| line(row, &counts, false))
         .collect();
-    lines.extend(GAUGES.iter().map(|row| line(row, &gauges, "gauge")));
-    lines.extend(STAGED.iter().map(|row| line(row, staged, "gauge")));
+    lines.extend(GAUGES.iter().map(|row| line(row, &gauges, true)));
+    lines.extend(STAGED.iter().map(|row| line(row, staged, true)));
     let fetched = "towline_models_fetched_bytes_total";
     let help = "Bytes that pulls have fetched, by kind of source.";
     let sources = Kind::ALL.map(|kind| (fetched, kind.label(), help, pulls.fetched(kind)));
@@ -179,8 +177,7 @@ pub(crate) fn lines(store: &Store, staged: &Staged, pulls: &Tally) -> Vec<Line> 
         lines.push(Line {
             name,
             labels,
-            kind: "counter",
-            tier: "experimental",
+            is_gauge: false,
             help,
             value: count.load(Ordering::Relaxed),
         });
@@ -188,12 +185,11 @@ pub(crate) fn lines(store: &Store, staged: &Staged, pulls: &Tally) -> Vec<Line> 
     lines
 }
 
-fn line<T>(&(name, help, read): &Row<T>, of: &T, kind: &'static str) -> Line {
+fn line<T>(&(name, help, read): &Row<T>, of: &T, is_gauge: bool) -> Line {
     Line {
         name,
         labels: "",
-        kind,
-        tier: "experimental",
+        is_gauge,
         help,
         value: read(of),
     }

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use towline_http::{Models, Sight};
 use towline_store::{CatalogFile, CatalogRevision, Sha256, Signer, Store, layout};
 
+pub use pace::Inflow;
 pub(crate) use pace::{Bounds as PaceBounds, Ended, Pace};
 pub(crate) use parts::COMPLETION_BYTES_MAX;
 pub(crate) use receiving::PutFault;

@@ -17,8 +17,11 @@ use towline_store::Arrival;
 use towline_store::arrival::BLOCK_BYTES;
 
 use crate::error::TransferError;
-use crate::source::{STREAMS, Source};
+use crate::source::Source;
 use crate::watch::Watch;
+
+/// Ranges under way at once. One connection rarely fills a long line; eight do.
+pub(crate) const STREAMS: usize = 8;
 
 /// Longest range that one request asks for, in bytes: what is lost at most when it breaks is a
 /// block, so length only saves requests.

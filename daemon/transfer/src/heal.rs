@@ -13,7 +13,8 @@ use towline_store::{CatalogRevision, ClientFault, Healer, RepoPath, StoreError, 
 
 use crate::error::TransferError;
 use crate::origin::Origin;
-use crate::source::{self, Source};
+use crate::source::Source;
+use crate::sources;
 
 /// Asks the origins of revisions.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +22,7 @@ pub struct Origins;
 
 /// The source of a recorded origin, asked without a token.
 fn recorded(origin: &str) -> Result<Box<dyn Source>, TransferError> {
-    source::open(&Origin::parse(origin, None)?, None)
+    sources::open(&Origin::parse(origin, None)?, None)
 }
 
 impl towline_store::Origins for Origins {

@@ -19,6 +19,7 @@ mod heal;
 mod origin;
 mod pull;
 mod source;
+mod sources;
 mod tally;
 mod watch;
 

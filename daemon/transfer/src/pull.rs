@@ -23,7 +23,8 @@ use crate::arriving::{Arriving, Shown};
 use crate::error::TransferError;
 use crate::fetch;
 use crate::origin::Origin;
-use crate::source::{self, Source};
+use crate::source::Source;
+use crate::sources;
 use crate::tally::Tally;
 use crate::watch::Watch;
 
@@ -118,7 +119,7 @@ impl Wanted {
             return self.publish(place, path, watch);
         }
         let token = self.token.as_ref().map(Secret::expose);
-        let mut source = source::open(&self.origin, token)?;
+        let mut source = sources::open(&self.origin, token)?;
         let listing = source.list()?;
         if listing.files.is_empty() {
             let why = format!("{} has no files", listing.origin);

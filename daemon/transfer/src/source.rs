@@ -1,15 +1,8 @@
-//! The one way in which bytes are asked for, whatever has them, and the list of what can be asked.
+//! The one way in which bytes are asked for, whatever has them.
 //!
-//! A new kind of source is one file below `source/` that implements [`Source`], an [`Origin`] that
-//! names it, and its arm in [`open`]. Invariant: whoever asks a source knows nothing of its
-//! protocol. Not promised: that two questions see the same state, unless [`Source::list`] came
-//! first.
-
-mod folder;
-mod hub;
-mod objects;
-mod web;
-mod window;
+//! Invariant: whoever asks a source knows nothing of its protocol, and what a source promises of a
+//! file is checked by the store, not by the source. Not promised: that two questions see the same
+//! state, unless [`Source::list`] came first.
 
 use std::io::Read;
 use std::ops::Range;
@@ -17,7 +10,6 @@ use std::ops::Range;
 use towline_store::{ArrivalFile, RepoPath, RevisionId};
 
 use crate::error::TransferError;
-use crate::origin::Origin;
 
 /// What a source has.
 #[derive(Debug)]
@@ -26,7 +18,8 @@ pub struct Listing {
     pub rev: Option<RevisionId>,
     /// When it was made, in seconds since 1970-01-01 UTC.
     pub created: Option<u64>,
-    /// Where it can be had again, as its revision has it recorded: what [`Origin::parse`] reads.
+    /// Where it can be had again, as its revision has it recorded: what
+    /// [`Origin::parse`](crate::Origin::parse) reads.
     pub origin: String,
     /// Its files, with the hashes that it promises.
     pub files: Vec<ArrivalFile>,
@@ -63,23 +56,3 @@ pub trait Source: Send + Sync {
         read.map_err(|error| TransferError::Network(error.to_string()))
     }
 }
-
-/// The source that an origin names; `token` is for it alone.
-///
-/// # Errors
-/// [`TransferError::Usage`] where the origin cannot be asked as it is written.
-pub(crate) fn open(origin: &Origin, token: Option<&str>) -> Result<Box<dyn Source>, TransferError> {
-    Ok(match origin {
-        Origin::Hub {
-            endpoint,
-            repo,
-            rev,
-        } => Box::new(hub::Hub::new(endpoint, repo, rev.as_deref(), token)),
-        Origin::Web(url) => Box::new(web::Web::new(url, token)?),
-        Origin::Objects(url) => Box::new(objects::Objects::new(url)?),
-        Origin::Folder(path) => Box::new(folder::Folder::new(path)),
-    })
-}
-
-/// Ranges of one source under way at once. One connection rarely fills a long line; eight do.
-pub(crate) const STREAMS: usize = 8;

@@ -15,8 +15,9 @@ use super::{Finding, Source};
 const API_KNOWS: [&str; 2] = ["serde", "towline-base"];
 
 /// The crates below `daemon/`, lowest first: one may depend on those before it.
-const LADDER: [&str; 11] = [
-    "base", "api", "sys", "config", "io", "store", "volume", "nfs", "http", "transfer", "models",
+const LADDER: [&str; 12] = [
+    "base", "api", "sys", "config", "io", "store", "volume", "nfs", "http", "tls", "transfer",
+    "models",
 ];
 
 /// The one file of the command line that may name the crate of the node.

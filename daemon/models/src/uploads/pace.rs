@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 use towline_base::clock;
@@ -18,6 +18,9 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// Windows in a row in which less came than must, before a sender is cut: a pause begins and ends
 /// in the middle of one.
 const SLOW_WINDOWS_MAX: u32 = 3;
+
+/// The body of a request: as it comes in, or whole and here already.
+pub type Inflow = Either<Incoming, Full<Bytes>>;
 
 /// How fast it must be.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +57,7 @@ impl Pace {
     }
 
     /// The next bytes of a body; `None` behind the last.
-    pub(crate) async fn next(&mut self, body: &mut Incoming) -> Result<Option<Bytes>, Ended> {
+    pub(crate) async fn next(&mut self, body: &mut Inflow) -> Result<Option<Bytes>, Ended> {
         loop {
             let begun = clock::now();
             let frame = match timeout(self.bounds.stall_max, body.frame()).await {

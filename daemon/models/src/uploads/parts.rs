@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use serde::Deserialize;
 use towline_store::Sha256;
 
 use super::receiving::{Held, PutFault};
 use super::staging::{ArrivingPart, PARTS_MAX, Parted, Place, Plan, TURN_BYTES, Turn};
-use super::{Expected, Uploads};
+use super::{Expected, Inflow, Uploads};
 
 /// Longest completion, in bytes: so many parts with a hash of 64 digits each, twice over.
 pub(crate) const COMPLETION_BYTES_MAX: usize = 256 * PARTS_MAX as usize;
@@ -81,7 +80,7 @@ impl Uploads {
     pub(super) async fn take_part(
         self: &Arc<Self>,
         (expected, plan, number): (&Expected, &Plan, u32),
-        body: &mut Incoming,
+        body: &mut Inflow,
     ) -> Result<String, PutFault> {
         let file = self.parted(expected, plan)?;
         let parted = file.clone();

@@ -12,14 +12,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use hyper::{Request, header};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::pace::{Ended, Pace};
 use super::staging::{Arriving, Place, Sink};
-use super::{Expected, Uploads};
+use super::{Expected, Inflow, Uploads};
 
 /// Most threads that write for uploads at once: a quarter of those of the control plane, so that
 /// the rest answer; hashing needs no more than there are cores.
@@ -65,7 +64,7 @@ impl Uploads {
     /// a part. With `Content-Range` a file goes on behind what is here.
     pub(crate) async fn put(
         self: &Arc<Self>,
-        request: Request<Incoming>,
+        request: Request<Inflow>,
         place: &str,
     ) -> Result<Option<String>, PutFault> {
         let range = request.headers().get(header::CONTENT_RANGE).cloned();
@@ -100,7 +99,7 @@ impl Uploads {
         self: &Arc<Self>,
         expected: Expected,
         range: Option<&[u8]>,
-        body: &mut Incoming,
+        body: &mut Inflow,
     ) -> Result<(), PutFault> {
         let size = expected.size;
         let from = match range.map(|range| begins_at(range, size)) {
@@ -128,7 +127,7 @@ impl Uploads {
     pub(super) async fn pour<S: Sink>(
         &self,
         held: &mut Held<S>,
-        body: &mut Incoming,
+        body: &mut Inflow,
     ) -> Result<(), PutFault> {
         let mut pace = Pace::new(self.bounds.pace);
         let mut pieces = Vec::new();
@@ -232,7 +231,7 @@ impl<S: Sink> Drop for Held<S> {
 }
 
 /// The next bytes of a body, as many as are written at once.
-async fn gather(body: &mut Incoming, pace: &mut Pace) -> (Vec<Bytes>, End) {
+async fn gather(body: &mut Inflow, pace: &mut Pace) -> (Vec<Bytes>, End) {
     let (mut pieces, mut bytes) = (Vec::new(), 0);
     while bytes < GATHERED_BYTES {
         match pace.next(body).await {
@@ -249,7 +248,7 @@ async fn gather(body: &mut Incoming, pace: &mut Pace) -> (Vec<Bytes>, End) {
 }
 
 /// Throws away some of a body that is refused: a sender that cannot send on may not read why.
-async fn drain(body: &mut Incoming) {
+async fn drain(body: &mut Inflow) {
     let all = async {
         let mut left = DRAINED_BYTES;
         while left > 0

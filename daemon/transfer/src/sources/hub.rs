@@ -12,8 +12,8 @@ use serde::Deserialize;
 use towline_store::{ArrivalFile, GitId, RepoName, RepoPath, RevisionId, Sha256};
 
 use super::web::{Agent, ask_range, encode_path};
-use super::{Listing, Source};
 use crate::error::TransferError;
+use crate::source::{Listing, Source};
 
 /// Most pages of a tree: ten million entries.
 const PAGES_MAX: usize = 10_000;

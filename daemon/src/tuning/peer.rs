@@ -6,8 +6,8 @@
 //! Not promised: that a measurement under way when the node stops is finished.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use ipnet::IpNet;
@@ -21,18 +21,20 @@ use crate::error::NodeError;
 
 /// The answering side of one node: one pair of threads for each listening address.
 #[derive(Debug, Default)]
-pub(crate) struct TuningPeer {
-    opened: Vec<Answerer>,
+pub(super) struct Peer {
+    /// Until they answer.
+    opened: Mutex<Vec<Answerer>>,
     addresses: Vec<SocketAddr>,
     tally: Arc<Tally>,
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-impl TuningPeer {
+impl Peer {
     /// Opens its sockets on all listening addresses, or on none.
-    pub(crate) fn open(effective: &Effective, notes: &mut Vec<String>) -> Result<Self, NodeError> {
+    pub(super) fn open(effective: &Effective, notes: &mut Vec<String>) -> Result<Self, NodeError> {
         let mut peer = Self::default();
+        let mut answerers = Vec::new();
         if !effective.tune.answer.value {
             return Ok(peer);
         }
@@ -52,7 +54,7 @@ impl TuningPeer {
                     // A free port that the system chose serves the other addresses too.
                     port = bound.port();
                     peer.addresses.push(bound);
-                    peer.opened.push(answerer);
+                    answerers.push(answerer);
                 }
                 Err(error) if effective.tune.port.is_default() => {
                     notes.push(format!(
@@ -64,22 +66,23 @@ impl TuningPeer {
                 Err(error) => return Err(refused(address, &error)),
             }
         }
+        peer.opened = Mutex::new(answerers);
         Ok(peer)
     }
 
     /// Where it answers.
-    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+    pub(super) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
     /// What it has answered.
-    pub(crate) fn tally(&self) -> &Arc<Tally> {
+    pub(super) fn tally(&self) -> &Arc<Tally> {
         &self.tally
     }
 
     /// Begins to answer.
-    pub(crate) fn start(&mut self) -> Result<(), NodeError> {
-        for answerer in self.opened.drain(..) {
+    pub(super) fn start(&self) -> Result<(), NodeError> {
+        for answerer in lock(&self.opened).drain(..) {
             let stop = self.stop.clone();
             let thread = std::thread::Builder::new()
                 .name("towline-tune".to_owned())
@@ -88,20 +91,29 @@ impl TuningPeer {
                     what: "cannot start the thread that answers measurements",
                     error: error.to_string(),
                 })?;
-            self.threads.push(thread);
+            lock(&self.threads).push(thread);
         }
         Ok(())
     }
 
-    /// Ends it within a fifth of a second. Blocks that long.
-    pub(crate) fn stop(self) {
+    /// Ends it within a fifth of a second.
+    pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
+    }
+
+    /// Waits for that. Blocks.
+    pub(super) fn join(&self) {
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("the thread that answered measurements had failed");
             }
         }
     }
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Everybody who may reach a volume.

@@ -17,7 +17,7 @@ use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
-use super::handshake::encode;
+use crate::handshake::encode;
 
 /// Most plain bytes that are encrypted at once: eight records.
 const BATCH_BYTES: usize = 128 << 10;

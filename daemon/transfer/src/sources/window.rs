@@ -15,7 +15,7 @@ use ureq::unversioned::transport::{
     RustlsConnector, Transport,
 };
 
-use super::STREAMS;
+use crate::fetch::STREAMS;
 
 /// Fastest line that all connections together shall fill, in bytes per second: 10 Gb/s.
 const LINE_BYTES_PER_S: u64 = 1_250_000_000;

@@ -15,8 +15,8 @@ use towline_store::{ArrivalFile, RepoPath};
 use ureq::unversioned::resolver::DefaultResolver;
 
 use super::window;
-use super::{Listing, Source};
 use crate::error::TransferError;
+use crate::source::{Listing, Source};
 
 /// Longest time to a connection, in seconds: what a host across the world with a lost packet takes.
 const CONNECT_MAX: Duration = Duration::from_secs(10);

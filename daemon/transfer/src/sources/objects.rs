@@ -17,8 +17,8 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore};
 use towline_store::{ArrivalFile, RepoPath};
 
-use super::{Listing, Source};
 use crate::error::TransferError;
+use crate::source::{Listing, Source};
 
 /// Most objects below a prefix.
 const OBJECTS_MAX: usize = 100_000;

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use towline_store::{ArrivalFile, DirectorySource, RepoPath, Source as _};
 
-use super::{Listing, Source};
 use crate::error::TransferError;
+use crate::source::{Listing, Source};
 
 /// A folder.
 pub(super) struct Folder {

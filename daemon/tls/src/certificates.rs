@@ -17,10 +17,10 @@ use rustls::sign::CertifiedKey;
 use towline_config::Tls;
 use webpki::EndEntityCert;
 
-use crate::error::NodeError;
+use crate::terms::TlsError;
 
 /// How often the files are looked at: tools renew a certificate weeks before it ends.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
+pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// A pair of files and how they looked when they were read.
 #[derive(Debug)]
@@ -43,15 +43,15 @@ impl Certificates {
     /// Reads all pairs.
     ///
     /// # Errors
-    /// [`NodeError::Tls`]: which file, and what is wrong with it.
-    pub(crate) fn load(tls: &Tls, provider: Arc<CryptoProvider>) -> Result<Self, NodeError> {
+    /// [`TlsError`]: which file, and what is wrong with it.
+    pub(crate) fn load(tls: &Tls, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
         let first = (&tls.certificate.value, &tls.key.value);
         let more = tls.more.iter().map(|pair| (&pair.certificate, &pair.key));
         let pairs = std::iter::once(first)
             .chain(more)
             .map(|(certificate, key)| {
                 let seen = look(certificate, key);
-                let loaded = read(certificate, key, &provider).map_err(NodeError::Tls)?;
+                let loaded = read(certificate, key, &provider).map_err(TlsError)?;
                 Ok(Pair {
                     certificate: certificate.clone(),
                     key: key.clone(),
@@ -59,7 +59,7 @@ impl Certificates {
                     loaded,
                 })
             })
-            .collect::<Result<_, NodeError>>()?;
+            .collect::<Result<_, TlsError>>()?;
         Ok(Self {
             provider,
             pairs: RwLock::new(pairs),

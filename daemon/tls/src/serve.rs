@@ -1,16 +1,12 @@
 //! HTTPS: handshakes and relays on threads of their own, one for each worker.
 //!
 //! A thread accepts on its own socket (`SO_REUSEPORT`), shakes hands, and gives the inner end of a
-//! socket pair to its worker while [`relay`] encrypts. Where the kernel has TLS
+//! socket pair to its worker while [`crate::relay`] encrypts. Where the kernel has TLS
 //! ([`towline_sys::kernel_tls`]), the worker gets the socket itself and files leave by sendfile(2).
 //! Either way the worker sees the address of the real peer and every rule of HTTP holds.
 //! Invariant: however many handshakes are begun and not finished, the next one is taken: the
 //! oldest gives its place. Not promised: what is under way when a node stops, beyond its drain
 //! time.
-
-mod certificates;
-mod handshake;
-mod relay;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,22 +14,20 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustls::server::UnbufferedServerConnection;
-use rustls::{CipherSuite, ConnectionTrafficSecrets, ProtocolVersion, ServerConfig};
+use rustls::{ConnectionTrafficSecrets, ProtocolVersion};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{oneshot, watch};
-use towline_config as config;
-use towline_io::{Congestion, Peer, WorkerHandle};
-use towline_sys::kernel_tls::{self, Cipher, TlsVersion, TrafficKey, Way};
+use towline_io::{Congestion, Peer};
+use towline_sys::kernel_tls::{self, TlsVersion, TrafficKey, Way};
 
-use crate::error::NodeError;
-use crate::face::Done;
-use certificates::Certificates;
-use relay::{Bench, Relay};
+use crate::handshake;
+use crate::relay::{Bench, Relay};
+use crate::terms::Terms;
 
 /// Most handshakes under way on one thread: 64 KiB each at the very most, 3 KiB as clients are.
 const HANDSHAKES_MAX: usize = 2048;
@@ -44,155 +38,71 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Bytes that the worker may be ahead of the relay: two batches of it.
 const AHEAD_BYTES: usize = 256 << 10;
 
-/// What happened at this door.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Connections whose handshake succeeded.
-    pub(crate) accepted: AtomicU64,
-    /// Of these, how many the kernel encrypts.
-    pub(crate) in_kernel: AtomicU64,
-    /// Handshakes that failed, or were not finished in time.
-    pub(crate) failed: AtomicU64,
-    /// Connections that are relayed now.
-    pub(crate) relayed: AtomicU64,
-}
+/// Takes a connection in: a socket that speaks plain HTTP, and the address of the real peer.
+///
+/// # Errors
+/// There is no room for it.
+pub type Adopt = Arc<dyn Fn(OwnedFd, Peer) -> io::Result<()> + Send + Sync>;
 
-/// Everything that connections share.
-#[derive(Clone)]
-pub(crate) struct Terms {
-    config: Arc<ServerConfig>,
-    certificates: Arc<Certificates>,
-    /// What the kernel takes over.
-    in_kernel: Arc<[Cipher]>,
-    pub(crate) tally: Arc<Tally>,
-}
-
-impl Terms {
-    /// Reads the certificates.
-    ///
-    /// # Errors
-    /// [`NodeError::Tls`]: which file, and what is wrong with it.
-    pub(crate) fn load(tls: &config::Tls) -> Result<Self, NodeError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let certificates = Arc::new(Certificates::load(tls, provider.clone())?);
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| NodeError::Tls(error.to_string()))?
-            .with_no_client_auth()
-            .with_cert_resolver(certificates.clone());
-        // HTTP/1.1 only: the whole family of HTTP/2 reset attacks has no place here (threat H4).
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config.enable_secret_extraction = true;
-        Ok(Self {
-            config: Arc::new(config),
-            certificates,
-            in_kernel: kernel_tls::ciphers().into(),
-            tally: Arc::default(),
-        })
-    }
-
-    /// Whether the kernel may take over a connection that has shaken hands.
-    fn suits_kernel(&self, tls: &UnbufferedServerConnection) -> bool {
-        let suite = tls.negotiated_cipher_suite().map(|suite| suite.suite());
-        let cipher = match suite {
-            Some(
-                CipherSuite::TLS13_AES_128_GCM_SHA256
-                | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
-                | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-            ) => Cipher::Aes128Gcm,
-            Some(
-                CipherSuite::TLS13_AES_256_GCM_SHA384
-                | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
-                | CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-            ) => Cipher::Aes256Gcm,
-            _ => Cipher::Chacha20Poly1305,
-        };
-        self.in_kernel.contains(&cipher)
-    }
-
-    /// Looks after the files of the certificates until the runtime ends.
-    pub(crate) async fn renew(self) {
-        loop {
-            tokio::time::sleep(certificates::LOOK_EVERY).await;
-            let certificates = self.certificates.clone();
-            if tokio::task::spawn_blocking(move || certificates.renew())
-                .await
-                .is_err()
-            {
-                tracing::error!("looking at the TLS certificates failed");
-            }
-        }
-    }
-}
-
-/// A worker and what its TLS connections are to it.
+/// What becomes of the connections of one thread.
 #[derive(Clone)]
 struct Target {
-    worker: WorkerHandle<Done>,
-    listener: usize,
+    adopt: Adopt,
     congestion: Congestion,
 }
 
 /// The running threads.
-pub(crate) struct Threads {
+pub struct Threads {
     threads: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
 
 impl Threads {
-    /// Starts a thread for each worker. `doors`: for each address a socket for each worker, which
-    /// counts as listener `listener` of the worker.
+    /// Starts a thread for each of `adopters`. `doors`: for each address a socket for each thread.
     ///
     /// # Errors
     /// A thread that cannot be started.
-    pub(crate) fn start(
+    pub fn start(
         doors: Vec<Vec<OwnedFd>>,
-        terms: Terms,
-        (workers, listener): (&[WorkerHandle<Done>], usize),
+        terms: &Terms,
+        adopters: Vec<Adopt>,
         congestion: &Congestion,
-    ) -> Result<(Terms, Self), NodeError> {
+    ) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
-        let mut sockets: Vec<Vec<OwnedFd>> = workers.iter().map(|_| Vec::new()).collect();
+        let mut sockets: Vec<Vec<OwnedFd>> = adopters.iter().map(|_| Vec::new()).collect();
         for door in doors {
             for (own, socket) in sockets.iter_mut().zip(door) {
                 own.push(socket);
             }
         }
         let mut threads = Vec::new();
-        for (index, (worker, sockets)) in workers.iter().zip(sockets).enumerate() {
+        for (index, (adopt, sockets)) in adopters.into_iter().zip(sockets).enumerate() {
             let target = Target {
-                worker: worker.clone(),
-                listener,
+                adopt,
                 congestion: congestion.clone(),
             };
             let (terms, stopped) = (terms.clone(), stopped.clone());
-            let failed = |error: io::Error| NodeError::System {
-                what: "cannot start a thread for TLS",
-                error: error.to_string(),
-            };
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
-                .build()
-                .map_err(failed)?;
+                .build()?;
             let thread = std::thread::Builder::new()
                 .name(format!("towline-tls-{index}"))
                 .spawn(move || {
                     let tasks = tokio::task::LocalSet::new();
                     tasks.block_on(&runtime, serve(sockets, &terms, &target, stopped));
-                })
-                .map_err(failed)?;
+                })?;
             threads.push(thread);
         }
-        Ok((terms, Self { threads, stop }))
+        Ok(Self { threads, stop })
     }
 
     /// Accepts no more. What is under way goes on.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         self.stop.send_replace(true);
     }
 
-    /// Waits until everything is delivered; the workers have closed their ends by now.
-    pub(crate) fn join(self) {
+    /// Waits until everything is delivered; whoever adopts has closed its ends by now. Blocks.
+    pub fn join(self) {
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a TLS thread has panicked: please report this with the log above");
@@ -374,7 +284,7 @@ fn hand_over(
     }
     let socket = OwnedFd::from(stream.into_std()?);
     target.congestion.apply(&socket);
-    adopt(socket, peer, target)
+    (target.adopt)(socket, peer)
 }
 
 /// Gives the inner end of a pair to the worker, and relays.
@@ -391,16 +301,9 @@ async fn relay(
     // The kernel's limit may be lower, which costs turns and nothing else.
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(&theirs, AHEAD_BYTES);
     target.congestion.apply(&stream);
-    adopt(OwnedFd::from(theirs), peer, target)?;
+    (target.adopt)(OwnedFd::from(theirs), peer)?;
     let inside = UnixStream::from_std(ours)?;
     Relay::new(tls, stream, inside, hall.bench.clone())
         .run()
         .await
-}
-
-fn adopt(socket: OwnedFd, peer: Peer, target: &Target) -> io::Result<()> {
-    target
-        .worker
-        .adopt(socket, peer, target.listener)
-        .map_err(|_| io::Error::other("the worker has too much to do"))
 }
