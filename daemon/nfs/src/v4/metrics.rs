@@ -155,16 +155,16 @@ impl Counts {
         for (status, count) in Status::ALL.iter().zip(self.errors).skip(1) {
             sample(&ERRORS, status.label(), count);
         }
-        for (label, count) in Callback::LABELS.iter().zip(self.callbacks) {
-            sample(&CALLBACKS, label, count);
-        }
-        sample(&REVOKED, "", self.revoked);
-        sample(&EXPELLED, "", self.expelled);
         let census = &self.census;
         sample(&CLIENTS, "", census.clients);
         sample(&SESSIONS, "", census.sessions);
         sample(&HELD, "open", census.opens);
         sample(&HELD, "lock", census.lock_owners);
         sample(&HELD, "delegation", census.delegations);
+        for (label, count) in Callback::LABELS.iter().zip(self.callbacks) {
+            sample(&CALLBACKS, label, count);
+        }
+        sample(&REVOKED, "", self.revoked);
+        sample(&EXPELLED, "", self.expelled);
     }
 }
