@@ -202,7 +202,7 @@ fn a_model_is_opened_again_without_calls_until_its_tag_moves() -> Result<()> {
             |operation: &&str| counted(node, &format!("operations_total{{op=\"{operation}\"}}"));
         ["open", "read", "close"]
             .iter()
-            .map(|one| of(one))
+            .map(of)
             .collect()
     };
     let mut guest = Guest::start(&job(node, ("4.2", "promises.sh"), "")?)?;
