@@ -200,10 +200,7 @@ fn a_model_is_opened_again_without_calls_until_its_tag_moves() -> Result<()> {
     let opened = || -> Result<Vec<u64>> {
         let of =
             |operation: &&str| counted(node, &format!("operations_total{{op=\"{operation}\"}}"));
-        ["open", "read", "close"]
-            .iter()
-            .map(of)
-            .collect()
+        ["open", "read", "close"].iter().map(of).collect()
     };
     let mut guest = Guest::start(&job(node, ("4.2", "promises.sh"), "")?)?;
     guest.wait_for_line("read-once")?;
