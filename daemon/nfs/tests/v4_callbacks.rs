@@ -387,14 +387,14 @@ fn a_change_waits_until_the_promises_are_given_back() {
 
 /// Who does not give back in time loses it, is told so, and frees it.
 #[test]
-fn what_is_not_given_back_within_a_lease_is_revoked() {
+fn what_is_not_given_back_within_a_second_is_revoked() {
     let node = guarded();
     let mut reader = Reader::new(&node, A, "a");
     let promise = reader.promise.clone().unwrap();
     let started = std::time::Instant::now();
     node.server.changes_below(&node.path("models/tag/f"));
     let waited = started.elapsed().as_millis();
-    assert!((1_900..4_000).contains(&waited), "{waited} ms");
+    assert!((900..1_900).contains(&waited), "{waited} ms");
     assert_eq!(reader.session.flags(&mut reader.client) & 0x40, 0x40);
     let read = Ops::default().put(&reader.file).read(&promise, 0, 100);
     assert_eq!(reader.call(read).status, 10_087, "DELEG_REVOKED");

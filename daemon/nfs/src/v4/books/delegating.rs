@@ -2,9 +2,9 @@
 //! section 10.4).
 //!
 //! Invariant: a file is barred before it is asked for, under one lock with the giving, so that no
-//! promise slips in between. Whoever waits for a file waits at most a lease, because what is not
-//! given back by then is revoked. Not promised: anything about what programs of this host change
-//! themselves in the folders of published models.
+//! promise slips in between. Whoever waits for a file waits at most [`PATIENCE_MS`], because what
+//! is not given back by then is revoked. Not promised: anything about what programs of this host
+//! change themselves in the folders of published models.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -19,6 +19,11 @@ use crate::v4::session::{Client, RECALLABLE_REVOKED};
 use crate::v4::state::delegations::{Delegations, Place, Refusal};
 use crate::v4::state::opens;
 use crate::v4::state::stateid::{Kind, Other, StateId};
+
+/// How long a change waits for clients that were promised that there is none, in milliseconds. They
+/// answer within 15 ms; RFC 8881 section 10.4.5 would give them a lease, but a change waits inside
+/// the store, where everybody else waits behind it, and who loses a promise only asks again.
+const PATIENCE_MS: u64 = 1_000;
 
 /// How long one wait for what is given back lasts, before the clock is looked at again.
 const WAIT: Duration = Duration::from_millis(50);
@@ -54,22 +59,22 @@ impl Books {
     }
 
     /// Files are about to change: asks back what was promised about them, and waits until it is
-    /// given back or revoked. Call it before the change, on a thread that may wait.
+    /// given back; who does not give it back within [`PATIENCE_MS`] loses it. Call it before the
+    /// change, on a thread that may wait.
     pub fn recall(&self, places: &[Place]) {
         let asked = self.delegations().bar(places, self.now_ms());
         asked.iter().for_each(|other| self.ask_back(other));
-        let lease = Duration::from_secs(u64::from(self.lease_seconds));
-        // The clock revokes; this bound is for a node whose clock does not tick.
-        let most = (lease.as_millis() / WAIT.as_millis()).saturating_mul(2);
-        for _ in 0..most.max(1) {
+        let until = self.now_ms().saturating_add(PATIENCE_MS);
+        loop {
             let all = self.delegations();
-            if !all.has(places) {
+            if !all.has(places) || self.now_ms() >= until {
                 break;
             }
             let waited = self.given_back.wait_timeout(all, WAIT);
             drop(waited.unwrap_or_else(PoisonError::into_inner));
-            self.revoke_overdue();
         }
+        let late = self.delegations().about(places);
+        self.revoke_late(&late);
         // The change follows now.
         self.delegations().bar(places, self.now_ms());
     }
@@ -90,6 +95,10 @@ impl Books {
     pub(super) fn revoke_overdue(&self) {
         let lease_ms = u64::from(self.lease_seconds) * 1000;
         let late = self.delegations().overdue(self.now_ms(), lease_ms);
+        self.revoke_late(&late);
+    }
+
+    fn revoke_late(&self, late: &[Other]) {
         for holding in late.iter().filter_map(|other| self.holdings.get(other)) {
             tracing::warn!(
                 peer = %holding.client.address,

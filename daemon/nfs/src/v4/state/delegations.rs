@@ -130,11 +130,7 @@ impl Delegations {
             self.barred
                 .extend(places.iter().map(|place| (*place, until)));
         }
-        let mut asked = Vec::new();
-        for place in places {
-            let of_file = self.by_file.get(place).map_or(&[][..], Vec::as_slice);
-            asked.extend_from_slice(of_file);
-        }
+        let mut asked = self.about(places);
         asked.retain(|other| self.recall(other, now_ms));
         asked
     }
@@ -147,6 +143,13 @@ impl Delegations {
         let is_new = given.recalled_ms.is_none();
         given.recalled_ms.get_or_insert(now_ms);
         is_new
+    }
+
+    /// Everything that is promised about these files.
+    #[must_use]
+    pub fn about(&self, places: &[Place]) -> Vec<Other> {
+        let of_file = |place| self.by_file.get(place).map_or(&[][..], Vec::as_slice);
+        places.iter().flat_map(of_file).copied().collect()
     }
 
     /// Whether something is promised about one of these files.
@@ -210,6 +213,7 @@ mod tests {
         assert_eq!(all.bar(&[FILE, (1, 3)], 10), [other(1), other(2)]);
         assert!(all.bar(&[FILE], 10).is_empty(), "once");
         assert_eq!(all.may_give(FILE, 3, 10), Err(Refusal::Contended));
+        assert_eq!(all.about(&[FILE]), [other(1), other(2)]);
         assert!(all.overdue(109, 100).is_empty());
         assert_eq!(all.overdue(110, 100).len(), 2);
         all.take(&other(1));
