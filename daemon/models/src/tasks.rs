@@ -25,10 +25,10 @@ const KEPT_MAX: usize = 64;
 
 /// How much tasks stand back: hashing a model on every core should not make a request wait for its
 /// turn. Threads that a task starts do as it does.
-const NICE: i32 = 19;
+const NICE: i32 = 15;
 
 /// How long a task runs before another one; it gives the rest of it up where it yields.
-const SLICE: Duration = Duration::from_millis(3);
+const SLICE: Duration = Duration::from_micros(100);
 
 /// The tasks of a node.
 #[derive(Default)]
