@@ -1,4 +1,4 @@
-//! `towline-bench load`: one load on a server that runs already, and its figures.
+//! `towline-loads load`: one load on a server that runs already, and its figures.
 //!
 //! Not promised: a fair comparison; nothing is pinned and nobody else is measured. Use it to look
 //! at one server, `peers` to compare.
