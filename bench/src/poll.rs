@@ -36,6 +36,33 @@ pub struct Ready {
 }
 
 impl Poll {
+    /// Serves what becomes ready for `length`.
+    ///
+    /// # Errors
+    /// What `serve` reports, and that nothing became ready within `silence`.
+    pub fn drive(
+        &mut self,
+        (length, silence): (Duration, Duration),
+        mut serve: impl FnMut(&mut Self, Ready) -> Result<()>,
+    ) -> Result<()> {
+        let until = Instant::now() + length;
+        let mut heard = Instant::now();
+        loop {
+            let now = Instant::now();
+            if now >= until {
+                return Ok(());
+            }
+            anyhow::ensure!(
+                now - heard < silence,
+                "no byte from the server for {silence:?}"
+            );
+            for ready in self.wait(until - now)? {
+                heard = now;
+                serve(self, ready)?;
+            }
+        }
+    }
+
     /// An empty set. One that `spins` asks again and again instead of sleeping: in a virtual
     /// machine waking up takes 40 us, and a client that sleeps between two windows of small calls
     /// measures that instead of the server. For bulk data sleeping is better: the bytes gather.

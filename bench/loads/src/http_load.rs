@@ -28,7 +28,7 @@ const DISCARD_BYTES: usize = 8 * 1024 * 1024;
 /// buffers can still hold references to.
 const DROP_STEP_BYTES: u64 = 32 * 1024 * 1024;
 /// Longest silence of all connections together before the load counts as hung.
-const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 
 /// What one connection asks for, again and again.
 #[derive(Clone, Debug)]
@@ -118,25 +118,11 @@ fn drive(
     length: Duration,
     outcomes: &mut BTreeMap<&'static str, Outcome>,
 ) -> Result<()> {
-    let until = Instant::now() + length;
-    let mut heard = Instant::now();
-    loop {
-        let now = Instant::now();
-        if now >= until {
-            return Ok(());
-        }
-        ensure!(
-            now - heard < SILENCE_LIMIT,
-            "no byte from the server for {SILENCE_LIMIT:?}"
-        );
-        for ready in poll.wait(until - now)? {
-            heard = now;
-            let client = clients
-                .get_mut(ready.token)
-                .context("token of no connection")?;
-            client.advance(scratch, outcomes.entry(client.label).or_default())?;
-        }
-    }
+    poll.drive((length, SILENCE_LIMIT), |_, ready| {
+        let client = clients.get_mut(ready.token);
+        let client = client.context("token of no connection")?;
+        client.advance(scratch, outcomes.entry(client.label).or_default())
+    })
 }
 
 struct Client {

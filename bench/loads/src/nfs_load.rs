@@ -15,7 +15,7 @@ use rustix::net::{SendFlags, send};
 
 use crate::cpu::CpuMeter;
 use crate::figures::Outcome;
-use crate::http_load::Random;
+use crate::http_load::{Random, SILENCE_LIMIT};
 use crate::nfs_session::Endpoint;
 use towline_bench::poll::{Poll, discard};
 use towline_bench::rpc::{CallWriter, Caller, NFS, Reader, connect_reserved};
@@ -32,8 +32,6 @@ const BULK_HEAD_BYTES: usize = 4 + HEAD_BYTES;
 const BULK_FROM_BYTES: u32 = 16 * 1024;
 /// Most bytes thrown away by one call.
 const DISCARD_BYTES: usize = 4 * 1024 * 1024;
-/// Longest silence before the load counts as hung.
-const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 /// Most calls in flight per connection: the slot is the low byte of the transaction id.
 pub const WINDOW_MAX: u32 = 256;
 
@@ -132,28 +130,14 @@ fn drive(
     length: Duration,
     outcome: &mut Outcome,
 ) -> Result<()> {
-    let until = Instant::now() + length;
-    let mut heard = Instant::now();
-    loop {
-        let now = Instant::now();
-        if now >= until {
-            return Ok(());
+    poll.drive((length, SILENCE_LIMIT), |poll, ready| {
+        let client = clients.get_mut(ready.token);
+        let client = client.context("token of no connection")?;
+        if ready.readable {
+            client.receive(scratch, outcome)?;
         }
-        ensure!(
-            now - heard < SILENCE_LIMIT,
-            "no byte from the server for {SILENCE_LIMIT:?}"
-        );
-        for ready in poll.wait(until - now)? {
-            heard = now;
-            let client = clients
-                .get_mut(ready.token)
-                .context("token of no connection")?;
-            if ready.readable {
-                client.receive(scratch, outcome)?;
-            }
-            client.flush(poll, ready.token)?;
-        }
-    }
+        client.flush(poll, ready.token)
+    })
 }
 
 /// Bytes waiting to go out: built calls, or that many bytes of the constant payload.

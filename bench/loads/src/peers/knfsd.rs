@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use super::nfs::{Exported, all_loads, measure, start_subject};
+use super::nfs::{Exported, all_loads, exported, measure, start_subject};
 use super::{Settings, Subject};
 use crate::cpu::{self, CpuMeter, kernel_threads};
 use crate::data::Data;
@@ -44,15 +44,7 @@ pub fn compare(settings: &Settings, mount_port: u16, directory: &Path) -> Result
     let prefix = data.directory.display().to_string();
     let peer = Exported::find("knfsd", endpoint, CpuMeter::new(threads), &prefix)?;
     let subject_server = start_subject(settings, &data, directory)?;
-    let subject = match &subject_server {
-        None => None,
-        Some((server, endpoint)) => Some(Exported::find(
-            server.name(),
-            *endpoint,
-            server.meter(),
-            "",
-        )?),
-    };
+    let subject = exported(subject_server.as_ref())?;
     let marks = |throughput_min, cpu_max| Marks {
         throughput_min: Some(throughput_min),
         cpu_max: Some(cpu_max),

@@ -76,15 +76,7 @@ pub fn compare(settings: &Settings, directory: &Path) -> Result<Vec<Row>> {
     let peer_server = start_ganesha(12049, &data, directory)?;
     let peer = Exported::find("nfs-ganesha", at(12049, 12050), peer_server.meter(), "")?;
     let subject_server = start_subject(settings, &data, directory)?;
-    let subject = match &subject_server {
-        None => None,
-        Some((server, endpoint)) => Some(Exported::find(
-            server.name(),
-            *endpoint,
-            server.meter(),
-            "",
-        )?),
-    };
+    let subject = exported(subject_server.as_ref())?;
     measure(
         settings,
         &data,
@@ -218,6 +210,14 @@ fn start_ganesha(port: u16, data: &Data, base: &Path) -> Result<Server> {
     let directory = base.join(format!("ganesha-{port}"));
     std::fs::create_dir_all(&directory)?;
     ganesha(at(port, port + 1), &data.directory, &directory)
+}
+
+/// What a subject exports, if there is one.
+pub(super) fn exported(subject: Option<&(Server, Endpoint)>) -> Result<Option<Exported>> {
+    let find = |(server, endpoint): &(Server, Endpoint)| {
+        Exported::find(server.name(), *endpoint, server.meter(), "")
+    };
+    subject.map(find).transpose()
 }
 
 pub(super) fn start_subject(

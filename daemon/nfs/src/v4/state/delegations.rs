@@ -52,6 +52,9 @@ pub struct Delegations {
     by_file: HashMap<Place, Vec<Other>>,
     by_age: BTreeMap<u64, Other>,
     per_client: HashMap<u64, usize>,
+    /// How many were asked back and not given back yet: mostly none, and then nothing is looked
+    /// through for what is overdue.
+    recalled: usize,
     barred: HashMap<Place, u64>,
     /// Until when nothing at all is promised.
     all_barred_ms: u64,
@@ -105,6 +108,7 @@ impl Delegations {
             return;
         };
         self.by_age.remove(&given.number);
+        self.recalled -= usize::from(given.recalled_ms.is_some());
         if let Some(list) = self.by_file.get_mut(&given.place) {
             list.retain(|one| one != other);
             if list.is_empty() {
@@ -142,6 +146,7 @@ impl Delegations {
         };
         let is_new = given.recalled_ms.is_none();
         given.recalled_ms.get_or_insert(now_ms);
+        self.recalled += usize::from(is_new);
         is_new
     }
 
@@ -178,6 +183,9 @@ impl Delegations {
     /// Those that were asked back longer ago than this, in milliseconds.
     #[must_use]
     pub fn overdue(&self, now_ms: u64, within_ms: u64) -> Vec<Other> {
+        if self.recalled == 0 {
+            return Vec::new();
+        }
         let is_late = |given: &Given| {
             let since = given.recalled_ms;
             since.is_some_and(|since| now_ms.saturating_sub(since) >= within_ms)
@@ -220,6 +228,7 @@ mod tests {
         assert!(all.has(&[FILE]));
         all.take(&other(2));
         assert!(!all.has(&[FILE]));
+        assert_eq!(all.recalled, 0);
         assert_eq!(
             all.may_give(FILE, 3, 10 + BAR_MS - 1),
             Err(Refusal::Contended)
