@@ -47,6 +47,18 @@ forget_cache() {
     echo 3 > /proc/sys/vm/drop_caches
 }
 
+# until_told NAME TRIES: waits until the host has made this name, looking twice a second.
+until_told() {
+    waited=0
+    until [ -e "$1" ]; do
+        sleep 0.5
+        waited=$((waited + 1))
+        [ "$waited" -lt "$2" ] || fail "the host never made $1"
+        # A name that was not there is remembered for a while.
+        ls "$(dirname "$1")" > /dev/null
+    done
+}
+
 passed() {
     echo "ok: $*"
 }

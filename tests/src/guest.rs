@@ -291,7 +291,7 @@ fn pack(job: &Job, directory: &Path) -> Result<PathBuf> {
     for program in &job.programs {
         let name = program.file_name().context("program without a name")?;
         let place = Path::new("/usr/bin").join(name);
-        copy_with_libraries(program, &root.join("root"), &place, &[])?;
+        copy_with_libraries(program, &root.join("programs"), &place, &[])?;
     }
     let disk = directory.join("job.tar");
     let mut tar = command("tar", &["-cf"]);

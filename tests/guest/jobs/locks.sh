@@ -9,24 +9,11 @@ if flock -n -x locked true; then fail "somebody else got the lock"; fi
 passed "a lock keeps others out"
 
 # The host kills and restarts the node, then makes this name.
-waited=0
-until [ -e go-on ]; do
-    sleep 0.5
-    waited=$((waited + 1))
-    [ "$waited" -lt 240 ] || fail "the host never said to go on"
-    # A name that was not there is remembered for a while.
-    ls > /dev/null
-done
+until_told go-on 240
 echo second >&5
 if flock -n -x locked true; then fail "the lock did not outlive the restart"; fi
 echo lock-kept
-waited=0
-until [ -e looked ]; do
-    sleep 0.5
-    waited=$((waited + 1))
-    [ "$waited" -lt 240 ] || fail "the host never looked"
-    ls > /dev/null
-done
+until_told looked 240
 flock -u 5
 flock -n -x locked true || fail "the lock was not given back"
 exec 5>&-

@@ -5,24 +5,13 @@ file=/mnt/models/acme/tiny-llama/main/config.json
 first=$(cat "$file")
 echo read-once
 
-# until_there NAME: the host makes a name when it is ready.
-until_there() {
-    waited=0
-    until [ -e "/mnt/projects/$1" ]; do
-        sleep 0.5
-        waited=$((waited + 1))
-        [ "$waited" -lt 240 ] || fail "the host never made $1"
-        ls /mnt/projects > /dev/null
-    done
-}
-
-until_there again
+until_told /mnt/projects/again 240
 for _ in 1 2 3 4 5; do
     same "the file again" "$(cat "$file")" "$first"
 done
 echo read-again
 
-until_there moved
+until_told /mnt/projects/moved 240
 waited=0
 until [ "$(cat "$file")" != "$first" ]; do
     sleep 0.5
